@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: ISC */
+#include <stdlib.h>
+
+#include "common/base/htab.h"
+
+#define HTAB_FIRST 64
+#define MOVE_STEP 8 /* slots moved per insert or remove while growing */
+
+void
+htab_init(struct htab *t, htab_hash_fn *hash)
+{
+	*t = (struct htab){ .hash = hash };
+}
+
+void
+htab_fini(struct htab *t)
+{
+	free(t->slots);
+	free(t->old);
+	htab_init(t, t->hash);
+}
+
+size_t
+htab_count(const struct htab *t)
+{
+	return t->used + t->old_used;
+}
+
+/* Spreads hashes whose low bits are poor, such as queue IDs. */
+static size_t
+home(uint64_t hash, size_t nslots)
+{
+	hash *= 0x9e3779b97f4a7c15u;
+	return (size_t)(hash >> 32) & (nslots - 1);
+}
+
+static void
+slots_put(struct htab *t, void **slots, size_t nslots, void *entry)
+{
+	size_t i = home(t->hash(entry), nslots);
+
+	while (slots[i] != NULL)
+		i = (i + 1) & (nslots - 1);
+	slots[i] = entry;
+}
+
+static void *
+slots_find(void *const *slots, size_t nslots, uint64_t hash,
+    htab_match_fn *match, const void *key)
+{
+	size_t i;
+
+	if (nslots == 0)
+		return NULL;
+	for (i = home(hash, nslots); slots[i] != NULL; i = (i + 1) & (nslots - 1)) {
+		if (match(slots[i], key))
+			return slots[i];
+	}
+	return NULL;
+}
+
+/* Deletion by shifting back: no tombstones, probes stay short. */
+static bool
+slots_remove(struct htab *t, void **slots, size_t nslots, const void *entry)
+{
+	size_t mask = nslots - 1, i, j;
+
+	if (nslots == 0)
+		return false;
+	i = home(t->hash(entry), nslots);
+	while (slots[i] != NULL && slots[i] != entry)
+		i = (i + 1) & mask;
+	if (slots[i] == NULL)
+		return false;
+	for (j = (i + 1) & mask; slots[j] != NULL; j = (j + 1) & mask) {
+		size_t h = home(t->hash(slots[j]), nslots);
+
+		if (((j - h) & mask) >= ((j - i) & mask)) {
+			slots[i] = slots[j];
+			i = j;
+		}
+	}
+	slots[i] = NULL;
+	return true;
+}
+
+/*
+ * Moves some entries of the old table. Removing from the old table shifts
+ * later entries back, perhaps into the slot just emptied, so the same slot is
+ * looked at until it is empty.
+ */
+static void
+move_some(struct htab *t)
+{
+	for (int k = 0; k < MOVE_STEP && t->old != NULL; k++) {
+		void *entry = t->old[t->old_at];
+
+		if (entry != NULL) {
+			slots_remove(t, t->old, t->old_nslots, entry);
+			t->old_used--;
+			slots_put(t, t->slots, t->nslots, entry);
+			t->used++;
+			continue;
+		}
+		t->old_at++;
+		if (t->old_at == t->old_nslots || t->old_used == 0) {
+			free(t->old);
+			t->old = NULL;
+			t->old_nslots = t->old_at = t->old_used = 0;
+		}
+	}
+}
+
+static int
+grow(struct htab *t)
+{
+	size_t n = t->nslots == 0 ? HTAB_FIRST : t->nslots * 2;
+	void **slots;
+
+	while (t->old != NULL)
+		move_some(t);
+	slots = calloc(n, sizeof(*slots));
+	if (slots == NULL)
+		return -1;
+	t->old = t->slots;
+	t->old_nslots = t->nslots;
+	t->old_used = t->used;
+	t->old_at = 0;
+	t->slots = slots;
+	t->nslots = n;
+	t->used = 0;
+	if (t->old_used == 0) {
+		free(t->old);
+		t->old = NULL;
+		t->old_nslots = 0;
+	}
+	return 0;
+}
+
+void *
+htab_find(const struct htab *t, uint64_t hash, htab_match_fn *match,
+    const void *key)
+{
+	void *e = slots_find(t->slots, t->nslots, hash, match, key);
+
+	if (e == NULL && t->old != NULL)
+		e = slots_find(t->old, t->old_nslots, hash, match, key);
+	return e;
+}
+
+int
+htab_insert(struct htab *t, void *entry)
+{
+	if (htab_count(t) + 1 > t->nslots - t->nslots / 4 && grow(t) != 0)
+		return -1;
+	move_some(t);
+	slots_put(t, t->slots, t->nslots, entry);
+	t->used++;
+	return 0;
+}
+
+bool
+htab_remove(struct htab *t, const void *entry)
+{
+	bool found;
+
+	if (t->old != NULL)
+		move_some(t);
+	if (slots_remove(t, t->slots, t->nslots, entry)) {
+		t->used--;
+		return true;
+	}
+	found = t->old != NULL &&
+	    slots_remove(t, t->old, t->old_nslots, entry);
+	if (found)
+		t->old_used--;
+	return found;
+}
+
+void *
+htab_next(const struct htab *t, size_t *at)
+{
+	while (*at < t->nslots + t->old_nslots) {
+		size_t i = (*at)++;
+		void *e = i < t->nslots ? t->slots[i] : t->old[i - t->nslots];
+
+		if (e != NULL)
+			return e;
+	}
+	return NULL;
+}

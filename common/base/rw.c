@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: ISC */
+#include <endian.h>
+#include <string.h>
+
+#include "common/base/rw.h"
+
+void
+rd_init(struct rd *r, const void *p, size_t n)
+{
+	*r = (struct rd){ .p = p, .n = n };
+}
+
+struct sv
+rd_bytes(struct rd *r, size_t n)
+{
+	struct sv v;
+
+	if (r->failed || n > r->n) {
+		r->failed = true;
+		return sv_make("", 0);
+	}
+	v = sv_make(r->p, n);
+	r->p += n;
+	r->n -= n;
+	return v;
+}
+
+uint8_t
+rd_u8(struct rd *r)
+{
+	struct sv v = rd_bytes(r, 1);
+
+	return v.n == 0 ? 0 : (uint8_t)v.p[0];
+}
+
+uint16_t
+rd_u16(struct rd *r)
+{
+	struct sv v = rd_bytes(r, 2);
+	uint16_t x = 0;
+
+	if (v.n > 0)
+		memcpy(&x, v.p, sizeof(x));
+	return le16toh(x);
+}
+
+uint32_t
+rd_u32(struct rd *r)
+{
+	struct sv v = rd_bytes(r, 4);
+	uint32_t x = 0;
+
+	if (v.n > 0)
+		memcpy(&x, v.p, sizeof(x));
+	return le32toh(x);
+}
+
+uint64_t
+rd_u64(struct rd *r)
+{
+	struct sv v = rd_bytes(r, 8);
+	uint64_t x = 0;
+
+	if (v.n > 0)
+		memcpy(&x, v.p, sizeof(x));
+	return le64toh(x);
+}
+
+struct sv
+rd_sv(struct rd *r, size_t max)
+{
+	uint32_t n = rd_u32(r);
+
+	if (n > max) {
+		r->failed = true;
+		return sv_make("", 0);
+	}
+	return rd_bytes(r, n);
+}
+
+bool
+rd_done(const struct rd *r)
+{
+	return !r->failed && r->n == 0;
+}
+
+void
+wr_init(struct wr *w, void *mem, size_t size)
+{
+	*w = (struct wr){ .p = mem, .size = size };
+}
+
+void
+wr_init_buf(struct wr *w, struct buf *b)
+{
+	*w = (struct wr){ .buf = b };
+}
+
+void
+wr_bytes(struct wr *w, const void *p, size_t n)
+{
+	if (w->failed)
+		return;
+	if (w->buf != NULL) {
+		if (buf_add(w->buf, p, n) != 0)
+			w->failed = true;
+	} else if (n > w->size - w->n) {
+		w->failed = true;
+	} else if (n > 0) {
+		memcpy(w->p + w->n, p, n);
+	}
+	if (!w->failed)
+		w->n += n;
+}
+
+void
+wr_u8(struct wr *w, uint8_t v)
+{
+	wr_bytes(w, &v, sizeof(v));
+}
+
+void
+wr_u16(struct wr *w, uint16_t v)
+{
+	v = htole16(v);
+	wr_bytes(w, &v, sizeof(v));
+}
+
+void
+wr_u32(struct wr *w, uint32_t v)
+{
+	v = htole32(v);
+	wr_bytes(w, &v, sizeof(v));
+}
+
+void
+wr_u64(struct wr *w, uint64_t v)
+{
+	v = htole64(v);
+	wr_bytes(w, &v, sizeof(v));
+}
+
+void
+wr_sv(struct wr *w, struct sv v, size_t max)
+{
+	if (v.n > max || v.n > UINT32_MAX) {
+		w->failed = true;
+		return;
+	}
+	wr_u32(w, (uint32_t)v.n);
+	wr_bytes(w, v.p, v.n);
+}
