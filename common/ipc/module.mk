@@ -1,3 +1,11 @@
 # SPDX-License-Identifier: ISC
 noinst_LIBRARIES += libipc.a
-libipc_a_SOURCES =
+libipc_a_SOURCES = \
+	common/ipc/chan.c common/ipc/chan.h \
+	common/ipc/fields.c common/ipc/fields.h \
+	common/ipc/ipc.c common/ipc/ipc.h common/ipc/schema.def
+
+check_PROGRAMS += tests/unit/ipc/test_ipc
+TESTS += tests/unit/ipc/test_ipc
+tests_unit_ipc_test_ipc_SOURCES = tests/unit/ipc/test_ipc.c
+tests_unit_ipc_test_ipc_LDADD = $(LIB_IPC) $(LIBS_CHECK)
