@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * sched: the scheduler of the queue manager as a pure library. It makes no
+ * system call and reads no clock: events and the time go in, decisions come
+ * out through struct sched_ops. It owns the in-memory queue: messages,
+ * recipients, queues, sessions, limits. It knows nothing of IPC, files, or
+ * addresses: a recipient is an index into the envelope on disk.
+ *
+ * A queue is `domain/vmta`. A queue that has ready recipients opens sessions
+ * while every limit on its way lets it; when one does not, the queue parks on
+ * that limit and is woken by it. Nothing ever walks all queues or all messages.
+ *
+ * Decisions are made in sched_run() only; inputs just record. Callbacks must
+ * not call inputs back, except where said.
+ *
+ * Memory: at most 160 bytes per queued single-recipient message, its hash slot
+ * included.
+ */
+#ifndef QMGR_SCHED_H
+#define QMGR_SCHED_H
+
+#include "common/base/sv.h"
+#include "common/base/timeval.h"
+#include "common/mail/outcome.h"
+#include "common/mail/route.h"
+
+struct conf;
+struct conf_domain;
+struct sched;
+struct smsg;    /* a queued message with its recipients */
+struct squeue;
+
+struct sched_now {
+	struct mono mono; /* for intervals, rates, deadlines in this process */
+	struct wall wall; /* for what must survive a restart */
+};
+
+/* What a message needs to be found again. */
+struct sched_msg {
+	uint64_t id, segment, offset, length, large_id, body_len;
+	int64_t arrival_us;   /* wall clock */
+	uint64_t dsn_for;     /* not 0: a DSN */
+};
+
+enum srcpt_state {
+	SR_READY,      /* in its queue's ready list */
+	SR_RETRY,      /* waits for next_us */
+	SR_INFLIGHT,   /* held by a session, or by a worker after a restart */
+	SR_HELD,       /* on hold by an operator */
+	SR_BOUNCING,   /* outcome final, DSN not made yet */
+	SR_DONE,
+	SR_STATES
+};
+
+/* Why a queue does not deliver more right now. Time spent is integrated. */
+enum sched_wait {
+	WAIT_NOTHING,     /* no mail due */
+	WAIT_PAUSED,
+	WAIT_RETRY,       /* queue-level retry after a failure */
+	WAIT_DNS,
+	WAIT_CONNECTING,
+	WAIT_REMOTE,      /* all windows full: the remote's latency */
+	WAIT_CONN_QUEUE,  /* max-smtp-out of the queue */
+	WAIT_CONN_VMTA,
+	WAIT_CONN_GLOBAL,
+	WAIT_CONN_RATE,   /* max-connect-rate */
+	WAIT_MSG_RATE,    /* max-msg-rate of the queue */
+	WAIT_VMTA_RATE,
+	WAIT_WORKERS,     /* no delivery process */
+	SCHED_WAITS
+};
+
+struct sched_session {
+	uint64_t id;
+	unsigned worker;
+	const struct squeue *queue;
+	const struct conf_domain *conf; /* effective settings */
+	struct sv domain, vmta;
+	uint32_t window;                /* messages that may be outstanding */
+};
+
+struct sched_why {       /* of a failure, for logs and DSNs */
+	struct sv status;    /* "4.4.1" */
+	struct sv diag;
+	struct sv host, host_ip, source_ip;
+};
+
+/* Decisions. */
+struct sched_ops {
+	/* Look up where domain's mail goes; answer with sched_route(). */
+	void (*resolve)(void *arg, struct squeue *q, struct sv domain,
+	    struct sv vmta, const struct conf_domain *conf);
+	/* Open a session; answer sched_session_up() / _end(). */
+	void (*session_open)(void *arg, const struct sched_session *se);
+	/* Deliver msg to these recipients in the session; each is answered
+	 * by sched_result(), or given back by sched_session_end(). */
+	void (*deliver)(void *arg, const struct sched_session *se,
+	    const struct smsg *msg, const uint32_t *idx, uint32_t n);
+	/* No more work for it. */
+	void (*session_close)(void *arg, uint64_t session, unsigned worker);
+	/* This recipient is over without an attempt: expired, no such domain,
+	 * too many tries. The callee logs it and calls sched_final(). */
+	void (*give_up)(void *arg, struct smsg *msg, uint32_t idx,
+	    const struct sched_why *why);
+	/* The queue waits until next (logged as a tq record). */
+	void (*queue_deferred)(void *arg, const struct squeue *q,
+	    struct wall next, uint32_t failures, const struct sched_why *why);
+	/* The last recipient is done. The message is freed on return. */
+	void (*msg_done)(void *arg, const struct smsg *msg);
+};
+
+/* seed makes jitter and shuffles repeatable. conf is the caller's, may be
+ * exchanged by sched_conf_set(). Aborts without memory at creation. */
+struct sched *sched_new(const struct sched_ops *ops, void *arg,
+    const struct conf *conf, uint64_t seed);
+void sched_free(struct sched **s);
+/* New settings for all queues; sessions under way keep the old ones. */
+void sched_conf_set(struct sched *s, struct sched_now now,
+    const struct conf *conf);
+
+/* ---- messages ---- */
+
+/* A new message, all recipients ready at once; one domain for each. NULL
+ * without memory, or if the id is known already. */
+struct smsg *sched_msg_add(struct sched *s, struct sched_now now,
+    const struct sched_msg *m, struct sv vmta, const struct sv *domains,
+    uint32_t n);
+struct smsg *sched_msg_find(const struct sched *s, uint64_t id);
+uint32_t smsg_nrcpts(const struct smsg *m);
+void smsg_info(const struct smsg *m, struct sched_msg *info_r);
+enum srcpt_state smsg_rcpt_state(const struct smsg *m, uint32_t idx);
+uint32_t smsg_rcpt_attempts(const struct smsg *m, uint32_t idx);
+int64_t smsg_rcpt_next_us(const struct smsg *m, uint32_t idx);
+const struct squeue *smsg_rcpt_queue(const struct smsg *m, uint32_t idx);
+/* Its record stands somewhere else now. */
+void sched_msg_moved(struct sched *s, struct smsg *m, uint64_t segment,
+    uint64_t offset, uint64_t length);
+/* Recovery: what a recipient was before the restart. May end the message
+ * (msg_done is called and the message gone, like in sched_final). */
+void sched_rcpt_restore(struct sched *s, struct sched_now now, struct smsg *m,
+    uint32_t idx, enum srcpt_state state, uint32_t attempts, int64_t next_us);
+/* A worker still has it (RESYNC after a restart of qmgr): not to be
+ * dispatched until sched_result() or sched_worker_remove(). */
+void sched_rcpt_held_by(struct sched *s, struct smsg *m, uint32_t idx,
+    unsigned worker);
+/* Walks all messages; start with *at = 0. No changes during the walk. */
+struct smsg *sched_msg_next(const struct sched *s, size_t *at);
+
+/* ---- routes, sessions, results ---- */
+
+/* The answer to resolve(): until is how long it holds. Failures other than
+ * temporary make the queue's recipients give_up()s in slices. */
+void sched_route(struct sched *s, struct sched_now now, struct squeue *q,
+    enum route_status status, int64_t ttl_ms, const struct sched_why *why);
+void sched_worker_add(struct sched *s, unsigned worker);
+/* Its sessions are gone; what they held is ready again. In-doubt ones must
+ * have had their sched_result() before. */
+void sched_worker_remove(struct sched *s, struct sched_now now,
+    unsigned worker);
+void sched_session_up(struct sched *s, struct sched_now now, uint64_t session);
+void sched_session_end(struct sched *s, struct sched_now now, uint64_t session,
+    enum session_end end, uint16_t code, const struct sched_why *why);
+
+struct sched_result {
+	enum outcome outcome;
+	uint16_t code;
+	struct sv status, text;
+	bool dsn_on_failure;  /* a failure is to be reported: bounce does it */
+	bool dsn_on_success;
+};
+
+struct sched_decision {
+	uint8_t action;       /* enum ev_action: delivered, deferred, failed */
+	int64_t next_us;      /* wall clock of the next try, if deferred */
+	uint32_t attempts;    /* including this one */
+	bool bouncing;        /* waits for its DSN now */
+	bool expired;         /* failed because of lifetime or tries */
+};
+
+/*
+ * The outcome of one recipient of a DELIVER. Unknown sessions are fine (the
+ * result of a worker that outlived a qmgr). May end the message. Answers with
+ * what is to be logged. False if that recipient is over already.
+ */
+bool sched_result(struct sched *s, struct sched_now now, uint64_t session,
+    struct smsg *m, uint32_t idx, const struct sched_result *res,
+    struct sched_decision *d_r);
+/* All recipients of one DELIVER have had their result: the session's window
+ * opens by one. */
+void sched_deliver_done(struct sched *s, struct sched_now now,
+    uint64_t session, uint64_t id);
+/* From give_up(), after a DSN, or by an operator: bouncing or done. May end
+ * the message. */
+void sched_final(struct sched *s, struct sched_now now, struct smsg *m,
+    uint32_t idx, enum srcpt_state bouncing_or_done);
+
+/* ---- time ---- */
+
+/* Does all that is due and makes all decisions. Bounded work per call: true
+ * if there is more to do at once. */
+bool sched_run(struct sched *s, struct sched_now now);
+/* When sched_run() is to be called next if nothing happens; INT64_MAX us:
+ * never. */
+struct mono sched_next(const struct sched *s);
+
+/* ---- the operator ---- */
+
+struct sched_queue_info {
+	struct sv name, domain, vmta;        /* views that live as the queue */
+	uint32_t nready, nretry, ninflight, nheld, nbouncing;
+	uint32_t nsessions, nconnecting;
+	uint64_t kb;
+	bool paused, backoff;
+	int64_t retry_us;                    /* wall; 0 if not in retry */
+	int64_t oldest_us;                   /* arrival of the oldest, wall; 0 */
+	enum sched_wait wait;
+	uint64_t wait_ms[SCHED_WAITS];       /* integrated */
+	uint64_t delivered, deferred, failed;/* since start, attempts */
+	double rate_1m, rate_1h;             /* delivered per minute / hour */
+	struct sv last_error;                /* "" if none */
+	int64_t last_error_us;
+};
+
+struct sched_totals {
+	uint64_t queues, messages, rcpts;
+	uint64_t ready, retry, inflight, held, bouncing;
+	uint64_t sessions, connecting;
+	uint64_t delivered, deferred, failed, in_doubt;
+};
+
+/* Walks queues that hold recipients or state; *at starts at 0. */
+struct squeue *sched_queue_next(const struct sched *s, size_t *at);
+struct squeue *sched_queue_find(const struct sched *s, struct sv domain,
+    struct sv vmta);
+void sched_queue_info(const struct sched *s, struct sched_now now,
+    const struct squeue *q, struct sched_queue_info *info_r);
+/* Walks the recipients of a queue in order of arrival; *at NULL to start;
+ * false at the end. No changes during the walk. */
+bool sched_queue_rcpt_next(const struct squeue *q, const void **at,
+    const struct smsg **msg_r, uint32_t *idx_r);
+void sched_totals(const struct sched *s, struct sched_totals *t_r);
+const char *sched_wait_name(enum sched_wait w);
+
+/* Creates the queue if there is none (a pause may come before the mail). */
+void sched_queue_pause(struct sched *s, struct sched_now now, struct sv domain,
+    struct sv vmta, bool paused);
+/* Ends queue-level retry; with rcpts, also the recipients' retries. */
+void sched_queue_schedule(struct sched *s, struct sched_now now,
+    struct squeue *q, bool rcpts);
+void sched_rcpt_hold(struct sched *s, struct sched_now now, struct smsg *m,
+    uint32_t idx, bool hold);
+/* Hands every queue whose route is to be looked up again to resolve(). */
+void sched_routes_forget(struct sched *s);
+
+#endif
