@@ -3,7 +3,8 @@ noinst_LIBRARIES += libipc.a
 libipc_a_SOURCES = \
 	common/ipc/chan.c common/ipc/chan.h \
 	common/ipc/fields.c common/ipc/fields.h \
-	common/ipc/ipc.c common/ipc/ipc.h common/ipc/schema.def
+	common/ipc/ipc.c common/ipc/ipc.h common/ipc/schema.def \
+	common/ipc/role.c common/ipc/role.h
 
 check_PROGRAMS += tests/unit/ipc/test_ipc
 TESTS += tests/unit/ipc/test_ipc

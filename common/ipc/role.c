@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: ISC */
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+
+#include "common/ipc/role.h"
+#include "common/sys/log.h"
+#include "common/sys/priv.h"
+
+static void
+on_conf(struct chan *c, void *arg, const void *msg)
+{
+	const struct ipc_conf *m = msg;
+	struct role *r = arg;
+	int fd = chan_take_fd(c);
+	struct stat st;
+	void *p;
+
+	if (fstat(fd, &st) != 0 || st.st_size == 0)
+		fatal_errno("cannot read the configuration");
+	p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+	if (p == MAP_FAILED)
+		fatal_errno("cannot map the configuration");
+	close(fd);
+	r->generation = m->generation;
+	r->ops->conf(r, sv_make(p, (size_t)st.st_size));
+	munmap(p, (size_t)st.st_size);
+	ipc_send_ready(c, &(struct ipc_ready){ .generation = m->generation });
+}
+
+static void
+on_peer(struct chan *c, void *arg, const void *msg)
+{
+	const struct ipc_peer *m = msg;
+	struct role *r = arg;
+
+	r->ops->peer(r, (enum ipc_role)m->role, m->index, chan_take_fd(c));
+}
+
+static void
+on_listener(struct chan *c, void *arg, const void *msg)
+{
+	const struct ipc_listener *m = msg;
+	struct role *r = arg;
+
+	if (r->ops->listener != NULL)
+		r->ops->listener(r, m->id, m->address, m->source,
+		    chan_take_fd(c));
+}
+
+static void
+on_listener_close(struct chan *c, void *arg, const void *msg)
+{
+	const struct ipc_listener_close *m = msg;
+	struct role *r = arg;
+
+	(void)c;
+	if (r->ops->listener_close != NULL)
+		r->ops->listener_close(r, m->id);
+}
+
+static void
+on_start(struct chan *c, void *arg, const void *msg)
+{
+	const struct ipc_start *m = msg;
+	struct role *r = arg;
+
+	(void)c;
+	if (r->ops->start != NULL)
+		r->ops->start(r, m->workers);
+}
+
+static void
+on_master_reply(struct chan *c, void *arg, const void *msg)
+{
+	struct role *r = arg;
+
+	(void)c;
+	if (r->ops->master_reply != NULL)
+		r->ops->master_reply(r, msg);
+}
+
+static void
+role_stop(struct role *r, uint32_t drain_ms)
+{
+	struct timeval tv = {
+		.tv_sec = drain_ms / 1000,
+		.tv_usec = (suseconds_t)(drain_ms % 1000) * 1000,
+	};
+
+	if (r->stopping)
+		return;
+	r->stopping = true;
+	event_base_loopexit(r->base, &tv);
+	if (r->ops->stop != NULL)
+		r->ops->stop(r, drain_ms);
+	else
+		role_exit(r);
+}
+
+static void
+on_stop(struct chan *c, void *arg, const void *msg)
+{
+	const struct ipc_stop *m = msg;
+
+	(void)c;
+	role_stop(arg, m->drain_ms);
+}
+
+static void
+on_master_close(struct chan *c, void *arg, const char *why)
+{
+	struct role *r = arg;
+
+	(void)c;
+	log_warn("the master is gone (%s): stopping", why);
+	chan_free(&r->master);
+	role_stop(r, ROLE_ORPHAN_DRAIN_MS);
+}
+
+static const struct chan_ops master_ops = {
+	.on = {
+		[IPC_CONF] = on_conf,
+		[IPC_PEER] = on_peer,
+		[IPC_LISTENER] = on_listener,
+		[IPC_LISTENER_CLOSE] = on_listener_close,
+		[IPC_START] = on_start,
+		[IPC_STOP] = on_stop,
+		[IPC_MASTER_REPLY] = on_master_reply,
+	},
+	.on_close = on_master_close,
+};
+
+void
+role_exit(struct role *r)
+{
+	event_base_loopexit(r->base, NULL);
+}
+
+int
+role_main(int argc, char **argv, const struct role_ops *ops)
+{
+	const char *user = NULL, *dir = NULL;
+	struct role r = { .self = ops->self, .ops = ops };
+	bool debug = false;
+	int opt;
+
+	while ((opt = getopt(argc, argv, "i:u:d:v")) != -1) {
+		switch (opt) {
+		case 'i':
+			r.index = (unsigned)strtoul(optarg, NULL, 10);
+			break;
+		case 'u':
+			user = optarg;
+			break;
+		case 'd':
+			dir = optarg;
+			break;
+		case 'v':
+			debug = true;
+			break;
+		default:
+			return 100;
+		}
+	}
+	log_init(ops->name, r.index, debug);
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGINT, SIG_IGN); /* a terminal's ^C is the master's */
+	priv_raise_nofile();
+	priv_drop(user, dir);
+	r.base = event_base_new();
+	if (r.base == NULL)
+		fatal("no event base");
+	ops->init(&r);
+	r.master = chan_new(r.base, ROLE_FD_MASTER, ops->self, R_MASTER, 0,
+	    &master_ops, &r);
+	event_base_dispatch(r.base);
+	if (r.master != NULL)
+		chan_flush(r.master);
+	return 0;
+}

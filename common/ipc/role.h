@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * role: the one skeleton of every child process. The master starts it as
+ *
+ *	pinnace-smtpd -i INDEX [-u USER -d CHROOT] [-v]
+ *
+ * with an empty environment and these descriptors:
+ *
+ *	2  the log file
+ *	3  channel to the master
+ *	4  qmgr: the spool directory; acct, bounce: spool/events, read-only
+ *	5  acct, bounce: spool/offsets
+ *	6  acct: the log directory
+ *
+ * role_main() drops privileges, then runs the event loop. Configuration,
+ * channels to other processes, listeners, start and stop arrive as callbacks.
+ * When the channel to the master is gone the role stops as if it had been told
+ * to, with a drain of ROLE_ORPHAN_DRAIN_MS.
+ */
+#ifndef COMMON_IPC_ROLE_H
+#define COMMON_IPC_ROLE_H
+
+#include "common/ipc/chan.h"
+
+#define ROLE_FD_MASTER  3
+#define ROLE_FD_SPOOL   4
+#define ROLE_FD_EVENTS  4
+#define ROLE_FD_OFFSETS 5
+#define ROLE_FD_LOGS    6
+#define ROLE_ORPHAN_DRAIN_MS 5000
+
+struct role {
+	enum ipc_role self;
+	unsigned index;
+	struct event_base *base;
+	struct chan *master;   /* NULL once the master is gone */
+	void *arg;             /* the role's own */
+	const struct role_ops *ops;
+	uint32_t generation;   /* of the last configuration */
+	bool stopping;
+};
+
+struct role_ops {
+	enum ipc_role self;
+	const char *name;
+	/* Once, before anything else arrives. */
+	void (*init)(struct role *r);
+	/* A configuration (bytes for conf_decode()); the view ends with the
+	 * call. The first one comes before any peer or listener. The skeleton
+	 * answers READY. */
+	void (*conf)(struct role *r, struct sv bytes);
+	/* A channel to another process; fd is the role's now. It replaces an
+	 * open one to the same role and index. */
+	void (*peer)(struct role *r, enum ipc_role peer, unsigned index,
+	    int fd);
+	/* May be NULL. */
+	void (*listener)(struct role *r, uint32_t id, struct sv address,
+	    struct sv source, int fd);
+	void (*listener_close)(struct role *r, uint32_t id);
+	void (*start)(struct role *r, uint32_t workers);
+	void (*master_reply)(struct role *r,
+	    const struct ipc_master_reply *m);
+	/* Finish what is under way, then call role_exit(). After drain_ms the
+	 * skeleton exits anyway. NULL: exits at once. */
+	void (*stop)(struct role *r, uint32_t drain_ms);
+};
+
+int role_main(int argc, char **argv, const struct role_ops *ops);
+/* Ends the event loop after this turn: exit status 0. */
+void role_exit(struct role *r);
+
+#endif
