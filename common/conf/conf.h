@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * conf: the configuration: read from a file in PowerMTA's grammar, checked,
+ * and held as typed structs with every default filled in. One struct conf is
+ * one generation; it never changes, all that its functions hand out (views,
+ * pointers) lives until conf_free().
+ *
+ * The master reads it and hands it to its children as bytes (conf_encode,
+ * conf_decode); decoding checks everything again.
+ *
+ * All directives stand in schema.def, from which the structs below are made:
+ * the field of `max-smtp-out` is max_smtp_out, of type uint32_t; times end
+ * in _ms (CONF_NEVER: never), sizes in _bytes. For a limit, 0 is "no limit".
+ */
+#ifndef COMMON_CONF_CONF_H
+#define COMMON_CONF_CONF_H
+
+#include "common/base/buf.h"
+#include "common/base/sv.h"
+#include "common/conf/schema.def"
+#include "common/conf/value.h"
+
+#define CONF_FILE_MAX     (16u << 20) /* bytes of one file */
+#define CONF_LINE_MAX     65536u
+#define CONF_INCLUDE_DEEP 16u
+#define CONF_FILES_MAX    1000u
+#define CONF_PROBLEMS_MAX 50u         /* of each kind that are kept */
+#define CONF_ENCODED_MAX  (256u << 20)
+
+#define CONF_FIELD(T, field, name, arg, lo, hi, def, help) \
+	conf_t_##T field;
+#define CONF_NO_FIELD(...)
+
+struct conf_global {
+	CONF_GLOBAL_ROWS(CONF_FIELD, CONF_FIELD, CONF_NO_FIELD, CONF_NO_FIELD)
+};
+
+struct conf_spool {
+	CONF_SPOOL_ROWS(CONF_FIELD, CONF_FIELD, CONF_NO_FIELD, CONF_NO_FIELD)
+};
+
+/* Policy for a client. */
+struct conf_source {
+	CONF_SOURCE_ROWS(CONF_FIELD, CONF_FIELD, CONF_NO_FIELD, CONF_NO_FIELD)
+};
+
+/* Effective settings of the queue domain/vmta. */
+struct conf_domain {
+	CONF_DOMAIN_ROWS(CONF_FIELD, CONF_FIELD, CONF_NO_FIELD, CONF_NO_FIELD)
+};
+
+struct conf_listener {
+	struct sv address;     /* as bound: "127.0.0.1:25", "[::1]:25" */
+	struct route_addr ip;
+	uint16_t port;
+	CONF_LISTENER_ROWS(CONF_FIELD, CONF_FIELD, CONF_NO_FIELD,
+	    CONF_NO_FIELD)
+};
+
+struct conf_vmta {
+	struct sv name;        /* "{default}" or as configured */
+	/* smtp_source_host and host_name: for {default}, the global ones; a
+	 * VMTA without any uses conf_hostname() and the system's choice. */
+	CONF_VMTA_ROWS(CONF_FIELD, CONF_FIELD, CONF_NO_FIELD, CONF_NO_FIELD)
+};
+
+struct conf_acct {
+	struct sv path;        /* "/x/acct.csv"; a pipe starts with "|" */
+	CONF_ACCT_ROWS(CONF_FIELD, CONF_FIELD, CONF_NO_FIELD, CONF_NO_FIELD)
+};
+
+/* The values of the ENUM rows, in the order of their choices. */
+enum conf_newline {
+	CONF_NEWLINE_REJECT,
+	CONF_NEWLINE_NORMALIZE
+};
+enum conf_add_date {
+	CONF_ADD_DATE_NO,
+	CONF_ADD_DATE_YES,
+	CONF_ADD_DATE_OVERRIDE
+};
+enum conf_dsn_return {
+	CONF_DSN_RETURN_HEADERS,
+	CONF_DSN_RETURN_FULL,
+	CONF_DSN_RETURN_SYSTEM
+};
+enum conf_domain_type {
+	CONF_TYPE_SMTP,
+	CONF_TYPE_DISCARD,
+	CONF_TYPE_PIPE,
+	CONF_TYPE_FILE,
+	CONF_TYPE_HTTP
+};
+
+struct conf;
+
+/* What was found wrong: sentences "file:line: ..." that a person can act on. */
+struct conf_report {
+	char *errors[CONF_PROBLEMS_MAX];
+	char *warnings[CONF_PROBLEMS_MAX];
+	uint32_t nerrors, nwarnings; /* found; maybe more than are kept */
+};
+
+void conf_report_init(struct conf_report *rep);
+void conf_report_fini(struct conf_report *rep);
+/* Errors kept, nerrors clipped to the array. */
+uint32_t conf_report_errors(const struct conf_report *rep);
+uint32_t conf_report_warnings(const struct conf_report *rep);
+
+/* Reads path and what it includes. NULL if there is any error; rep holds
+ * errors and warnings, all of them, not just the first. */
+struct conf *conf_load(const char *path, struct conf_report *rep);
+/* The same from memory, name being the file's name in sentences; it can
+ * include nothing and asks the system nothing. */
+struct conf *conf_parse(const char *name, struct sv text,
+    struct conf_report *rep);
+void conf_free(struct conf **c);
+
+/* 0, or -1 if it does not fit into b. */
+int conf_encode(const struct conf *c, struct buf *b)
+    __attribute__((warn_unused_result));
+/* NULL on anything malformed. */
+struct conf *conf_decode(struct sv bytes);
+
+const struct conf_global *conf_global(const struct conf *c);
+const struct conf_spool *conf_spool(const struct conf *c);
+/* Our own name; never empty. */
+struct sv conf_hostname(const struct conf *c);
+
+size_t conf_nlisteners(const struct conf *c);
+const struct conf_listener *conf_listener(const struct conf *c, size_t i);
+size_t conf_naccts(const struct conf *c);
+const struct conf_acct *conf_acct(const struct conf *c, size_t i);
+
+/* [0] is {default}. */
+size_t conf_nvmtas(const struct conf *c);
+const struct conf_vmta *conf_vmta(const struct conf *c, size_t i);
+/* NULL if there is none. "" is {default}. Names ignore case. */
+const struct conf_vmta *conf_vmta_find(const struct conf *c, struct sv name);
+
+/*
+ * Policy for a client: the <source> blocks whose networks hold its address,
+ * the most specific last, then <source NAME> of the listener (name may be
+ * ""). Equal answers are one struct: no cost per client.
+ */
+const struct conf_source *conf_source_get(const struct conf *c,
+    const struct route_addr *ip, struct sv name);
+
+/*
+ * Effective settings of a queue: defaults, then the global <domain> blocks
+ * that match from the most general to the most specific, then those of the
+ * VMTA. Equal answers are one struct, so the pointer may be kept per queue.
+ * Time is in the number of labels, not of blocks.
+ */
+const struct conf_domain *conf_domain_find(const struct conf *c,
+    struct sv vmta, struct sv domain);
+/* The same, copied. */
+void conf_domain_get(const struct conf *c, struct sv vmta, struct sv domain,
+    struct conf_domain *out);
+
+/* May anybody send to this domain? (relay-domain, host-name) */
+bool conf_relay_allows(const struct conf *c, struct sv domain);
+/* May anybody send to this address? (the same, or relay-address) */
+bool conf_relay_allows_rcpt(const struct conf *c, struct sv local,
+    struct sv domain);
+
+/* Structs with the defaults of the schema, for tests and for roles that have
+ * no configuration yet. */
+void conf_global_defaults(struct conf_global *g);
+void conf_source_defaults(struct conf_source *s);
+void conf_domain_defaults(struct conf_domain *d);
+void conf_vmta_defaults(struct conf_vmta *v);
+void conf_acct_defaults(struct conf_acct *a);
+
+/*
+ * One value: scope is "" or as in "domain gmail.com" or "virtual-mta v1 domain
+ * gmail.com"; file is "" for a default.
+ */
+typedef void conf_show_fn(void *arg, struct sv scope, struct sv name,
+    struct sv value, struct sv file, uint32_t line);
+/* Everything that is set, in the order of the file; with defaults, global
+ * directives that are not set come too. */
+void conf_show(const struct conf *c, bool defaults, conf_show_fn *fn,
+    void *arg);
+/* Every effective setting of one queue and where it comes from. */
+void conf_domain_show(const struct conf *c, struct sv vmta, struct sv domain,
+    conf_show_fn *fn, void *arg);
+/* What b has and a has not (added true), and the other way round. True if
+ * there is any difference. */
+typedef void conf_diff_fn(void *arg, bool added, struct sv scope,
+    struct sv name, struct sv value, struct sv file, uint32_t line);
+bool conf_diff(const struct conf *a, const struct conf *b, conf_diff_fn *fn,
+    void *arg);
+
+/* The manual page of the configuration, pinnace-config(5), in mdoc. */
+int conf_manual(struct buf *out) __attribute__((warn_unused_result));
+
+#endif

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * value: the types of configuration values: their C types and one strict
+ * parser for each. A parser gets the text after the directive with quotes
+ * removed, writes the value and returns NULL, or returns why not: the rest of
+ * a sentence, "is not a time such as 4d12h". No parser allocates.
+ */
+#ifndef COMMON_CONF_VALUE_H
+#define COMMON_CONF_VALUE_H
+
+#include "common/base/sv.h"
+#include "common/mail/route.h"
+
+#define CONF_NEVER     INT64_MAX  /* a time */
+#define CONF_TIMES_MAX 30         /* PowerMTA's limit */
+
+struct conf_range {
+	int64_t min_ms, max_ms; /* equal for a plain time; min <= max */
+};
+
+struct conf_times {
+	uint8_t n;              /* the last one repeats */
+	struct conf_range t[CONF_TIMES_MAX];
+};
+
+/* n per period; period_ms 0: no limit. n is at least 1 otherwise. */
+struct conf_rate {
+	uint64_t n;             /* of messages, connections, or bytes */
+	int64_t period_ms;
+};
+
+struct conf_cidr {
+	struct route_addr ip;   /* host bits are 0 */
+	uint8_t bits;
+};
+
+/* A list of texts. */
+struct conf_svs {
+	const struct sv *v;
+	uint32_t n;
+};
+
+struct conf_server {            /* name server */
+	struct route_addr ip;
+	uint16_t port;
+};
+
+struct conf_servers {
+	const struct conf_server *v;
+	uint32_t n;
+};
+
+struct conf_srchost {           /* smtp-source-host */
+	struct route_addr ip;   /* family 0: the system chooses */
+	struct sv helo;         /* "" if none was given */
+};
+
+struct conf_srchosts {
+	const struct conf_srchost *v;
+	uint32_t n;
+};
+
+/* Bits of type RECORDS. */
+enum conf_record {
+	CONF_REC_D = 1,    /* delivery */
+	CONF_REC_B = 2,    /* bounce */
+	CONF_REC_T = 4,    /* transient */
+	CONF_REC_TQ = 8,   /* transient-queue */
+	CONF_REC_R = 16,   /* receipt */
+	CONF_REC_RB = 32,  /* remote-bounce */
+	CONF_REC_RS = 64,  /* remote-status */
+	CONF_REC_F = 128,  /* feedback-loop */
+};
+
+/* X(TYPE, C type, may be repeated): repeated ones collect. */
+#define CONF_TYPES(X) \
+	X(BOOL, bool, 0) \
+	X(NUM, uint32_t, 0)          /* lo..hi */ \
+	X(AUTONUM, uint32_t, 0)      /* the same, or auto: 0 */ \
+	X(TIME, int64_t, 0)          /* ms in lo..hi; never if hi allows */ \
+	X(BOOLTIME, int64_t, 0)      /* yes: 0; no, never: CONF_NEVER */ \
+	X(TIMES, struct conf_times, 0) /* each lo..hi ms */ \
+	X(SIZE, uint64_t, 0)         /* bytes in lo..hi; unlimited: 0 */ \
+	X(MEGS, uint64_t, 0)         /* the same; bare number: megabytes */ \
+	X(RATE, struct conf_rate, 0) \
+	X(DRATE, struct conf_rate, 0) \
+	X(ENUM, uint8_t, 0)          /* index into arg "a|b|c"; hi: last one
+	                              * implemented, 0: all */ \
+	X(RECORDS, uint32_t, 0)      /* enum conf_record bits */ \
+	X(STR, struct sv, 0)         /* printable, at most hi bytes */ \
+	X(NAME, struct sv, 0)        /* name of a block: no blank or slash */ \
+	X(PATH, struct sv, 0)        /* absolute */ \
+	X(HOST, struct sv, 0) \
+	X(DOMAIN, struct sv, 0) \
+	X(MAILS, struct conf_svs, 1) \
+	X(HOSTS, struct conf_svs, 1) \
+	X(PATTERNS, struct conf_svs, 1) \
+	X(RELAYADDRS, struct conf_svs, 1) \
+	X(LISTENERS, struct conf_svs, 1) /* use conf_listener() instead */ \
+	X(MACROS, struct conf_svs, 1)    /* "NAME LIST" */ \
+	X(FIELDS, struct conf_svs, 1)    /* "TYPES FIELDS" */ \
+	X(INCLUDE, struct conf_svs, 1)   /* always empty: done by the reader */ \
+	X(SERVERS, struct conf_servers, 1) \
+	X(SOURCES, struct conf_srchosts, 1)
+
+enum conf_type {
+#define X(T, ctype, repeat) CONF_T_##T,
+	CONF_TYPES(X)
+#undef X
+	CONF_TYPE_COUNT
+};
+
+/* The one place with typedefs: rows of the schema name types by token. */
+#define X(T, ctype, repeat) typedef ctype conf_t_##T;
+CONF_TYPES(X)
+#undef X
+
+const char *conf_parse_bool(struct sv v, bool *r);
+/* Digits only, lo..hi. */
+const char *conf_parse_num(struct sv v, uint64_t lo, uint64_t hi,
+    uint64_t *r);
+/* "4d12h", "300s", "never"; a bare number is refused. */
+const char *conf_parse_time(struct sv v, int64_t lo, int64_t hi, int64_t *r);
+/* "10m,1h-2h,4h". */
+const char *conf_parse_times(struct sv v, int64_t lo, int64_t hi,
+    struct conf_times *r);
+/* "250M", "0", "unlimited" (0); lo..hi applies to what is not 0. unit is what
+ * a bare number counts. */
+const char *conf_parse_size(struct sv v, uint64_t lo, uint64_t hi,
+    uint64_t unit, uint64_t *r);
+/* "500/h", "83/10m", "unlimited", "0". */
+const char *conf_parse_rate(struct sv v, struct conf_rate *r);
+/* "12M/m", "1T/7d", "unlimited", "0". */
+const char *conf_parse_data_rate(struct sv v, struct conf_rate *r);
+const char *conf_parse_enum(struct sv v, const char *choices, uint8_t *r);
+const char *conf_parse_records(struct sv v, uint32_t *r);
+/* Letters, digits, inner hyphens, dots; at most 253; no empty label. */
+const char *conf_check_host(struct sv v);
+/* A host, or UTF-8 labels. */
+const char *conf_check_domain(struct sv v);
+/* "*", "d", "*.d", "[*.]d", "[ip/bits]". */
+const char *conf_check_pattern(struct sv v);
+/* A name of a VMTA, source, ...: printable, no blank, quote, slash, comma,
+ * "<" or ">"; at most 128. */
+const char *conf_check_name(struct sv v);
+const char *conf_check_mail(struct sv v);
+/* "/re/", compiled to see. */
+const char *conf_check_regex(struct sv v);
+const char *conf_parse_ip(struct sv v, struct route_addr *r);
+/* "10/8", "0/0", "192.0.2.0/24", "2001:db8::/32", a plain address. */
+const char *conf_parse_cidr(struct sv v, struct conf_cidr *r);
+bool conf_cidr_has(const struct conf_cidr *c, const struct route_addr *ip);
+/* "192.0.2.1", "192.0.2.1:53", "[2001:db8::1]:53", "2001:db8::1". */
+const char *conf_parse_server(struct sv v, uint16_t default_port,
+    struct conf_server *r);
+
+/* Text that the parsers read back to the same value; for messages. */
+struct str;
+void conf_format_time(int64_t ms, struct str *out);
+
+#endif
