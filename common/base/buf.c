@@ -85,26 +85,44 @@ buf_add_sv(struct buf *b, struct sv v)
 	return buf_add(b, v.p, v.n);
 }
 
+static int
+buf_vaddf(struct buf *b, const char *fmt, va_list ap)
+{
+	unsigned char *at;
+	va_list again;
+	int n;
+
+	va_copy(again, ap);
+	n = vsnprintf(NULL, 0, fmt, again);
+	va_end(again);
+	at = n < 0 ? NULL : buf_reserve(b, (size_t)n + 1);
+	if (at == NULL)
+		return -1;
+	vsnprintf((char *)at, (size_t)n + 1, fmt, ap);
+	b->tail += (size_t)n;
+	return 0;
+}
+
 int
 buf_addf(struct buf *b, const char *fmt, ...)
 {
 	va_list ap;
-	unsigned char *at;
-	int n;
+	int rc;
 
 	va_start(ap, fmt);
-	n = vsnprintf(NULL, 0, fmt, ap);
+	rc = buf_vaddf(b, fmt, ap);
 	va_end(ap);
-	if (n < 0)
-		return -1;
-	at = buf_reserve(b, (size_t)n + 1);
-	if (at == NULL)
-		return -1;
+	return rc;
+}
+
+void
+buf_sayf(struct buf *b, const char *fmt, ...)
+{
+	va_list ap;
+
 	va_start(ap, fmt);
-	vsnprintf((char *)at, (size_t)n + 1, fmt, ap);
+	(void)buf_vaddf(b, fmt, ap);
 	va_end(ap);
-	b->tail += (size_t)n;
-	return 0;
 }
 
 void

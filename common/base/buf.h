@@ -48,6 +48,9 @@ int buf_add_sv(struct buf *b, struct sv v)
     __attribute__((warn_unused_result));
 int buf_addf(struct buf *b, const char *fmt, ...)
     __attribute__((format(printf, 2, 3), warn_unused_result));
+/* For messages to people: what does not fit is left out. */
+void buf_sayf(struct buf *b, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
 /* Drops n bytes at the front; n <= buf_len. */
 void buf_consume(struct buf *b, size_t n);
 void buf_clear(struct buf *b);

@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: ISC */
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+
+#include "common/base/str.h"
+#include "common/ipc/role.h"
+#include "common/sys/clock.h"
+#include "common/sys/log.h"
+#include "master/master.h"
+
+#define CHILD_FDS 7            /* 0..6 */
+#define SETTLED_US (60 * US_PER_SEC)
+#define CHROOT_DIR "/var/lib/pinnace/empty"
+
+static const struct child_kind kinds[] = {
+	{ .role = R_QMGR, .program = "pinnace-qmgr", .build_dir = "qmgr",
+	    .user = "pinnace-queue", .wants_spool = true },
+	{ .role = R_RESOLVER, .program = "pinnace-resolver",
+	    .build_dir = "delivery", .user = "pinnace-dns" },
+	{ .role = R_SMTP, .program = "pinnace-smtp", .build_dir = "delivery",
+	    .user = "pinnace-send" },
+	{ .role = R_ACCT, .program = "pinnace-acct", .build_dir = "acct",
+	    .user = "pinnace-acct", .wants_events = true,
+	    .wants_logs = true },
+	{ .role = R_BOUNCE, .program = "pinnace-bounce",
+	    .build_dir = "bounce", .user = "pinnace-bounce",
+	    .wants_events = true },
+	{ .role = R_SMTPD, .program = "pinnace-smtpd", .build_dir = "smtpd",
+	    .user = "pinnace-smtpd",
+	    .wants_listeners = true },
+};
+
+static void on_ready(struct chan *c, void *arg, const void *msg);
+static void on_command(struct chan *c, void *arg, const void *msg);
+static void on_chan_close(struct chan *c, void *arg, const char *why);
+
+static const struct chan_ops child_ops = {
+	.on = {
+		[IPC_READY] = on_ready,
+		[IPC_MASTER_CMD] = on_command,
+	},
+	.on_close = on_chan_close,
+};
+
+static void
+on_restart(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	child_start(arg);
+}
+
+static void
+child_add(struct master *m, const struct child_kind *kind, unsigned index)
+{
+	struct child *c;
+
+	if (m->nchildren == CHILDREN_MAX)
+		return;
+	c = &m->children[m->nchildren++];
+	*c = (struct child){ .master = m, .kind = kind, .index = index };
+	c->restart = event_new(m->base, -1, 0, on_restart, c);
+	if (c->restart == NULL)
+		fatal("out of memory");
+}
+
+static unsigned
+kind_count(const struct master *m, const struct child_kind *k)
+{
+	const struct conf_global *g = conf_global(m->conf);
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	uint32_t want = 0;
+
+	if (k->role == R_SMTPD)
+		want = g->smtpd_processes;
+	else if (k->role == R_SMTP)
+		want = g->smtp_processes;
+	else
+		return 1;
+	if (want != 0)
+		return want;
+	if (cores < 1)
+		return 1;
+	return cores > 32 ? 32 : (unsigned)cores;
+}
+
+void
+children_init(struct master *m)
+{
+	for (size_t k = 0; k < sizeof(kinds) / sizeof(kinds[0]); k++) {
+		unsigned n = kind_count(m, &kinds[k]);
+
+		for (unsigned i = 0; i < n; i++)
+			child_add(m, &kinds[k], i);
+	}
+}
+
+struct child *
+child_find(struct master *m, enum ipc_role role, unsigned index)
+{
+	for (unsigned i = 0; i < m->nchildren; i++) {
+		struct child *c = &m->children[i];
+
+		if (c->kind->role == role && c->index == index)
+			return c;
+	}
+	return NULL;
+}
+
+unsigned
+children_running(const struct master *m)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < m->nchildren; i++)
+		n += m->children[i].pid != 0;
+	return n;
+}
+
+/* ---- starting ---- */
+
+/*
+ * Puts descriptors at their fixed numbers. All sources are moved out of the
+ * way first, because one's source may be another's place.
+ */
+static void
+fds_place(int want[CHILD_FDS])
+{
+	for (int i = 0; i < CHILD_FDS; i++) {
+		if (want[i] < 0)
+			continue;
+		want[i] = fcntl(want[i], F_DUPFD, CHILD_FDS);
+		if (want[i] < 0)
+			_exit(111);
+	}
+	for (int i = 0; i < CHILD_FDS; i++) {
+		if (want[i] < 0)
+			(void)close(i);
+		else if (dup2(want[i], i) < 0)
+			_exit(111);
+	}
+	if (close_range(CHILD_FDS, ~0u, 0) != 0)
+		_exit(111);
+}
+
+static void
+child_fds(const struct child *c, int chan_fd, int want[CHILD_FDS])
+{
+	const struct master *m = c->master;
+	const struct child_kind *k = c->kind;
+
+	for (int i = 0; i < CHILD_FDS; i++)
+		want[i] = -1;
+	want[0] = open("/dev/null", O_RDWR | O_CLOEXEC);
+	want[1] = want[0];
+	want[2] = STDERR_FILENO;
+	want[ROLE_FD_MASTER] = chan_fd;
+	if (k->wants_spool)
+		want[ROLE_FD_SPOOL] = m->spool_fd;
+	if (k->wants_events) {
+		want[ROLE_FD_EVENTS] = m->events_fd;
+		want[ROLE_FD_OFFSETS] = m->offsets_fd;
+	}
+	if (k->wants_logs)
+		want[ROLE_FD_LOGS] = m->logs_fd;
+}
+
+static void __attribute__((noreturn))
+child_exec(const struct child *c, int chan_fd)
+{
+	const struct master *m = c->master;
+	char path[4096], index[16];
+	char *argv[10], *envp[] = { NULL };
+	int want[CHILD_FDS], n = 0;
+	struct str s;
+	sigset_t none;
+
+	STR_ON(&s, path);
+	if (m->build_dir != NULL)
+		str_addf(&s, "%s/%s/", m->build_dir, c->kind->build_dir);
+	else
+		str_addf(&s, "%s/", PINNACE_LIBEXECDIR);
+	str_adds(&s, c->kind->program);
+	STR_ON(&s, index);
+	str_addf(&s, "%u", c->index);
+	argv[n++] = path;
+	argv[n++] = (char[]){ "-i" };
+	argv[n++] = index;
+	if (!m->keep_user) {
+		argv[n++] = (char[]){ "-u" };
+		argv[n++] = strdup(c->kind->user);
+		argv[n++] = (char[]){ "-d" };
+		argv[n++] = (char[]){ CHROOT_DIR };
+	}
+	if (m->debug)
+		argv[n++] = (char[]){ "-v" };
+	argv[n] = NULL;
+	child_fds(c, chan_fd, want);
+	fds_place(want);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	execve(path, argv, envp);
+	fprintf(stderr, "cannot run %s: %s\n", path, strerror(errno));
+	_exit(111);
+}
+
+void
+child_start(struct child *c)
+{
+	struct master *m = c->master;
+	int sp[2];
+	pid_t pid;
+
+	if (m->stopping || c->pid != 0)
+		return;
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sp) != 0)
+		fatal_errno("socketpair");
+	pid = fork();
+	if (pid == 0)
+		child_exec(c, sp[1]);
+	close(sp[1]);
+	if (pid < 0) {
+		log_warn_errno("cannot fork %s", c->kind->program);
+		close(sp[0]);
+		event_add(c->restart, &(struct timeval){ .tv_sec = 1 });
+		return;
+	}
+	c->pid = pid;
+	c->started = clock_mono();
+	c->ready = false;
+	c->chan = chan_new(m->base, sp[0], R_MASTER, c->kind->role, c->index,
+	    &child_ops, c);
+	log_debug("%s[%u] started, pid %d", c->kind->program, c->index,
+	    (int)pid);
+	child_introduce(c);
+}
+
+/* ---- ending ---- */
+
+static void
+child_restart_plan(struct child *c)
+{
+	struct timeval tv = { 0 };
+
+	if (clock_mono().us - c->started.us > SETTLED_US)
+		c->failures = 0;
+	if (c->failures > 0) {
+		unsigned s = 1u << (c->failures < 6 ? c->failures - 1 : 5);
+
+		tv.tv_sec = s < CHILD_BACKOFF_MAX_S ? s : CHILD_BACKOFF_MAX_S;
+	}
+	c->failures++;
+	event_add(c->restart, &tv);
+}
+
+static void
+child_ended(struct child *c, int status)
+{
+	struct master *m = c->master;
+
+	if (!m->stopping) {
+		if (WIFSIGNALED(status))
+			log_warn("%s[%u] was killed by signal %d; starting it "
+			    "again", c->kind->program, c->index,
+			    WTERMSIG(status));
+		else
+			log_warn("%s[%u] ended with status %d; starting it "
+			    "again", c->kind->program, c->index,
+			    WEXITSTATUS(status));
+	}
+	c->pid = 0;
+	c->ready = false;
+	chan_free(&c->chan);
+	if (!m->stopping)
+		child_restart_plan(c);
+	else if (children_running(m) == 0)
+		event_base_loopexit(m->base, NULL);
+}
+
+void
+children_reap(struct master *m)
+{
+	int status;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
+		for (unsigned i = 0; i < m->nchildren; i++) {
+			if (m->children[i].pid == pid) {
+				child_ended(&m->children[i], status);
+				break;
+			}
+		}
+	}
+}
+
+void
+children_stop(struct master *m, uint32_t drain_ms)
+{
+	for (unsigned i = 0; i < m->nchildren; i++) {
+		struct child *c = &m->children[i];
+
+		event_del(c->restart);
+		/* qmgr and the readers go last: see children_reap */
+		if (c->chan != NULL)
+			ipc_send_stop(c->chan,
+			    &(struct ipc_stop){ .drain_ms = drain_ms });
+	}
+}
+
+void
+children_kill(struct master *m, int signo)
+{
+	for (unsigned i = 0; i < m->nchildren; i++) {
+		if (m->children[i].pid != 0)
+			kill(m->children[i].pid, signo);
+	}
+}
+
+/* ---- frames from children ---- */
+
+static void
+on_ready(struct chan *chan, void *arg, const void *msg)
+{
+	const struct ipc_ready *m = msg;
+	struct child *c = arg;
+
+	(void)chan;
+	c->ready = true;
+	c->generation = m->generation;
+}
+
+static void
+on_command(struct chan *chan, void *arg, const void *msg)
+{
+	const struct ipc_master_cmd *cmd = msg;
+	struct child *c = arg;
+	struct ipc_master_reply reply = { .token = cmd->token };
+	struct buf text;
+
+	buf_init(&text, 60000);
+	if (sv_eq(cmd->command, SV("reload"))) {
+		reply.ok = master_reload(c->master, &text);
+	} else if (sv_eq(cmd->command, SV("stop"))) {
+		reply.ok = 1;
+		buf_sayf(&text, "stopping\n");
+	} else {
+		buf_sayf(&text, "the master does not know that\n");
+	}
+	reply.text = buf_sv(&text);
+	ipc_send_master_reply(chan, &reply);
+	chan_flush(chan);
+	buf_fini(&text);
+	if (sv_eq(cmd->command, SV("stop")))
+		master_stop(c->master);
+}
+
+/*
+ * A child that broke its channel is of no use, and one that died is reaped by
+ * SIGCHLD: kill covers the first and does not hurt the second.
+ */
+static void
+on_chan_close(struct chan *chan, void *arg, const char *why)
+{
+	struct child *c = arg;
+
+	(void)chan;
+	log_debug("channel to %s[%u]: %s", c->kind->program, c->index, why);
+	chan_free(&c->chan);
+	if (c->pid != 0 && !c->master->stopping)
+		kill(c->pid, SIGKILL);
+}

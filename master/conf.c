@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: ISC */
+#include <sys/mman.h>
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+#include <fcntl.h>
+
+#include "common/sys/log.h"
+#include "master/master.h"
+
+/* The children get the configuration as a file that nobody can change. */
+int
+master_conf_memfd(const struct conf *c)
+{
+	int fd = memfd_create("pinnace-conf", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	struct buf b;
+
+	if (fd < 0)
+		fatal_errno("memfd_create");
+	buf_init(&b, 64u << 20);
+	if (conf_encode(c, &b) != 0)
+		fatal("the configuration is too large");
+	while (buf_len(&b) > 0) {
+		ssize_t n = write(fd, buf_data(&b), buf_len(&b));
+
+		if (n < 0)
+			fatal_errno("cannot write the configuration");
+		buf_consume(&b, (size_t)n);
+	}
+	buf_fini(&b);
+	if (fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW |
+	    F_SEAL_SEAL) != 0)
+		fatal_errno("cannot seal the configuration");
+	return fd;
+}
+
+/* Loads and tells errors and warnings, a line each. */
+static struct conf *
+conf_read(const char *path, struct buf *text)
+{
+	struct conf_report rep;
+	struct conf *c;
+
+	conf_report_init(&rep);
+	c = conf_load(path, &rep);
+	for (uint32_t i = 0; i < conf_report_errors(&rep); i++)
+		buf_sayf(text, "%s\n", rep.errors[i]);
+	for (uint32_t i = 0; i < conf_report_warnings(&rep); i++)
+		buf_sayf(text, "%s\n", rep.warnings[i]);
+	conf_report_fini(&rep);
+	return c;
+}
+
+bool
+master_conf_load(struct master *m, struct buf *text)
+{
+	m->conf = conf_read(m->conf_path, text);
+	return m->conf != NULL;
+}
+
+bool
+master_reload(struct master *m, struct buf *text)
+{
+	struct conf *conf = conf_read(m->conf_path, text);
+
+	if (conf == NULL)
+		return false;
+	if (!listeners_open(m, conf, text)) {
+		listeners_undo(m);
+		conf_free(&conf);
+		return false;
+	}
+	conf_free(&m->conf);
+	m->conf = conf;
+	m->generation++;
+	close(m->conf_fd);
+	m->conf_fd = master_conf_memfd(conf);
+	for (unsigned i = 0; i < m->nchildren; i++) {
+		struct child *c = &m->children[i];
+
+		if (c->chan == NULL)
+			continue;
+		ipc_send_conf(c->chan,
+		    &(struct ipc_conf){ .generation = m->generation },
+		    fcntl(m->conf_fd, F_DUPFD_CLOEXEC, 0));
+	}
+	listeners_commit(m);
+	log_info("configuration %u is in force", m->generation);
+	buf_sayf(text, "configuration %u is in force\n", m->generation);
+	return true;
+}

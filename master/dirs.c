@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The directories of an instance. Started as root they belong to the users
+ * of the processes; the group pinnace (the primary group of all of them) is
+ * what lets the readers see the event log.
+ */
+#include <sys/stat.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/str.h"
+#include "common/sys/log.h"
+#include "master/master.h"
+
+#define GROUP "pinnace"
+
+static const struct spool_dir {
+	const char *name;
+	mode_t mode;
+} spool_dirs[] = {
+	{ "segments", 0700 }, { "large", 0700 }, { "events", 02750 },
+	{ "checkpoint", 0700 }, { "offsets", 02770 }, { "intent", 0700 },
+	{ "corrupt", 0700 },
+};
+
+/* Makes path and what is missing above it. */
+static int
+mkdir_parents(const char *path, mode_t mode)
+{
+	char part[4096];
+	size_t n = strlen(path);
+
+	if (n >= sizeof(part)) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	for (size_t i = 1; i <= n; i++) {
+		if (path[i] != '/' && path[i] != '\0')
+			continue;
+		memcpy(part, path, i);
+		part[i] = '\0';
+		if (mkdir(part, i == n ? mode : 0755) != 0 && errno != EEXIST)
+			return -1;
+	}
+	return 0;
+}
+
+static int
+dir_open(const char *path, struct buf *text)
+{
+	int fd = -1;
+
+	if (mkdir_parents(path, 0750) == 0)
+		fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		buf_sayf(text, "%s: cannot make or open this "
+		    "directory: %s\n", path, strerror(errno));
+	return fd;
+}
+
+static bool
+dir_own(const struct master *m, int fd, const char *user, mode_t mode)
+{
+	struct passwd *pw;
+	struct group *gr;
+
+	if (m->keep_user)
+		return true;
+	pw = getpwnam(user);
+	gr = getgrnam(GROUP);
+	if (pw == NULL || gr == NULL) {
+		errno = ENOENT;
+		return false;
+	}
+	return fchown(fd, pw->pw_uid, gr->gr_gid) == 0 &&
+	    fchmod(fd, mode) == 0;
+}
+
+static bool
+spool_dirs_make(struct master *m, struct buf *text)
+{
+	size_t n = sizeof(spool_dirs) / sizeof(spool_dirs[0]);
+
+	for (size_t i = 0; i < n; i++) {
+		const struct spool_dir *d = &spool_dirs[i];
+		int fd;
+
+		if (mkdirat(m->spool_fd, d->name, d->mode) != 0 &&
+		    errno != EEXIST)
+			goto fail;
+		fd = openat(m->spool_fd, d->name,
+		    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (fd < 0 || !dir_own(m, fd, "pinnace-queue", d->mode))
+			goto fail;
+		if (strcmp(d->name, "events") == 0)
+			m->events_fd = fd;
+		else if (strcmp(d->name, "offsets") == 0)
+			m->offsets_fd = fd;
+		else
+			close(fd);
+		continue;
+fail:
+		buf_sayf(text, "spool/%s: %s\n", d->name,
+		    strerror(errno));
+		return false;
+	}
+	return true;
+}
+
+/*
+ * The accounting files of one instance stand in one directory, that of the
+ * first acct-file; acct holds its descriptor and may open nothing else.
+ */
+static bool
+logs_open(struct master *m, struct buf *text)
+{
+	char *path, *slash;
+
+	m->logs_fd = -1;
+	if (conf_naccts(m->conf) == 0)
+		return true;
+	path = sv_dup(conf_acct(m->conf, 0)->path);
+	slash = strrchr(path, '/');
+	if (slash != NULL && slash != path)
+		*slash = '\0';
+	else
+		memcpy(path, slash == NULL ? "." : "/", 2);
+	m->logs_fd = dir_open(path, text);
+	if (m->logs_fd >= 0)
+		(void)dir_own(m, m->logs_fd, "pinnace-acct", 0750);
+	free(path);
+	return m->logs_fd >= 0;
+}
+
+bool
+dirs_open(struct master *m, struct buf *text)
+{
+	char *spool = sv_dup(conf_global(m->conf)->spool);
+
+	m->spool_fd = dir_open(spool, text);
+	free(spool);
+	if (m->spool_fd < 0)
+		return false;
+	if (!dir_own(m, m->spool_fd, "pinnace-queue", 0750)) {
+		buf_sayf(text, "the spool cannot be given to the user "
+		    "pinnace-queue: %s\n", strerror(errno));
+		return false;
+	}
+	return spool_dirs_make(m, text) && logs_open(m, text);
+}

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: ISC */
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+
+#include "common/base/str.h"
+#include "common/sys/log.h"
+#include "common/sys/priv.h"
+#include "master/master.h"
+
+static void
+usage(void)
+{
+	fprintf(stderr,
+	    "usage: pinnaced [-fUv] [-c CONFIG] [-L BUILDDIR]\n"
+	    "  -c  configuration file (default %s/pinnace/config)\n"
+	    "  -f  stay in the foreground\n"
+	    "  -L  take the other programs from this build tree\n"
+	    "  -U  run everything as the calling user, without chroot\n"
+	    "  -v  log debug lines\n", PINNACE_SYSCONFDIR);
+	exit(100);
+}
+
+static void
+options(struct master *m, int argc, char **argv)
+{
+	int opt;
+
+	while ((opt = getopt(argc, argv, "c:fL:Uv")) != -1) {
+		switch (opt) {
+		case 'c':
+			m->conf_path = optarg;
+			break;
+		case 'f':
+			m->foreground = true;
+			break;
+		case 'L':
+			m->build_dir = optarg;
+			break;
+		case 'U':
+			m->keep_user = true;
+			break;
+		case 'v':
+			m->debug = true;
+			break;
+		default:
+			usage();
+		}
+	}
+	if (optind != argc)
+		usage();
+	if (geteuid() != 0)
+		m->keep_user = true;
+}
+
+/* Prints what is wrong where the caller sees it and ends. */
+static void __attribute__((noreturn))
+refuse(struct buf *text)
+{
+	fprintf(stderr, "%.*s", SV_FMT(buf_sv(text)));
+	exit(1);
+}
+
+static void
+log_open(struct master *m, struct buf *text)
+{
+	struct sv path = conf_global(m->conf)->log_file;
+	char *p;
+	int fd;
+
+	if (path.n == 0)
+		return;
+	p = sv_dup(path);
+	fd = open(p, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW,
+	    conf_global(m->conf)->log_file_world_readable ? 0644 : 0640);
+	if (fd < 0) {
+		buf_sayf(text, "%s: cannot open this log file: %s\n", p,
+		    strerror(errno));
+		refuse(text);
+	}
+	free(p);
+	dup2(fd, STDERR_FILENO);
+	close(fd);
+}
+
+/* One master per run directory: the lock lives as long as the process. */
+static void
+pid_lock(struct master *m, struct buf *text)
+{
+	char path[4096];
+	struct str s;
+
+	STR_ON(&s, path);
+	str_add(&s, conf_global(m->conf)->run_directory);
+	mkdir(path, 0755);
+	str_adds(&s, "/pinnaced.pid");
+	m->pid_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
+	if (m->pid_fd < 0) {
+		buf_sayf(text, "%s: %s\n", path, strerror(errno));
+		refuse(text);
+	}
+	if (flock(m->pid_fd, LOCK_EX | LOCK_NB) != 0) {
+		buf_sayf(text, "another pinnaced runs with %s\n", path);
+		refuse(text);
+	}
+}
+
+static void
+pid_write(struct master *m)
+{
+	if (ftruncate(m->pid_fd, 0) == 0)
+		dprintf(m->pid_fd, "%d\n", (int)getpid());
+}
+
+static void
+on_sigchld(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	children_reap(arg);
+}
+
+static void
+on_sighup(evutil_socket_t fd, short what, void *arg)
+{
+	struct buf text;
+
+	(void)fd;
+	(void)what;
+	buf_init(&text, 60000);
+	if (!master_reload(arg, &text))
+		log_warn("reload refused: %.*s", SV_FMT(buf_sv(&text)));
+	buf_fini(&text);
+}
+
+static void
+on_sigterm(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	master_stop(arg);
+}
+
+static void
+on_stop_timeout(evutil_socket_t fd, short what, void *arg)
+{
+	struct master *m = arg;
+
+	(void)fd;
+	(void)what;
+	log_warn("%u processes did not stop in time: killing them",
+	    children_running(m));
+	children_kill(m, SIGKILL);
+}
+
+/* The drain of the configuration, and as much again for the last syncs. */
+void
+master_stop(struct master *m)
+{
+	int64_t drain_ms = conf_global(m->conf)->drain_timeout_ms;
+	int64_t limit_ms = drain_ms + 10000;
+	struct timeval tv = { .tv_sec = limit_ms / 1000 };
+
+	if (m->stopping)
+		return;
+	m->stopping = true;
+	log_info("stopping");
+	listeners_close(m);
+	if (children_running(m) == 0) {
+		event_base_loopexit(m->base, NULL);
+		return;
+	}
+	children_stop(m, (uint32_t)drain_ms);
+	m->stop_timer = event_new(m->base, -1, 0, on_stop_timeout, m);
+	event_add(m->stop_timer, &tv);
+}
+
+static void
+signals_set(struct master *m)
+{
+	static const struct {
+		int signo;
+		event_callback_fn fn;
+	} sigs[] = {
+		{ SIGCHLD, on_sigchld }, { SIGHUP, on_sighup },
+		{ SIGTERM, on_sigterm }, { SIGINT, on_sigterm },
+	};
+
+	signal(SIGPIPE, SIG_IGN);
+	for (size_t i = 0; i < sizeof(sigs) / sizeof(sigs[0]); i++) {
+		m->sigs[i] = evsignal_new(m->base, sigs[i].signo, sigs[i].fn,
+		    m);
+		if (m->sigs[i] == NULL || event_add(m->sigs[i], NULL) != 0)
+			fatal("cannot handle signals");
+	}
+}
+
+static void
+prepare(struct master *m)
+{
+	struct buf text;
+
+	buf_init(&text, 60000);
+	if (!master_conf_load(m, &text))
+		refuse(&text);
+	if (buf_len(&text) > 0) {
+		fprintf(stderr, "%.*s", SV_FMT(buf_sv(&text)));
+		buf_clear(&text);
+	}
+	pid_lock(m, &text);
+	if (!dirs_open(m, &text) || !control_open(m, &text) ||
+	    !listeners_open(m, m->conf, &text))
+		refuse(&text);
+	log_open(m, &text);
+	buf_fini(&text);
+}
+
+int
+main(int argc, char **argv)
+{
+	static struct master m = {
+		.conf_path = PINNACE_SYSCONFDIR "/pinnace/config",
+		.spool_fd = -1, .events_fd = -1, .offsets_fd = -1,
+		.logs_fd = -1, .control_fd = -1,
+	};
+
+	umask(027);
+	options(&m, argc, argv);
+	priv_raise_nofile();
+	prepare(&m);
+	if (!m.foreground && daemon(0, 1) != 0)
+		fatal_errno("cannot go into the background");
+	pid_write(&m);
+	log_init("master", 0, m.debug);
+	m.base = event_base_new();
+	if (m.base == NULL)
+		fatal("no event base");
+	m.generation = 1;
+	m.conf_fd = master_conf_memfd(m.conf);
+	signals_set(&m);
+	if (m.keep_user)
+		log_info("running as one user, without chroot");
+	children_init(&m);
+	listeners_commit(&m);
+	for (unsigned i = 0; i < m.nchildren; i++)
+		child_start(&m.children[i]);
+	log_info("started, %u processes", m.nchildren);
+	event_base_dispatch(m.base);
+	log_info("stopped");
+	return 0;
+}
