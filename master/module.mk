@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-sbin_PROGRAMS += master/pinnaced
+EXTRA_PROGRAMS = master/pinnaced
 master_pinnaced_SOURCES = \
 	master/child.c master/child.h \
 	master/conf.c \
