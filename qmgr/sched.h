@@ -221,6 +221,13 @@ struct sched_queue_info {
 	int64_t last_error_us;
 };
 
+/* Names of a queue; they live as long as it does. */
+struct sv squeue_name(const struct squeue *q);
+struct sv squeue_domain(const struct squeue *q);
+struct sv squeue_vmta(const struct squeue *q);
+/* Its effective settings. */
+const struct conf_domain *squeue_conf(const struct squeue *q);
+
 struct sched_totals {
 	uint64_t queues, messages, rcpts;
 	uint64_t ready, retry, inflight, held, bouncing;
