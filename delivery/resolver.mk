@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: ISC
+# The resolver without its main(), for the program and its tests.
+noinst_LIBRARIES += libresolver.a
+libresolver_a_SOURCES = \
+	delivery/resolver_cache.c delivery/resolver_cache.h \
+	delivery/resolver_hosts.c delivery/resolver_hosts.h \
+	delivery/resolver_query.c delivery/resolver_query.h \
+	delivery/resolver_route.c delivery/resolver_route.h \
+	delivery/resolver_self.c delivery/resolver_self.h
+libresolver_a_CFLAGS = $(AM_CFLAGS) $(IDN2_CFLAGS)
+
+LIB_RESOLVER = libresolver.a $(LIB_NET)
+LIBS_RESOLVER = $(LDNS_LIBS) $(IDN2_LIBS) $(PCRE2_LIBS) $(LIBS_OS)
+
+check_PROGRAMS += tests/unit/delivery/test_resolver
+TESTS += tests/unit/delivery/test_resolver
+tests_unit_delivery_test_resolver_SOURCES = \
+	tests/unit/delivery/test_resolver.c \
+	tests/unit/delivery/fakens.c tests/unit/delivery/fakens.h
+tests_unit_delivery_test_resolver_CFLAGS = $(AM_CFLAGS) $(LDNS_CFLAGS)
+tests_unit_delivery_test_resolver_LDADD = $(LIB_RESOLVER) $(LIBS_CHECK) \
+	$(LIBS_RESOLVER)
