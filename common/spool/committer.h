@@ -63,7 +63,7 @@ struct commit_req {
 	void *arg;
 	/* ---- the committer's own ---- */
 	uint64_t id, segment, offset, length, body_len;
-	uint64_t large_id;
+	enum commit_result result;
 	struct buf head;
 	unsigned char header[RECORD_HEADER];
 	struct commit_req *next;

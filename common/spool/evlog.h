@@ -21,9 +21,7 @@
 #define EVLOG_FOLDER      "events"
 #define EVLOG_SUFFIX      ".log"
 #define EVLOG_FILE_SIZE   (UINT64_C(64) << 20)
-#define EVLOG_FILE_HEADER 40u
-#define EVLOG_FRAME_HEAD  12u
-#define EVLOG_PAYLOAD_MAX (128u << 20) /* an ACCEPT of 100,000 domains fits */
+#define EVLOG_FILE_START  40u /* offset of the first record of a file */
 
 struct evlog_pos {
 	uint64_t file;    /* 0: none */
@@ -87,9 +85,10 @@ uint64_t evlog_failures(const struct evlog *l);
 enum evlog_next {
 	EVLOG_RECORD,
 	EVLOG_END,      /* the limit, or the end of what is there */
-	EVLOG_MISSING,  /* the file at the position is not there */
+	EVLOG_MISSING,  /* a file is not there; the next call goes on in the
+	                 * next one that is */
 	EVLOG_DAMAGED,  /* something unreadable in the middle was skipped;
-	                 * the next call goes on in the next file */
+	                 * the next call goes on behind it */
 	EVLOG_ERROR,    /* errno */
 };
 

@@ -1,12 +1,22 @@
 # SPDX-License-Identifier: ISC
 noinst_LIBRARIES += libspool.a
 libspool_a_SOURCES = \
+	common/spool/batch.c common/spool/batch.h \
 	common/spool/checkpoint.h \
-	common/spool/committer.h \
+	common/spool/committer.c common/spool/committer.h \
 	common/spool/event.c common/spool/event.def common/spool/event.h \
-	common/spool/evlog.h \
+	common/spool/evframe.c common/spool/evframe.h \
+	common/spool/evlog.c common/spool/evlog.h \
+	common/spool/evlog_reader.c \
 	common/spool/recover.h \
-	common/spool/segment.h \
+	common/spool/segment.c common/spool/segment.h \
 	common/spool/segtab.h \
-	common/spool/sio.h common/spool/sio_mem.h \
+	common/spool/sio.c common/spool/sio.h common/spool/sio_mem.h \
+	common/spool/sio_os.c \
 	common/spool/spoolcheck.h
+
+check_PROGRAMS += tests/unit/spool/test_committer
+TESTS += tests/unit/spool/test_committer
+tests_unit_spool_test_committer_SOURCES = \
+	tests/unit/spool/test_committer.c tests/unit/spool/tmpspool.h
+tests_unit_spool_test_committer_LDADD = $(LIB_SPOOL) $(LIBS_CHECK)

@@ -119,13 +119,18 @@ struct segment_scan_ops {
 	/* No good record there, but more behind it, or a good header. May be
 	 * NULL. */
 	void (*on_damage)(void *arg, uint64_t offset, uint64_t length);
+	/* What to do where no good header stands: end there, or search on for
+	 * one at each multiple of 8. A search may look into the body of a
+	 * message, where a stranger can have put anything, even a record: not
+	 * for recovery. */
+	bool search;
 };
 
 /*
  * From an offset that is the start of a record up to limit (UINT64_MAX: the
- * end of the file). Goes on behind damage: by its length if the header is
- * good, else at the next multiple of 8 with a good header. 0, the callback's
- * value, or -1 with errno. *end_r: behind the last good record (or from).
+ * end of the file). A record with a good header and damaged parts is told and
+ * skipped. 0, the callback's value, or -1 with errno. *end_r: behind the last
+ * good record (or from).
  */
 int segment_scan(struct sio_file *f, uint64_t segment, uint64_t from,
     uint64_t limit, const struct segment_scan_ops *ops, void *arg,
