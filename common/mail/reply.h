@@ -33,6 +33,7 @@ R(COMMIT_FAILED,  451, "4.3.0", "Message not stored, try again later") \
 R(NO_SPACE,       452, "4.3.1", "Insufficient system storage") \
 R(TOO_MANY_RCPTS, 452, "4.5.3", "Too many recipients") \
 R(LINE_LONG,      500, "5.5.2", "Command line too long") \
+R(BAD_LINE,       500, "5.5.2", "Bare CR, bare LF or NUL in a command") \
 R(UNKNOWN,        500, "5.5.1", "Unknown command") \
 R(SYNTAX,         501, "5.5.4", "Syntax error in arguments") \
 R(HELO_ARG,       501, "5.5.4", "A host name is needed") \
@@ -58,7 +59,7 @@ R(SENDER_UNQUAL,  553, "5.1.7", "A full address is needed: user@domain") \
 R(TOO_BIG,        552, "5.3.4", "Message too big") \
 R(LOOP,           554, "5.4.6", "Too many hops, mail is looping") \
 R(NO_SERVICE,     554, "5.7.1", "No service for this client") \
-R(EARLY_DATA,     554, "5.5.0", "Client sent before the greeting") \
+R(EARLY_DATA,     503, "5.5.1", "Data was sent before 354") \
 R(PARAM_UNKNOWN,  555, "5.5.4", "Unsupported parameter")
 
 enum reply {

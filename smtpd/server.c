@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: ISC */
+#include <stdlib.h>
+
+#include "smtpd/server.h"
+#include "smtpd/session.h"
+
+void
+server_init(struct server *srv, struct event_base *base)
+{
+	*srv = (struct server){ .base = base };
+	TAILQ_INIT(&srv->sessions);
+	TAILQ_INIT(&srv->waiting);
+}
+
+struct settings *
+settings_hold(struct settings *st)
+{
+	st->refs++;
+	return st;
+}
+
+void
+settings_release(struct settings **stp)
+{
+	struct settings *st = *stp;
+
+	*stp = NULL;
+	if (st == NULL || --st->refs > 0)
+		return;
+	conf_free(&st->conf);
+	free(st);
+}
+
+void
+server_conf_set(struct server *srv, struct conf *conf)
+{
+	struct settings *st = calloc(1, sizeof(*st));
+
+	if (st == NULL)
+		abort();
+	st->conf = conf;
+	st->refs = 1;
+	settings_release(&srv->settings);
+	srv->settings = st;
+}
+
+void
+server_stop(struct server *srv)
+{
+	struct session *s, *next;
+
+	srv->stopping = true;
+	TAILQ_FOREACH_SAFE(s, &srv->sessions, link, next)
+		session_resume(s);
+}
+
+void
+server_on_ready(void *arg)
+{
+	struct server *srv = arg;
+	struct session *s, *next;
+
+	TAILQ_FOREACH_SAFE(s, &srv->waiting, wait_link, next) {
+		if (!committer_can_accept(srv->committer))
+			return;
+		data_on_ready(s);
+	}
+}

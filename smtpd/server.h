@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * server: what all sessions of one smtpd process share. The settings are kept
+ * per generation: a session holds the one it began with until it ends.
+ */
+#ifndef SMTPD_SERVER_H
+#define SMTPD_SERVER_H
+
+#include <bsd/sys/queue.h>
+
+#include "common/conf/conf.h"
+#include "common/spool/committer.h"
+#include "smtpd/body.h"
+
+struct session;
+struct listeners;
+TAILQ_HEAD(session_list, session);
+
+/* One generation of the configuration and how many hold it. */
+struct settings {
+	struct conf *conf;
+	unsigned refs;
+};
+
+struct server {
+	struct event_base *base;
+	struct committer *committer;
+	struct body_pool pool;
+	struct settings *settings;       /* of new sessions */
+	struct session_list sessions;
+	struct session_list waiting;     /* DATA, not answered yet */
+	unsigned nsessions;
+	bool stopping;
+	/* A session's connection has ended; its address may be counted down. */
+	void (*on_conn_end)(struct server *srv, const struct route_addr *ip);
+	/* The last session is gone. */
+	void (*on_empty)(struct server *srv);
+	void *arg;                       /* of the owner */
+	struct listeners *listeners;
+};
+
+void server_init(struct server *srv, struct event_base *base);
+/* Takes conf. */
+void server_conf_set(struct server *srv, struct conf *conf);
+struct settings *settings_hold(struct settings *st);
+void settings_release(struct settings **st);
+/* Idle sessions end now, the others after their transaction. */
+void server_stop(struct server *srv);
+/* The committer may accept again. */
+void server_on_ready(void *arg);
+
+#endif
