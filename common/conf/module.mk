@@ -1,4 +1,26 @@
 # SPDX-License-Identifier: ISC
 noinst_LIBRARIES += libconf.a
 libconf_a_SOURCES = \
-	common/conf/conf.h common/conf/schema.def common/conf/value.h
+	common/conf/block.c \
+	common/conf/build.c \
+	common/conf/conf.h common/conf/schema.def \
+	common/conf/load.c \
+	common/conf/macro.c \
+	common/conf/manual.c \
+	common/conf/node.c \
+	common/conf/query.c \
+	common/conf/reader.c \
+	common/conf/report.c \
+	common/conf/schema.c \
+	common/conf/show.c \
+	common/conf/store.c common/conf/store.h \
+	common/conf/system.c \
+	common/conf/value.c common/conf/value.h \
+	common/conf/wire.c
+
+check_PROGRAMS += tests/unit/conf/test_conf tests/unit/conf/test_value
+TESTS += tests/unit/conf/test_conf tests/unit/conf/test_value
+tests_unit_conf_test_conf_SOURCES = tests/unit/conf/test_conf.c
+tests_unit_conf_test_conf_LDADD = $(LIB_CONF) $(LIBS_CHECK)
+tests_unit_conf_test_value_SOURCES = tests/unit/conf/test_value.c
+tests_unit_conf_test_value_LDADD = $(LIB_CONF) $(LIBS_CHECK)

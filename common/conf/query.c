@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: ISC */
+/* Questions to a configuration. */
+#define PCRE2_CODE_UNIT_WIDTH 8
+#include <pcre2.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/siphash.h"
+#include "common/conf/store.h"
+
+/* 127 labels, two kinds each, for all VMTAs and for one, and networks. */
+#define NODES_MAX   1024u
+#define DOMAIN_MAX  255u
+#define CACHE_MAX   (256u << 20)
+
+static const uint64_t hash_key[2] = { 3, 4 };
+
+/* ---- the cache of merged structs ---- */
+
+static uint64_t
+merged_hash(const void *p)
+{
+	const struct merged *m = p;
+
+	return m->hash;
+}
+
+static bool
+merged_match(const void *entry, const void *key)
+{
+	const struct merged *a = entry, *b = key;
+
+	return a->n == b->n && (a->n == 0 ||
+	    memcmp(a->nodes, b->nodes, a->n * sizeof(struct node *)) == 0);
+}
+
+struct conf_cache *
+cache_new(void)
+{
+	struct conf_cache *k = calloc(1, sizeof(*k));
+
+	if (k == NULL)
+		return NULL;
+	arena_init(&k->arena, CACHE_MAX);
+	htab_init(&k->domains, merged_hash);
+	htab_init(&k->sources, merged_hash);
+	return k;
+}
+
+void
+cache_free(struct conf_cache **kp)
+{
+	struct conf_cache *k = *kp;
+
+	if (k == NULL)
+		return;
+	*kp = NULL;
+	htab_fini(&k->domains);
+	htab_fini(&k->sources);
+	arena_fini(&k->arena);
+	free(k);
+}
+
+static void
+merge(enum conf_scope scope, const struct node *const *nodes, size_t n,
+    void *out)
+{
+	scope_defaults(scope, out);
+	for (size_t i = 0; i < n; i++)
+		for (const struct node_block *nb = nodes[i]->blocks;
+		    nb != NULL; nb = nb->next)
+			block_apply(nb->block, out);
+}
+
+/* NULL without memory. */
+static struct merged *
+merged_make(struct conf_cache *k, struct htab *t, const struct merged *key,
+    enum conf_scope scope, size_t size)
+{
+	size_t bytes = key->n * sizeof(struct node *);
+	struct merged *m = arena_alloc(&k->arena, sizeof(*m));
+	const struct node **nodes = arena_alloc(&k->arena, bytes + 1);
+	void *value = arena_alloc(&k->arena, size);
+
+	if (m == NULL || nodes == NULL || value == NULL)
+		return NULL;
+	if (bytes > 0)
+		memcpy(nodes, key->nodes, bytes);
+	*m = (struct merged){ key->hash, key->n, nodes, value };
+	merge(scope, nodes, key->n, value);
+	return htab_insert(t, m) == 0 ? m : NULL;
+}
+
+static const void *
+merged_get(struct conf_cache *k, struct htab *t, const struct node **nodes,
+    size_t n, enum conf_scope scope, size_t size)
+{
+	struct merged key = { .n = n, .nodes = nodes };
+	struct merged *m;
+
+	key.hash = siphash24(hash_key, nodes, n * sizeof(struct node *));
+	m = htab_find(t, key.hash, merged_match, &key);
+	if (m == NULL)
+		m = merged_make(k, t, &key, scope, size);
+	/* As everywhere in the long-lived parts: no memory, no process. */
+	if (m == NULL)
+		abort();
+	return m->value;
+}
+
+/* ---- queues ---- */
+
+struct found {
+	const struct node **v;
+	size_t n, max;
+};
+
+static void
+found_add(struct found *f, const struct node *n)
+{
+	if (n != NULL && f->n < f->max)
+		f->v[f->n++] = n;
+}
+
+static void
+find_suffixes(const struct conf *c, uint32_t vmta, struct sv domain,
+    struct found *f)
+{
+	size_t at = domain.n;
+
+	found_add(f, domain_node(c, vmta, '*', SV("")));
+	while (at > 0) {
+		at--;
+		if (at > 0 && domain.p[at - 1] != '.')
+			continue;
+		found_add(f, domain_node(c, vmta, '+',
+		    sv_from_at(domain, at)));
+		if (at > 0)
+			found_add(f, domain_node(c, vmta, '*',
+			    sv_from_at(domain, at)));
+	}
+	found_add(f, domain_node(c, vmta, '=', domain));
+}
+
+static void
+find_literals(const struct conf *c, uint32_t vmta, struct sv domain,
+    struct found *f)
+{
+	struct sv text = sv_from_at(sv_head(domain, domain.n - 1), 1);
+	struct route_addr ip;
+
+	if (sv_istarts(text, SV("IPv6:")))
+		text = sv_from_at(text, 5);
+	if (conf_parse_ip(text, &ip) != NULL)
+		return;
+	for (size_t i = 0; i < c->literals.n; i++) {
+		const struct node *n = c->literals.v[i];
+
+		if (n->vmta == vmta && conf_cidr_has(&n->cidr, &ip))
+			found_add(f, n);
+	}
+}
+
+static void
+find_in_vmta(const struct conf *c, uint32_t vmta, struct sv domain,
+    struct found *f)
+{
+	if (domain.n > 2 && domain.p[0] == '[') {
+		found_add(f, domain_node(c, vmta, '*', SV("")));
+		find_literals(c, vmta, domain, f);
+		return;
+	}
+	find_suffixes(c, vmta, domain, f);
+}
+
+size_t
+domain_nodes(const struct conf *c, uint32_t vmta, struct sv domain,
+    const struct node **out, size_t max)
+{
+	struct found f = { out, 0, max };
+	char mem[DOMAIN_MAX];
+
+	/* A longer name is no domain; the general settings hold for it. */
+	if (domain.n > sizeof(mem))
+		domain.n = 0;
+	for (size_t i = 0; i < domain.n; i++)
+		mem[i] = ascii_lower(domain.p[i]);
+	domain = sv_make(mem, domain.n);
+	find_in_vmta(c, 0, domain, &f);
+	if (vmta != 0)
+		find_in_vmta(c, vmta, domain, &f);
+	return f.n;
+}
+
+static uint32_t
+vmta_index(const struct conf *c, struct sv vmta)
+{
+	const struct conf_vmta *v = conf_vmta_find(c, vmta);
+
+	return v == NULL ? 0 : (uint32_t)(v - c->vmtas);
+}
+
+const struct conf_domain *
+conf_domain_find(const struct conf *c, struct sv vmta, struct sv domain)
+{
+	const struct node *nodes[NODES_MAX];
+	size_t n = domain_nodes(c, vmta_index(c, vmta), domain, nodes,
+	    NODES_MAX);
+
+	return merged_get(c->cache, &c->cache->domains, nodes, n,
+	    SCOPE_DOMAIN, sizeof(struct conf_domain));
+}
+
+void
+conf_domain_get(const struct conf *c, struct sv vmta, struct sv domain,
+    struct conf_domain *out)
+{
+	*out = *conf_domain_find(c, vmta, domain);
+}
+
+/* ---- sources ---- */
+
+const struct conf_source *
+conf_source_get(const struct conf *c, const struct route_addr *ip,
+    struct sv name)
+{
+	const struct node *nodes[NODES_MAX];
+	struct found f = { nodes, 0, NODES_MAX - 1 };
+
+	for (size_t i = 0; i < c->sources.n; i++)
+		if (conf_cidr_has(&c->sources.v[i]->cidr, ip))
+			found_add(&f, c->sources.v[i]);
+	f.max = NODES_MAX;
+	if (name.n > 0)
+		found_add(&f, source_node(c, name));
+	return merged_get(c->cache, &c->cache->sources, nodes, f.n,
+	    SCOPE_SOURCE, sizeof(struct conf_source));
+}
+
+/* ---- relaying ---- */
+
+static bool
+pattern_matches(struct sv pattern, struct sv domain)
+{
+	struct conf_cidr cidr;
+	struct route_addr ip;
+	struct sv tail;
+
+	if (sv_eq(pattern, SV("*")))
+		return true;
+	if (sv_starts(pattern, SV("[*.]"))) {
+		tail = sv_from_at(pattern, 4);
+		return sv_ieq(tail, domain) || (domain.n > tail.n &&
+		    domain.p[domain.n - tail.n - 1] == '.' &&
+		    sv_iends(domain, tail));
+	}
+	if (sv_starts(pattern, SV("*.")))
+		return domain.n > pattern.n - 1 &&
+		    sv_iends(domain, sv_from_at(pattern, 1));
+	if (!sv_starts(pattern, SV("[")) || !sv_starts(domain, SV("[")) ||
+	    domain.n < 3)
+		return sv_ieq(pattern, domain);
+	pattern = sv_from_at(sv_head(pattern, pattern.n - 1), 1);
+	domain = sv_from_at(sv_head(domain, domain.n - 1), 1);
+	if (sv_istarts(domain, SV("IPv6:")))
+		domain = sv_from_at(domain, 5);
+	return conf_parse_cidr(pattern, &cidr) == NULL &&
+	    conf_parse_ip(domain, &ip) == NULL && conf_cidr_has(&cidr, &ip);
+}
+
+bool
+conf_relay_allows(const struct conf *c, struct sv domain)
+{
+	const struct conf_svs *relay = &c->global.relay_domain;
+	const struct conf_svs *hosts = &c->global.host_name;
+
+	if (domain.n == 0)
+		return false;
+	for (uint32_t i = 0; i < hosts->n; i++)
+		if (sv_ieq(hosts->v[i], domain))
+			return true;
+	for (uint32_t i = 0; i < relay->n; i++)
+		if (pattern_matches(relay->v[i], domain))
+			return true;
+	return false;
+}
+
+/* Does "/re/" match? An expression that runs too long does not. */
+static bool
+regex_matches(struct sv re, struct sv text)
+{
+	pcre2_match_data *md;
+	PCRE2_SIZE off;
+	pcre2_code *code;
+	int rc = -1;
+
+	code = pcre2_compile((PCRE2_SPTR)(const void *)(re.p + 1), re.n - 2,
+	    PCRE2_CASELESS, &rc, &off, NULL);
+	if (code == NULL)
+		return false;
+	md = pcre2_match_data_create_from_pattern(code, NULL);
+	if (md != NULL)
+		rc = pcre2_match(code, (PCRE2_SPTR)(const void *)text.p,
+		    text.n, 0, 0, md, NULL);
+	pcre2_match_data_free(md);
+	pcre2_code_free(code);
+	return md != NULL && rc >= 0;
+}
+
+bool
+conf_relay_allows_rcpt(const struct conf *c, struct sv local,
+    struct sv domain)
+{
+	const struct conf_svs *list = &c->global.relay_address;
+	struct sv addr;
+	struct buf b;
+	bool found = conf_relay_allows(c, domain);
+
+	if (found || list->n == 0)
+		return found;
+	buf_init(&b, 2048);
+	if (buf_add_sv(&b, local) == 0 && buf_add(&b, "@", 1) == 0 &&
+	    buf_add_sv(&b, domain) == 0) {
+		addr = buf_sv(&b);
+		for (uint32_t i = 0; !found && i < list->n; i++)
+			found = list->v[i].p[0] == '/' ?
+			    regex_matches(list->v[i], addr) :
+			    sv_ieq(list->v[i], addr);
+	}
+	buf_fini(&b);
+	return found;
+}
+
+/* ---- plain getters ---- */
+
+const struct conf_global *
+conf_global(const struct conf *c)
+{
+	return &c->global;
+}
+
+const struct conf_spool *
+conf_spool(const struct conf *c)
+{
+	return &c->spool;
+}
+
+struct sv
+conf_hostname(const struct conf *c)
+{
+	return c->hostname;
+}
+
+size_t
+conf_nlisteners(const struct conf *c)
+{
+	return c->nlisteners;
+}
+
+const struct conf_listener *
+conf_listener(const struct conf *c, size_t i)
+{
+	return &c->listeners[i];
+}
+
+size_t
+conf_naccts(const struct conf *c)
+{
+	return c->naccts;
+}
+
+const struct conf_acct *
+conf_acct(const struct conf *c, size_t i)
+{
+	return &c->accts[i];
+}
+
+size_t
+conf_nvmtas(const struct conf *c)
+{
+	return c->nvmtas;
+}
+
+const struct conf_vmta *
+conf_vmta(const struct conf *c, size_t i)
+{
+	return &c->vmtas[i];
+}
+
+const struct conf_vmta *
+conf_vmta_find(const struct conf *c, struct sv name)
+{
+	if (name.n == 0)
+		return &c->vmtas[0];
+	for (size_t i = 0; i < c->nvmtas; i++)
+		if (sv_ieq(c->vmtas[i].name, name))
+			return &c->vmtas[i];
+	return NULL;
+}

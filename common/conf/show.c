@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: ISC */
+/* Showing and comparing configurations. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/str.h"
+#include "common/conf/store.h"
+
+#define SCOPE_TEXT_MAX 1024u
+#define NODES_MAX 1024u
+
+/* "virtual-mta v1 domain gmail.com" */
+static void
+scope_text(const struct conf *c, const struct block *b, struct str *out)
+{
+	if (b->scope == SCOPE_GLOBAL)
+		return;
+	if (b->parent != 0) {
+		scope_text(c, c->blocks[b->parent], out);
+		str_addc(out, ' ');
+	}
+	str_adds(out, scope_infos[b->scope].tag);
+	str_addc(out, ' ');
+	str_add(out, b->arg);
+}
+
+static bool
+is_set(const struct block *b, const struct conf_row *row)
+{
+	for (const struct setting *s = b->first; s != NULL; s = s->next)
+		if (s->row == row)
+			return true;
+	return false;
+}
+
+static void
+show_defaults(const struct conf *c, conf_show_fn *fn, void *arg)
+{
+	const struct scope_info *g = &scope_infos[SCOPE_GLOBAL];
+
+	for (size_t i = 0; i < g->nrows; i++) {
+		const struct conf_row *row = &g->rows[i];
+
+		if (row->kind == ROW_USED && row->def[0] != '\0' &&
+		    !is_set(c->blocks[0], row))
+			fn(arg, SV(""), sv_from(row->name),
+			    sv_from(row->def), SV(""), 0);
+	}
+}
+
+void
+conf_show(const struct conf *c, bool defaults, conf_show_fn *fn, void *arg)
+{
+	char mem[SCOPE_TEXT_MAX];
+	struct str scope;
+
+	if (defaults)
+		show_defaults(c, fn, arg);
+	for (uint32_t i = 0; i < c->nblocks; i++) {
+		const struct block *b = c->blocks[i];
+
+		STR_ON(&scope, mem);
+		scope_text(c, b, &scope);
+		for (const struct setting *s = b->first; s != NULL;
+		    s = s->next)
+			fn(arg, str_sv(&scope), sv_from(s->row->name),
+			    s->value, place_file(c, s->at), s->at.line);
+	}
+}
+
+/* The last setting of row in the nodes, and its block. */
+static const struct setting *
+effective(const struct node *const *nodes, size_t n,
+    const struct conf_row *row, const struct block **b_r)
+{
+	const struct setting *found = NULL;
+
+	for (size_t i = 0; i < n; i++) {
+		for (const struct node_block *nb = nodes[i]->blocks;
+		    nb != NULL; nb = nb->next) {
+			const struct setting *s = nb->block->first;
+
+			for (; s != NULL; s = s->next) {
+				if (s->row != row)
+					continue;
+				found = s;
+				*b_r = nb->block;
+			}
+		}
+	}
+	return found;
+}
+
+static void
+show_row(const struct conf *c, const struct node *const *nodes, size_t n,
+    const struct conf_row *row, conf_show_fn *fn, void *arg)
+{
+	char mem[SCOPE_TEXT_MAX];
+	const struct block *b = NULL;
+	const struct setting *s = effective(nodes, n, row, &b);
+	struct str scope;
+
+	if (s == NULL) {
+		fn(arg, SV(""), sv_from(row->name), sv_from(row->def), SV(""),
+		    0);
+		return;
+	}
+	STR_ON(&scope, mem);
+	scope_text(c, b, &scope);
+	fn(arg, str_sv(&scope), sv_from(row->name),
+	    s->clear ? sv_from(row->def) : s->value, place_file(c, s->at),
+	    s->at.line);
+}
+
+void
+conf_domain_show(const struct conf *c, struct sv vmta, struct sv domain,
+    conf_show_fn *fn, void *arg)
+{
+	const struct scope_info *s = &scope_infos[SCOPE_DOMAIN];
+	const struct conf_vmta *v = conf_vmta_find(c, vmta);
+	const struct node *nodes[NODES_MAX];
+	size_t n = domain_nodes(c,
+	    v == NULL ? 0 : (uint32_t)(v - c->vmtas), domain, nodes,
+	    NODES_MAX);
+
+	for (size_t i = 0; i < s->nrows; i++)
+		if (s->rows[i].kind == ROW_USED)
+			show_row(c, nodes, n, &s->rows[i], fn, arg);
+}
+
+/* ---- differences ---- */
+
+struct line {
+	char *scope;             /* owned */
+	struct sv name, value, file;
+	uint32_t at;
+	size_t order;            /* equal lines stay in order */
+};
+
+struct lines {
+	struct line *v;
+	size_t n, size;
+};
+
+static void
+collect(void *arg, struct sv scope, struct sv name, struct sv value,
+    struct sv file, uint32_t at)
+{
+	struct lines *l = arg;
+
+	if (l->n == l->size) {
+		l->size = l->size == 0 ? 64 : l->size * 2;
+		l->v = reallocarray(l->v, l->size, sizeof(*l->v));
+		if (l->v == NULL)
+			abort();
+	}
+	l->v[l->n] = (struct line){ sv_dup(scope), name, value, file, at,
+	    l->n };
+	l->n++;
+}
+
+static int
+sv_cmp(struct sv a, struct sv b)
+{
+	size_t n = a.n < b.n ? a.n : b.n;
+	int d = n == 0 ? 0 : memcmp(a.p, b.p, n);
+
+	if (d != 0)
+		return d;
+	return a.n < b.n ? -1 : a.n > b.n;
+}
+
+static int
+compare(const struct line *a, const struct line *b)
+{
+	int d = strcmp(a->scope, b->scope);
+
+	if (d == 0)
+		d = sv_cmp(a->name, b->name);
+	if (d == 0)
+		d = sv_cmp(a->value, b->value);
+	return d;
+}
+
+static int
+by_text(const void *pa, const void *pb)
+{
+	const struct line *a = pa, *b = pb;
+	int d = compare(a, b);
+
+	return d != 0 ? d : a->order < b->order ? -1 : 1;
+}
+
+static void
+lines_make(const struct conf *c, struct lines *l)
+{
+	*l = (struct lines){ 0 };
+	conf_show(c, false, collect, l);
+	if (l->n > 1)
+		qsort(l->v, l->n, sizeof(*l->v), by_text);
+}
+
+static void
+lines_free(struct lines *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		free(l->v[i].scope);
+	free(l->v);
+}
+
+bool
+conf_diff(const struct conf *a, const struct conf *b, conf_diff_fn *fn,
+    void *arg)
+{
+	struct lines la, lb;
+	size_t i = 0, j = 0;
+	bool any = false;
+
+	lines_make(a, &la);
+	lines_make(b, &lb);
+	while (i < la.n || j < lb.n) {
+		int d = i == la.n ? 1 : j == lb.n ? -1 :
+		    compare(&la.v[i], &lb.v[j]);
+		const struct line *l = d > 0 ? &lb.v[j] : &la.v[i];
+
+		i += d <= 0;
+		j += d >= 0;
+		if (d == 0)
+			continue;
+		any = true;
+		fn(arg, d > 0, sv_from(l->scope), l->name, l->value, l->file,
+		    l->at);
+	}
+	lines_free(&la);
+	lines_free(&lb);
+	return any;
+}
