@@ -4,6 +4,7 @@ libsys_a_SOURCES = \
 	common/sys/clock.c common/sys/clock.h \
 	common/sys/conn.c common/sys/conn.h \
 	common/sys/log.c common/sys/log.h \
+	common/sys/offload.c common/sys/offload.h \
 	common/sys/priv.c common/sys/priv.h
 
 check_PROGRAMS += tests/unit/sys/test_conn
