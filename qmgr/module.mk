@@ -1,1 +1,20 @@
 # SPDX-License-Identifier: ISC
+EXTRA_PROGRAMS += qmgr/pinnace-qmgr
+qmgr_pinnace_qmgr_SOURCES = \
+	qmgr/act.c \
+	qmgr/control.c qmgr/control.h \
+	qmgr/deliver.c \
+	qmgr/intake.c \
+	qmgr/journal.c \
+	qmgr/main.c \
+	qmgr/outcome.c \
+	qmgr/qmgr.h \
+	qmgr/readers.c \
+	qmgr/recover.c \
+	qmgr/routes.c \
+	qmgr/select.c \
+	qmgr/show.c \
+	qmgr/upkeep.c \
+	qmgr/worker.c
+qmgr_pinnace_qmgr_LDADD = $(LIB_CONF) $(LIBS_OS) $(JANSSON_LIBS) \
+	$(PCRE2_LIBS)

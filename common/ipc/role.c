@@ -95,6 +95,9 @@ role_stop(struct role *r, uint32_t drain_ms)
 	if (r->stopping)
 		return;
 	r->stopping = true;
+	/* qmgr goes after all others: they tell it their last words */
+	if (r->self == R_QMGR)
+		tv.tv_sec += ROLE_QMGR_EXTRA_S;
 	event_base_loopexit(r->base, &tv);
 	if (r->ops->stop != NULL)
 		r->ops->stop(r, drain_ms);

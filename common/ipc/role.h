@@ -28,6 +28,7 @@
 #define ROLE_FD_OFFSETS 5
 #define ROLE_FD_LOGS    6
 #define ROLE_ORPHAN_DRAIN_MS 5000
+#define ROLE_QMGR_EXTRA_S 5 /* for its last sync and checkpoint */
 
 struct role {
 	enum ipc_role self;

@@ -1,0 +1,296 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The control socket: one command per connection, answered in rows of JSON
+ * (doc/commands.md). Long answers are made in slices, so that no operator
+ * stops the queue. Only root and the owner of the process may speak.
+ */
+#include <sys/socket.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+#include <jansson.h>
+
+#include "common/base/msgid.h"
+#include "common/base/str.h"
+#include "common/sys/clock.h"
+#include "common/sys/log.h"
+#include "qmgr/control.h"
+
+#define CLIENTS_MAX   64
+#define ROWS_DEFAULT  100
+#define CLIENT_TIME_S 300
+
+struct control {
+	struct event *listen_ev;
+	int fd;
+	struct client *clients;
+	unsigned nclients;
+	uint64_t next_token;
+};
+
+static void on_request(struct chan *c, void *arg, const void *msg);
+static void on_client_close(struct chan *c, void *arg, const char *why);
+
+static const struct chan_ops client_ops = {
+	.on = { [IPC_CTL_REQUEST] = on_request },
+	.on_close = on_client_close,
+};
+
+/* ---- clients ---- */
+
+static void
+client_free(struct client *cl)
+{
+	struct control *ct = cl->q->control;
+	struct client **at = &ct->clients;
+
+	while (*at != cl)
+		at = &(*at)->next;
+	*at = cl->next;
+	ct->nclients--;
+	chan_free(&cl->chan);
+	event_free(cl->timer);
+	free(cl);
+}
+
+static void
+on_client_close(struct chan *c, void *arg, const char *why)
+{
+	(void)c;
+	(void)why;
+	client_free(arg);
+}
+
+static void
+on_client_timer(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	client_free(arg);
+}
+
+static bool
+peer_is_allowed(int fd, uid_t *uid_r)
+{
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) != 0)
+		return false;
+	*uid_r = cred.uid;
+	return cred.uid == 0 || cred.uid == geteuid();
+}
+
+static void
+client_new(struct qmgr *q, int fd, uid_t uid)
+{
+	struct client *cl = calloc(1, sizeof(*cl));
+	struct timeval tv = { .tv_sec = CLIENT_TIME_S };
+
+	if (cl == NULL) {
+		close(fd);
+		return;
+	}
+	cl->q = q;
+	cl->uid = uid;
+	cl->chan = chan_new(q->role->base, fd, R_QMGR, R_CTL, 0, &client_ops,
+	    cl);
+	cl->timer = event_new(q->role->base, -1, 0, on_client_timer, cl);
+	if (cl->timer == NULL)
+		fatal("out of memory");
+	event_add(cl->timer, &tv);
+	cl->next = q->control->clients;
+	q->control->clients = cl;
+	q->control->nclients++;
+}
+
+static void
+on_accept(evutil_socket_t listen_fd, short what, void *arg)
+{
+	struct qmgr *q = arg;
+	uid_t uid = 0;
+	int fd;
+
+	(void)what;
+	fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	if (fd < 0)
+		return;
+	if (!peer_is_allowed(fd, &uid)) {
+		log_warn("control: user %u is not allowed", (unsigned)uid);
+		close(fd);
+	} else if (q->control->nclients >= CLIENTS_MAX) {
+		log_warn("control: more than %d clients", CLIENTS_MAX);
+		close(fd);
+	} else {
+		client_new(q, fd, uid);
+	}
+}
+
+void
+control_init(struct qmgr *q)
+{
+	q->control = calloc(1, sizeof(*q->control));
+	if (q->control == NULL)
+		fatal("out of memory");
+	q->control->fd = -1;
+}
+
+void
+control_listener(struct qmgr *q, int fd)
+{
+	struct control *ct = q->control;
+
+	if (ct->listen_ev != NULL) {
+		event_free(ct->listen_ev);
+		close(ct->fd);
+	}
+	ct->fd = fd;
+	ct->listen_ev = event_new(q->role->base, fd, EV_READ | EV_PERSIST,
+	    on_accept, q);
+	if (ct->listen_ev == NULL || event_add(ct->listen_ev, NULL) != 0)
+		fatal("out of memory");
+}
+
+/* ---- answers ---- */
+
+/* Takes the object. */
+void
+client_row(struct client *cl, json_t *row)
+{
+	char *text = json_dumps(row, JSON_COMPACT | JSON_ENSURE_ASCII);
+
+	if (text != NULL)
+		ipc_send_ctl_row(cl->chan,
+		    &(struct ipc_ctl_row){ .json = sv_from(text) });
+	free(text);
+	json_decref(row);
+}
+
+void
+client_end(struct client *cl, unsigned status, const char *fmt, ...)
+{
+	char text[1024];
+	struct str s;
+	va_list ap;
+
+	STR_ON(&s, text);
+	va_start(ap, fmt);
+	str_vaddf(&s, fmt, ap);
+	va_end(ap);
+	ipc_send_ctl_end(cl->chan, &(struct ipc_ctl_end){
+	    .status = (uint8_t)status, .text = str_sv(&s) });
+}
+
+/* A JSON string of bytes that may be anything. */
+json_t *
+json_sv(struct sv v)
+{
+	char text[2048];
+	json_t *j = json_stringn(v.p == NULL ? "" : v.p, v.n);
+	struct str s;
+
+	if (j != NULL)
+		return j;
+	STR_ON(&s, text);
+	str_add_escaped(&s, v);
+	return json_string(text);
+}
+
+/* ---- requests ---- */
+
+static const struct command {
+	const char *words;   /* the command's words, split by a blank */
+	unsigned nwords;
+	void (*run)(struct client *cl, const struct words *w);
+} commands[] = {
+	{ "show status", 2, cmd_show_status },
+	{ "show queues", 2, cmd_show_queues },
+	{ "show topqueues", 2, cmd_show_queues },
+	{ "show config", 2, cmd_show_config },
+	{ "show version", 2, cmd_show_version },
+	{ "show message", 2, cmd_show_message },
+	{ "list", 1, cmd_list },
+	{ "pause queue", 2, cmd_pause },
+	{ "resume queue", 2, cmd_resume },
+	{ "schedule", 1, cmd_schedule },
+	{ "delete", 1, cmd_delete },
+	{ "reload", 1, cmd_master },
+	{ "stop", 1, cmd_master },
+};
+
+static bool
+command_matches(const struct command *c, const struct words *w)
+{
+	struct sv rest = sv_from(c->words);
+
+	if (w->n < c->nwords)
+		return false;
+	for (unsigned i = 0; i < c->nwords; i++) {
+		if (!sv_eq(sv_cut(&rest, ' '), w->v[i]))
+			return false;
+	}
+	return true;
+}
+
+static void
+on_request(struct chan *c, void *arg, const void *msg)
+{
+	const struct ipc_ctl_request *m = msg;
+	struct client *cl = arg;
+	struct words w = { .n = m->words.n };
+	struct words rest;
+
+	(void)c;
+	for (unsigned i = 0; i < w.n; i++)
+		w.v[i] = svs_get(&m->words, i);
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		const struct command *cmd = &commands[i];
+
+		if (!command_matches(cmd, &w))
+			continue;
+		rest.name = w.v[0];
+		rest.n = w.n - cmd->nwords;
+		memcpy(rest.v, w.v + cmd->nwords,
+		    rest.n * sizeof(rest.v[0]));
+		cmd->run(cl, &rest);
+		qmgr_turn_end(cl->q);
+		return;
+	}
+	client_end(cl, 2, "unknown command");
+}
+
+/* ---- what only the master can do ---- */
+
+void
+cmd_master(struct client *cl, const struct words *w)
+{
+	struct ipc_master_cmd m = { .token = ++cl->q->control->next_token,
+		.command = w->name };
+
+	if (cl->q->role->master == NULL) {
+		client_end(cl, 1, "the master is gone");
+		return;
+	}
+	cl->token = m.token;
+	log_info("control: %.*s by user %u", SV_FMT(w->name),
+	    (unsigned)cl->uid);
+	ipc_send_master_cmd(cl->q->role->master, &m);
+}
+
+void
+control_master_reply(struct qmgr *q, const struct ipc_master_reply *m)
+{
+	for (struct client *cl = q->control->clients; cl != NULL;
+	    cl = cl->next) {
+		if (cl->token != m->token)
+			continue;
+		cl->token = 0;
+		ipc_send_ctl_end(cl->chan, &(struct ipc_ctl_end){
+		    .status = m->ok ? 0 : 1, .text = m->text });
+		chan_flush(cl->chan);
+		return;
+	}
+}

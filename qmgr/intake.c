@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Messages from the writers: granting segments, COMMITs, and what a writer
+ * that died had committed without saying so.
+ */
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/msgid.h"
+#include "common/sys/log.h"
+#include "qmgr/qmgr.h"
+
+#define BOUNCE_WRITER (WRITERS_MAX - 1)
+
+unsigned
+writer_id(const struct writer *w)
+{
+	return (unsigned)(w - w->q->writers);
+}
+
+/* ---- one message ---- */
+
+/* NULL if the envelope is not one. The list is in the envelope's arena. */
+static struct sv *
+domains_list(struct qmgr *q, const struct envelope *e)
+{
+	struct sv *list = arena_alloc(&q->env_arena,
+	    e->nrcpts * sizeof(*list));
+
+	for (uint32_t i = 0; list != NULL && i < e->nrcpts; i++)
+		list[i] = addr_domain(e->rcpts[i].addr);
+	return list;
+}
+
+static struct sv
+vmta_choose(const struct qmgr *q, struct sv want)
+{
+	const struct conf_vmta *v = conf_vmta_find(q->conf, want);
+
+	if (v == NULL)
+		v = conf_vmta(q->conf, 0);
+	return v->name;
+}
+
+/* The DSN is durable: what it reports is over. */
+static void
+originals_finish(struct qmgr *q, uint64_t dsn_id, const struct envelope *e)
+{
+	struct smsg *m = sched_msg_find(q->sched, e->dsn_for);
+	union ev_any ev = { .bounced = {
+		.id = e->dsn_for, .dsn_id = dsn_id,
+		.rcpts = { .array = e->dsn_rcpts, .n = e->dsn_nrcpts },
+	} };
+
+	journal_append(q, EV_BOUNCED, &ev);
+	for (uint32_t i = 0; m != NULL && i < e->dsn_nrcpts; i++) {
+		uint32_t idx = e->dsn_rcpts[i];
+
+		if (idx >= smsg_nrcpts(m) ||
+		    smsg_rcpt_state(m, idx) != SR_BOUNCING)
+			continue;
+		q->count.bounced++;
+		sched_final(q->sched, qmgr_now(), m, idx, SR_DONE);
+		m = sched_msg_find(q->sched, e->dsn_for);
+	}
+}
+
+bool
+intake_message(struct qmgr *q, const struct sched_msg *info, struct sv env)
+{
+	struct sched_msg sm = *info;
+	struct envelope e;
+	union ev_any ev;
+	struct sv *domains, vmta;
+
+	arena_reset(&q->env_arena);
+	if (!envelope_decode(env, &q->env_arena, &e))
+		return false;
+	domains = domains_list(q, &e);
+	if (domains == NULL || sched_msg_find(q->sched, sm.id) != NULL)
+		return domains != NULL;
+	vmta = vmta_choose(q, e.vmta);
+	sm.dsn_for = e.dsn_for;
+	ev.accept = (struct ev_accept){
+		.id = sm.id, .segment = sm.segment, .offset = sm.offset,
+		.length = sm.length, .body_len = sm.body_len,
+		.large_id = sm.large_id,
+		.arrival_us = (uint64_t)sm.arrival_us, .vmta = vmta,
+		.dsn_for = sm.dsn_for,
+		.domains = { .array = domains, .n = e.nrcpts },
+	};
+	journal_append(q, EV_ACCEPT, &ev);
+	if (!segtab_ref(q->segtab, sm.segment, sm.offset, sm.length))
+		log_warn("a message in a segment that is not in the table");
+	if (sm.large_id != 0)
+		segtab_large_ref(q->segtab, sm.large_id);
+	if (sched_msg_add(q->sched, qmgr_now(), &sm, vmta, domains,
+	    e.nrcpts) == NULL)
+		fatal("out of memory for the queue");
+	q->count.in_msgs++;
+	q->count.in_rcpts += e.nrcpts;
+	q->count.in_bytes += sm.body_len;
+	if (e.dsn_for != 0)
+		originals_finish(q, sm.id, &e);
+	return true;
+}
+
+/* ---- frames ---- */
+
+/* The writer may speak of this segment: it was granted to it, or by a qmgr
+ * before this one. */
+static bool
+segment_is_of(const struct writer *w, uint64_t segment, struct seg_info *i_r)
+{
+	if (!segtab_info(w->q->segtab, segment, i_r))
+		return false;
+	if (i_r->state == SEG_GRANTED)
+		return i_r->writer == writer_id(w);
+	return i_r->state == SEG_ADOPTED;
+}
+
+void
+writer_commit(struct chan *c, void *arg, const void *msg)
+{
+	const struct ipc_commit *m = msg;
+	struct writer *w = arg;
+	struct qmgr *q = w->q;
+	char id[MSGID_TEXT];
+	struct seg_info info;
+	struct sched_msg sm = {
+		.id = m->id, .segment = m->segment, .offset = m->offset,
+		.length = m->length, .large_id = m->large_id,
+		.body_len = m->body_len,
+		.arrival_us = (int64_t)m->arrival_us,
+	};
+
+	(void)c;
+	w->owed++;
+	if (segtab_info(q->segtab, m->segment, &info) &&
+	    m->offset < info.known)
+		return; /* found by reading the segment already */
+	if (!segment_is_of(w, m->segment, &info) ||
+	    m->offset >= SEGMENT_SIZE ||
+	    m->length > SEGMENT_SIZE - m->offset ||
+	    m->id != msgid_make(m->segment, m->offset)) {
+		log_warn("%s[%u] told of a message that cannot be",
+		    ipc_role_name(w->role), w->index);
+		return;
+	}
+	segtab_known(q->segtab, m->segment, m->offset + m->length);
+	if (!intake_message(q, &sm, m->env)) {
+		q->count.corrupt++;
+		log_warn("message %s: its envelope does not decode",
+		    msgid_format(m->id, id));
+	}
+}
+
+void
+writer_seg_want(struct chan *c, void *arg, const void *msg)
+{
+	struct writer *w = arg;
+	struct qmgr *q = w->q;
+	struct ipc_seg_grant g = { .offset = SEGMENT_HEADER,
+		.size = SEGMENT_SIZE };
+	struct sio_file *f;
+	int fd;
+
+	(void)msg;
+	if (segtab_grant(q->segtab, writer_id(w), &g.segment) != 0) {
+		log_warn_errno("no new segment");
+		writers_space_send(q, false, "no space in the spool");
+		return;
+	}
+	f = segtab_writer_open(q->segtab, g.segment);
+	fd = f == NULL ? -1 : fcntl(sio_fd(f), F_DUPFD_CLOEXEC, 0);
+	if (fd >= 0)
+		ipc_send_seg_grant(c, &g, fd);
+	else
+		log_warn_errno("segment %llu cannot be opened",
+		    (unsigned long long)g.segment);
+	sio_close(&f);
+	upkeep_fill(q);
+}
+
+static void
+segment_finish(struct qmgr *q, uint64_t segment, uint64_t upto)
+{
+	struct seg_info info;
+	union ev_any ev;
+
+	recover_tail(q, segment, upto);
+	if (!segtab_info(q->segtab, segment, &info))
+		return;
+	ev.seg_end = (struct ev_seg_end){ .segment = segment,
+		.end = info.known };
+	journal_append(q, EV_SEG_END, &ev);
+	segtab_seal(q->segtab, segment, info.known, evlog_position(q->log));
+}
+
+void
+writer_seg_done(struct chan *c, void *arg, const void *msg)
+{
+	const struct ipc_seg_done *m = msg;
+	struct writer *w = arg;
+	struct seg_info info;
+
+	(void)c;
+	if (segment_is_of(w, m->segment, &info))
+		segment_finish(w->q, m->segment, m->end);
+}
+
+void
+writer_large_want(struct chan *c, void *arg, const void *msg)
+{
+	const struct ipc_large_want *m = msg;
+	struct writer *w = arg;
+	struct ipc_large_grant g = { .token = m->token };
+	struct sio_file *f = segtab_large_create(w->q->segtab, &g.large_id);
+	int fd = f == NULL ? -1 : fcntl(sio_fd(f), F_DUPFD_CLOEXEC, 0);
+
+	if (fd < 0) {
+		log_warn_errno("no new large file");
+		writers_space_send(w->q, false, "no space in the spool");
+	} else {
+		ipc_send_large_grant(c, &g, fd);
+	}
+	sio_close(&f);
+}
+
+void
+writer_large_drop(struct chan *c, void *arg, const void *msg)
+{
+	const struct ipc_large_drop *m = msg;
+	struct writer *w = arg;
+
+	(void)c;
+	segtab_large_drop(w->q->segtab, m->large_id);
+}
+
+/* ---- coming and going ---- */
+
+struct writer *
+writer_attach(struct qmgr *q, enum ipc_role role, unsigned index)
+{
+	unsigned id = role == R_BOUNCE ? BOUNCE_WRITER : index;
+	struct writer *w;
+
+	if (id >= WRITERS_MAX)
+		return NULL;
+	w = &q->writers[id];
+	writer_gone(w);
+	*w = (struct writer){ .q = q, .role = role, .index = index };
+	return w;
+}
+
+/* All that it had begun is read to the end and closed. */
+void
+writer_gone(struct writer *w)
+{
+	struct qmgr *q = w->q;
+	struct seg_info info;
+	size_t at = 0;
+
+	if (q == NULL || q->segtab == NULL)
+		return;
+	chan_free(&w->chan);
+	while (segtab_next(q->segtab, &at, &info)) {
+		if (info.state == SEG_GRANTED &&
+		    info.writer == writer_id(w))
+			segment_finish(q, info.number, UINT64_MAX);
+	}
+}
+
+void
+writers_space_send(struct qmgr *q, bool open, const char *reason)
+{
+	struct ipc_space m = { .open = open, .reason = sv_from(reason) };
+
+	for (unsigned i = 0; i < WRITERS_MAX; i++) {
+		/* DSNs must go on being written: they free space */
+		if (q->writers[i].chan != NULL && i != BOUNCE_WRITER)
+			ipc_send_space(q->writers[i].chan, &m);
+	}
+}
+
+/* Segments that a qmgr before us had granted: their writers have told of
+ * them, or are gone. */
+void
+intake_adopted_finish(struct qmgr *q)
+{
+	struct seg_info info;
+	size_t at = 0;
+
+	while (segtab_next(q->segtab, &at, &info)) {
+		if (info.state == SEG_ADOPTED)
+			segment_finish(q, info.number, UINT64_MAX);
+	}
+}
+
+static void
+on_close(struct chan *c, void *arg, const char *why)
+{
+	struct writer *w = arg;
+
+	(void)c;
+	log_debug("channel to %s[%u]: %s", ipc_role_name(w->role), w->index,
+	    why);
+	writer_gone(w);
+	qmgr_turn_end(w->q);
+	qmgr_stop_check(w->q);
+}
+
+static void
+on_batch_end(struct chan *c, void *arg)
+{
+	struct writer *w = arg;
+
+	qmgr_turn_end(w->q);
+	if (w->owed > 0 && chan_is_open(c))
+		chan_credit_grant(c, w->owed);
+	w->owed = 0;
+}
+
+const struct chan_ops smtpd_chan_ops = {
+	.on = {
+		[IPC_SEG_WANT] = writer_seg_want,
+		[IPC_SEG_DONE] = writer_seg_done,
+		[IPC_LARGE_WANT] = writer_large_want,
+		[IPC_LARGE_DROP] = writer_large_drop,
+		[IPC_COMMIT] = writer_commit,
+	},
+	.on_close = on_close,
+	.on_batch_end = on_batch_end,
+};

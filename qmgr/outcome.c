@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What became of recipients: RESULTs of the workers, and outcomes that have no
+ * RESULT. Both end in one ATTEMPT event and one input of the scheduler.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/msgid.h"
+#include "common/base/str.h"
+#include "common/sys/log.h"
+#include "qmgr/qmgr.h"
+
+/* RFC 3461 4.1, 6.2: a failure is reported unless NEVER, or other
+ * conditions only, were asked for. Never to the null sender. */
+static bool
+wants_failure_dsn(struct sv sender, uint8_t notify)
+{
+	return sender.n > 0 && (notify == 0 || (notify & NOTIFY_FAILURE) != 0);
+}
+
+static bool
+wants_success_dsn(struct sv sender, uint8_t notify)
+{
+	return sender.n > 0 && (notify & NOTIFY_SUCCESS) != 0;
+}
+
+/* Fills what the decision and the message know, and logs. */
+static void
+attempt_log(struct qmgr *q, struct ev_attempt *e,
+    const struct sched_decision *d, const struct sched_msg *info)
+{
+	union ev_any ev;
+
+	e->action = d->action;
+	e->wants_dsn = d->bouncing;
+	e->next_us = (uint64_t)d->next_us;
+	e->attempts = d->attempts;
+	e->queued_us = (uint64_t)info->arrival_us;
+	ev.attempt = *e;
+	journal_append(q, EV_ATTEMPT, &ev);
+	if (e->outcome == OUT_IN_DOUBT) {
+		char id[MSGID_TEXT], rcpt[400];
+
+		q->count.in_doubt++;
+		log_warn("%s: in doubt to=%s: the final dot was sent and not "
+		    "answered; it will be sent again",
+		    msgid_format(e->id, id), log_safe(e->rcpt, rcpt,
+		    sizeof(rcpt)));
+	}
+}
+
+/* ---- RESULT ---- */
+
+static void
+result_rcpt(struct qmgr *q, const struct ipc_result *m, struct smsg *msg,
+    const struct rcpt_result *r)
+{
+	char queue[EV_NAME_MAX], mta[EV_NAME_MAX];
+	struct sched_now now = qmgr_now();
+	struct sched_decision d;
+	struct sched_msg info;
+	struct str s;
+	struct sched_result res = {
+		.outcome = (enum outcome)r->outcome, .code = r->code,
+		.status = r->status, .text = r->text,
+		.dsn_on_failure = wants_failure_dsn(m->sender, r->notify),
+		.dsn_on_success = r->relayed_no_dsn &&
+		    wants_success_dsn(m->sender, r->notify),
+	};
+	struct ev_attempt e = {
+		.id = m->id, .rcpt_idx = r->idx, .outcome = r->outcome,
+		.time_us = (uint64_t)now.wall.us, .size = m->size,
+		.sender = m->sender, .rcpt = r->addr, .orcpt = r->orcpt,
+		.notify = r->notify, .envid = m->envid, .ret = m->ret,
+		.job = m->job, .src_type = m->src_type, .src_mta = m->src_mta,
+		.status = r->status, .diag = r->text,
+		.source_ip = m->source_ip, .dest_ip = m->host_ip,
+		.esmtp = m->esmtp,
+	};
+
+	if (r->idx >= smsg_nrcpts(msg))
+		return;
+	/* the queue's name may end with the message: copied */
+	STR_ON(&s, queue);
+	str_add(&s, squeue_name(smsg_rcpt_queue(msg, r->idx)));
+	e.queue = str_sv(&s);
+	STR_ON(&s, mta);
+	if (m->host.n > 0)
+		str_addf(&s, "%.*s (%.*s)", SV_FMT(m->host),
+		    SV_FMT(m->host_ip));
+	e.mta = str_sv(&s);
+	smsg_info(msg, &info);
+	if (!sched_result(q->sched, now, m->session, msg, r->idx, &res, &d))
+		return;
+	if (r->outcome == OUT_UNTRIED)
+		return;
+	if (d.action == ACT_DELIVERED) {
+		q->count.out_rcpts++;
+		q->count.out_bytes += m->size;
+	}
+	attempt_log(q, &e, &d, &info);
+}
+
+void
+on_result(struct chan *c, void *arg, const void *msg)
+{
+	const struct ipc_result *m = msg;
+	struct worker *w = arg;
+	struct qmgr *q = w->q;
+	struct rcpt_result res;
+	struct smsg *sm;
+	struct rd r;
+
+	(void)c;
+	w->acked = m->seq;
+	w->ack_due = true;
+	rd_init(&r, m->rcpts.p, m->rcpts.n);
+	while (rcpt_result_next(&r, &res)) {
+		/* the last recipient ends the message */
+		sm = sched_msg_find(q->sched, m->id);
+		if (sm == NULL)
+			break;
+		result_rcpt(q, m, sm, &res);
+	}
+	if (r.failed)
+		log_warn("smtp[%u]: a result does not decode", w->index);
+	q->count.out_msgs++;
+	sched_deliver_done(q->sched, qmgr_now(), m->session, m->id);
+}
+
+/* ---- outcomes without a RESULT ---- */
+
+bool
+envelope_read(struct qmgr *q, const struct smsg *m, struct envelope *e_r)
+{
+	struct sched_msg info;
+	struct sio_file *f;
+	struct record rec;
+
+	smsg_info(m, &info);
+	f = segtab_reader(q->segtab, info.segment);
+	if (f == NULL || record_read(f, info.segment, info.offset,
+	    info.length, &q->record, &rec) != RECORD_OK)
+		return false;
+	arena_reset(&q->env_arena);
+	return envelope_decode(rec.env, &q->env_arena, e_r);
+}
+
+static void
+src_mta_text(char out[EV_NAME_MAX], const struct envelope *e)
+{
+	struct str s;
+
+	str_init(&s, out, EV_NAME_MAX);
+	if (e->client_ip.n > 0)
+		str_addf(&s, "%.*s (%.*s)",
+		    SV_FMT(e->client_name.n > 0 ? e->client_name : e->helo),
+		    SV_FMT(e->client_ip));
+}
+
+/* What the log wants to know of a message that no worker told about. */
+static void
+attempt_from_envelope(struct ev_attempt *a, const struct envelope *e,
+    uint32_t idx, char src_mta[EV_NAME_MAX])
+{
+	if (idx >= e->nrcpts)
+		return;
+	src_mta_text(src_mta, e);
+	a->src_mta = sv_from(src_mta);
+	a->sender = e->sender;
+	a->rcpt = e->rcpts[idx].addr;
+	a->orcpt = e->rcpts[idx].orcpt;
+	a->notify = e->rcpts[idx].notify;
+	a->envid = e->envid;
+	a->ret = (uint8_t)(e->flags & (ENV_RET_FULL | ENV_RET_HDRS));
+	a->job = e->job;
+	a->src_type = e->src_type;
+}
+
+void
+outcome_from_record(struct qmgr *q, struct smsg *m, uint32_t idx,
+    uint8_t outcome, const struct sched_why *why)
+{
+	char src_mta[EV_NAME_MAX] = "", mta[EV_NAME_MAX];
+	char queue[EV_NAME_MAX], id[MSGID_TEXT];
+	struct sched_now now = qmgr_now();
+	struct envelope env = { 0 };
+	struct sched_decision d = { .action = ACT_FAILED };
+	struct sched_result res = { .outcome = (enum outcome)outcome,
+		.status = why->status, .text = why->diag };
+	struct sched_msg info;
+	struct str s;
+	struct ev_attempt e = {
+		.rcpt_idx = idx, .outcome = outcome,
+		.time_us = (uint64_t)now.wall.us,
+		.status = sv_head(why->status, 16),
+		.diag = sv_head(why->diag, EV_TEXT_MAX),
+		.dest_ip = why->host_ip, .source_ip = why->source_ip,
+	};
+
+	smsg_info(m, &info);
+	e.id = info.id;
+	STR_ON(&s, queue);
+	str_add(&s, squeue_name(smsg_rcpt_queue(m, idx)));
+	e.queue = str_sv(&s);
+	STR_ON(&s, mta);
+	if (why->host.n > 0)
+		str_addf(&s, "%.*s (%.*s)", SV_FMT(why->host),
+		    SV_FMT(why->host_ip));
+	e.mta = str_sv(&s);
+	if (envelope_read(q, m, &env)) {
+		attempt_from_envelope(&e, &env, idx, src_mta);
+	} else {
+		q->count.corrupt++;
+		log_warn("%s: its record cannot be read",
+		    msgid_format(info.id, id));
+	}
+	res.dsn_on_failure = wants_failure_dsn(e.sender, e.notify);
+	if (outcome == OUT_PERMANENT) {
+		/* from give_up: nothing is decided any more */
+		d.bouncing = res.dsn_on_failure;
+		d.attempts = smsg_rcpt_attempts(m, idx);
+		sched_final(q->sched, now, m, idx,
+		    d.bouncing ? SR_BOUNCING : SR_DONE);
+	} else if (!sched_result(q->sched, now, 0, m, idx, &res, &d)) {
+		return;
+	}
+	attempt_log(q, &e, &d, &info);
+}

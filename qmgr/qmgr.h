@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * qmgr: the thin I/O around the pure scheduler: frames and spool records in,
+ * scheduler inputs out, and the other way round. One file for each activity:
+ *
+ *	main.c      the role: start, stop, configuration, peers
+ *	recover.c   spool to scheduler at start
+ *	intake.c    COMMIT from the writers, their segments, what they left
+ *	deliver.c   the scheduler's decisions to the delivery workers
+ *	outcome.c   RESULTs and what is logged of them
+ *	worker.c    delivery workers: intent files, RESYNC, death
+ *	routes.c    RESOLVE and ROUTE
+ *	readers.c   acct and bounce: LOG_AT, READER_AT, BOUNCE_TAKE
+ *	journal.c   event log: append, write, sync in a thread, checkpoints
+ *	upkeep.c    free space, compaction, recycling
+ *	control.c   the operator's commands
+ *
+ * Order that matters: an event is handed to write() before any frame that
+ * tells of it leaves, because frames leave at the end of the turn and
+ * qmgr_turn_end() comes before that.
+ */
+#ifndef QMGR_QMGR_H
+#define QMGR_QMGR_H
+
+#include "common/base/arena.h"
+#include "common/base/htab.h"
+#include "common/conf/conf.h"
+#include "common/ipc/role.h"
+#include "common/mail/envelope.h"
+#include "common/spool/checkpoint.h"
+#include "common/spool/event.h"
+#include "common/spool/evlog.h"
+#include "common/spool/intent.h"
+#include "common/spool/recover.h"
+#include "common/spool/segment.h"
+#include "common/spool/segtab.h"
+#include "common/spool/sio.h"
+#include "qmgr/sched.h"
+
+#define WORKERS_MAX     64
+#define WRITERS_MAX     65      /* smtpd processes and bounce */
+#define WRITER_CREDITS  4096u   /* COMMITs that may be under way */
+#define INTENT_SLOTS    16384u  /* 2 MiB per worker */
+#define SYNC_EVERY_MS   10      /* bound of what a power cut may repeat */
+#define RESYNC_WAIT_MS  10000   /* for workers that outlived a qmgr */
+#define ENV_ARENA_MAX   (64u << 20)
+
+/* A process that writes segments. */
+struct writer {
+	struct qmgr *q;
+	struct chan *chan;          /* NULL: not there */
+	enum ipc_role role;
+	unsigned index;
+	uint32_t owed;              /* credits to be given back */
+};
+
+/* A process that reads segments. */
+struct reader {
+	struct chan *chan;
+	uint64_t *open;             /* segments it has, sorted */
+	size_t nopen, open_size;
+};
+
+struct worker {
+	struct qmgr *q;
+	struct reader reader;
+	unsigned index;
+	uint64_t intent;            /* number of its intent file */
+	char intent_path[SIO_PATH_MAX];
+	uint64_t acked;             /* highest seq recorded */
+	bool ack_due;
+	bool resynced;
+};
+
+struct tail_reader {                /* acct, bounce */
+	struct chan *chan;
+	struct evlog_pos at;        /* it is done with all before this */
+	bool known;
+};
+
+struct qmgr {
+	struct role *role;
+	struct conf *conf, *old_conf;
+	struct sched *sched;
+	struct sio *sio;
+	struct segtab *segtab;
+	struct evlog *log;
+	struct arena env_arena;     /* for one envelope at a time */
+	struct buf record;          /* for one record at a time */
+
+	struct writer writers[WRITERS_MAX];
+	struct worker workers[WORKERS_MAX];
+	struct reader bounce_reader;
+	struct chan *resolver;
+	struct tail_reader acct, bounce;
+	struct journal *journal;
+	struct routes *routes;
+	struct control *control;
+	struct upkeep *upkeep;
+
+	uint64_t first_intent;      /* lower ones are of a life before */
+	uint64_t next_intent;
+	bool recovered;
+	bool started_peers;         /* START came */
+	bool running;               /* dispatching */
+	bool stopping, stopped;
+	unsigned resync_wait;       /* workers whose RESYNC_END is awaited */
+	bool clean_start;
+	struct wall started;
+	struct event *sched_timer, *resync_timer, *stop_timer;
+	struct counters {
+		uint64_t in_msgs, in_rcpts, in_bytes;
+		uint64_t out_msgs, out_rcpts, out_bytes;
+		uint64_t bounced, in_doubt, dropped_dsn, corrupt;
+	} count;
+};
+
+struct sched_now qmgr_now(void);
+/* Writes what was logged, lets the scheduler decide, sets its timer. Called at
+ * the end of every batch of frames and every timer. */
+void qmgr_turn_end(struct qmgr *q);
+void qmgr_run(struct qmgr *q);
+/* All peers have gone or the drain is over: last sync, then exit. */
+void qmgr_stop_check(struct qmgr *q);
+
+/* intake.c */
+extern const struct chan_ops smtpd_chan_ops;
+struct writer *writer_attach(struct qmgr *q, enum ipc_role role,
+    unsigned index);
+void writer_seg_want(struct chan *c, void *arg, const void *m);
+void writer_seg_done(struct chan *c, void *arg, const void *m);
+void writer_large_want(struct chan *c, void *arg, const void *m);
+void writer_large_drop(struct chan *c, void *arg, const void *m);
+void writer_commit(struct chan *c, void *arg, const void *m);
+void writer_gone(struct writer *w);
+void writers_space_send(struct qmgr *q, bool open, const char *reason);
+unsigned writer_id(const struct writer *w);
+void intake_adopted_finish(struct qmgr *q);
+/* A message whose record is durable. known: it was ACCEPTed in the log. */
+bool intake_message(struct qmgr *q, const struct sched_msg *m, struct sv env);
+
+/* deliver.c */
+extern const struct sched_ops qmgr_sched_ops;
+void reader_attach(struct reader *r, struct chan *c);
+void reader_detach(struct reader *r);
+/* The reader gets the descriptors it needs for this record. False if the
+ * spool has it no more. */
+bool reader_give(struct qmgr *q, struct reader *r, uint64_t segment,
+    uint64_t large_id);
+/* The segment is about to be recycled or unlinked. */
+void readers_segment_close(struct qmgr *q, uint64_t segment);
+
+/* outcome.c */
+void on_result(struct chan *c, void *arg, const void *m);
+/* An outcome that has no RESULT: expiry, in doubt after a worker's death, a
+ * DSN that cannot be made. Reads the envelope from the record. */
+void outcome_from_record(struct qmgr *q, struct smsg *m, uint32_t idx,
+    uint8_t outcome, const struct sched_why *why);
+/* Reads a message's envelope; the result lives until the next call. */
+bool envelope_read(struct qmgr *q, const struct smsg *m,
+    struct envelope *e_r);
+
+/* worker.c */
+void workers_init(struct qmgr *q);
+void worker_attach(struct qmgr *q, unsigned index, int fd);
+void workers_old_intents(struct qmgr *q);
+void workers_ack(struct qmgr *q);
+unsigned workers_count(const struct qmgr *q);
+
+/* routes.c */
+void routes_init(struct qmgr *q);
+void routes_chan_set(struct qmgr *q, int fd);
+void routes_resolve(void *arg, struct squeue *sq, struct sv domain,
+    struct sv vmta, const struct conf_domain *conf);
+/* "" if there is none. */
+struct sv routes_find(struct qmgr *q, struct sv domain, struct sv vmta);
+
+/* readers.c */
+void acct_attach(struct qmgr *q, int fd);
+void bounce_attach(struct qmgr *q, int fd);
+void readers_log_at(struct qmgr *q);
+/* The oldest event file that somebody still needs. */
+uint64_t readers_oldest_file(const struct qmgr *q);
+
+/* journal.c */
+void journal_init(struct qmgr *q);
+void journal_append(struct qmgr *q, enum ev_type type,
+    const union ev_any *e);
+void journal_write(struct qmgr *q);
+struct evlog_pos journal_durable(const struct qmgr *q);
+void journal_checkpoint(struct qmgr *q);
+/* Writes, syncs, checkpoints, blocking: at the end of the process. */
+void journal_close(struct qmgr *q);
+
+/* upkeep.c */
+void upkeep_init(struct qmgr *q);
+void upkeep_durable(struct qmgr *q);
+/* A new writer is told if there is no space. */
+void upkeep_space_tell(const struct qmgr *q, struct chan *c);
+/* Prepares segments for later, in a thread. */
+void upkeep_fill(struct qmgr *q);
+
+/* recover.c */
+void recover_spool(struct qmgr *q);
+/* Records of a segment behind `from` that no COMMIT told of; returns where the
+ * valid ones end. */
+void recover_tail(struct qmgr *q, uint64_t segment, uint64_t upto);
+
+/* control.c */
+void control_init(struct qmgr *q);
+void control_listener(struct qmgr *q, int fd);
+void control_master_reply(struct qmgr *q, const struct ipc_master_reply *m);
+
+#endif

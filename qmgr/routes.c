@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Routes of queues: asked of the resolver, kept as the encoded bytes that a
+ * SESSION_OPEN carries. A look-up that the resolver's death interrupted is
+ * asked again of its successor.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/siphash.h"
+#include "common/base/str.h"
+#include "common/sys/log.h"
+#include "qmgr/qmgr.h"
+
+#define ROUTES_MAX 1000000u /* then the table starts anew */
+
+struct qroute {
+	uint64_t token;         /* of the look-up under way, 0: none */
+	uint64_t hash;
+	char *key;              /* domain/vmta */
+	char *domain, *vmta, *smtp_hosts;
+	uint16_t port;
+	unsigned char *bytes;   /* the encoded route */
+	size_t nbytes;
+};
+
+struct routes {
+	struct htab by_name;
+	struct htab by_token;
+	uint64_t next_token;
+	uint64_t key[2];
+};
+
+static uint64_t
+name_hash_of(const void *e)
+{
+	return ((const struct qroute *)e)->hash;
+}
+
+static uint64_t
+token_hash_of(const void *e)
+{
+	return ((const struct qroute *)e)->token;
+}
+
+static bool
+name_match(const void *e, const void *key)
+{
+	return strcmp(((const struct qroute *)e)->key, key) == 0;
+}
+
+static bool
+token_match(const void *e, const void *key)
+{
+	return ((const struct qroute *)e)->token == *(const uint64_t *)key;
+}
+
+void
+routes_init(struct qmgr *q)
+{
+	q->routes = calloc(1, sizeof(*q->routes));
+	if (q->routes == NULL)
+		fatal("out of memory");
+	htab_init(&q->routes->by_name, name_hash_of);
+	htab_init(&q->routes->by_token, token_hash_of);
+	arc4random_buf(q->routes->key, sizeof(q->routes->key));
+}
+
+static struct qroute *
+route_get(struct routes *r, struct sv domain, struct sv vmta, bool create)
+{
+	char key[1024];
+	struct qroute *qr;
+	struct str s;
+	uint64_t hash;
+
+	STR_ON(&s, key);
+	str_add(&s, domain);
+	str_addc(&s, '/');
+	str_add(&s, vmta);
+	hash = siphash24(r->key, s.p, s.n);
+	qr = htab_find(&r->by_name, hash, name_match, key);
+	if (qr != NULL || !create)
+		return qr;
+	qr = calloc(1, sizeof(*qr));
+	if (qr == NULL)
+		fatal("out of memory");
+	qr->hash = hash;
+	qr->key = sv_dup(str_sv(&s));
+	qr->domain = sv_dup(domain);
+	qr->vmta = sv_dup(vmta);
+	if (htab_insert(&r->by_name, qr) != 0)
+		fatal("out of memory");
+	return qr;
+}
+
+static void
+route_forget(struct routes *r, struct qroute *qr)
+{
+	htab_remove(&r->by_name, qr);
+	if (qr->token != 0)
+		htab_remove(&r->by_token, qr);
+	free(qr->key);
+	free(qr->domain);
+	free(qr->vmta);
+	free(qr->smtp_hosts);
+	free(qr->bytes);
+	free(qr);
+}
+
+struct sv
+routes_find(struct qmgr *q, struct sv domain, struct sv vmta)
+{
+	struct qroute *qr = route_get(q->routes, domain, vmta, false);
+
+	return qr == NULL ? SV("") : sv_make(qr->bytes, qr->nbytes);
+}
+
+static void
+resolve_send(struct qmgr *q, const struct qroute *qr)
+{
+	struct ipc_resolve m = {
+		.token = qr->token,
+		.domain = sv_from(qr->domain),
+		.smtp_hosts = sv_from(qr->smtp_hosts),
+		.port = qr->port,
+	};
+
+	if (q->resolver != NULL)
+		ipc_send_resolve(q->resolver, &m);
+}
+
+void
+routes_resolve(void *arg, struct squeue *sq, struct sv domain, struct sv vmta,
+    const struct conf_domain *conf)
+{
+	struct qmgr *q = arg;
+	struct routes *r = q->routes;
+	struct qroute *qr = route_get(r, domain, vmta, true);
+
+	(void)sq;
+	if (qr->token != 0)
+		return; /* under way */
+	free(qr->smtp_hosts);
+	qr->smtp_hosts = sv_dup(conf->smtp_hosts);
+	qr->port = (uint16_t)conf->default_smtp_port;
+	qr->token = ++r->next_token;
+	if (htab_insert(&r->by_token, qr) != 0)
+		fatal("out of memory");
+	resolve_send(q, qr);
+}
+
+static void
+route_store(struct qroute *qr, struct sv bytes)
+{
+	unsigned char *copy = malloc(bytes.n == 0 ? 1 : bytes.n);
+
+	if (copy == NULL)
+		fatal("out of memory");
+	if (bytes.n > 0)
+		memcpy(copy, bytes.p, bytes.n);
+	free(qr->bytes);
+	qr->bytes = copy;
+	qr->nbytes = bytes.n;
+}
+
+static const char *
+route_status_code(enum route_status s)
+{
+	switch (s) {
+	case ROUTE_NO_DOMAIN:
+		return "5.1.2";
+	case ROUTE_NULL_MX:
+		return "5.1.10";
+	case ROUTE_UNUSABLE:
+		return "5.4.4";
+	case ROUTE_SELF:
+		return "5.4.6";
+	case ROUTE_OK:
+	case ROUTE_TEMPORARY:
+	case ROUTE_STATUSES:
+	default:
+		return "4.4.3";
+	}
+}
+
+static void
+on_route(struct chan *c, void *arg, const void *msg)
+{
+	const struct ipc_route *m = msg;
+	struct qmgr *q = arg;
+	struct qroute *qr = htab_find(&q->routes->by_token, m->token,
+	    token_match, &m->token);
+	enum route_status status = m->status < ROUTE_STATUSES ?
+	    (enum route_status)m->status : ROUTE_TEMPORARY;
+	struct sched_why why = {
+		.status = sv_from(route_status_code(status)),
+		.diag = m->text,
+	};
+	struct squeue *sq;
+
+	(void)c;
+	if (qr == NULL)
+		return;
+	htab_remove(&q->routes->by_token, qr);
+	qr->token = 0;
+	if (status == ROUTE_OK)
+		route_store(qr, m->route);
+	sq = sched_queue_find(q->sched, sv_from(qr->domain),
+	    sv_from(qr->vmta));
+	if (sq != NULL)
+		sched_route(q->sched, qmgr_now(), sq, status,
+		    (int64_t)m->ttl_s * 1000, &why);
+	if (sq == NULL || status != ROUTE_OK ||
+	    htab_count(&q->routes->by_name) > ROUTES_MAX)
+		route_forget(q->routes, qr);
+}
+
+static void
+on_batch_end(struct chan *c, void *arg)
+{
+	(void)c;
+	qmgr_turn_end(arg);
+}
+
+static void
+on_close(struct chan *c, void *arg, const char *why)
+{
+	struct qmgr *q = arg;
+
+	(void)c;
+	log_debug("the resolver's channel: %s", why);
+	chan_free(&q->resolver);
+	qmgr_stop_check(q);
+}
+
+static const struct chan_ops resolver_ops = {
+	.on = { [IPC_ROUTE] = on_route },
+	.on_close = on_close,
+	.on_batch_end = on_batch_end,
+};
+
+void
+routes_chan_set(struct qmgr *q, int fd)
+{
+	struct qroute *qr;
+	size_t at = 0;
+
+	chan_free(&q->resolver);
+	q->resolver = chan_new(q->role->base, fd, R_QMGR, R_RESOLVER, 0,
+	    &resolver_ops, q);
+	while ((qr = htab_next(&q->routes->by_token, &at)) != NULL)
+		resolve_send(q, qr);
+}

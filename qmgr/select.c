@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: ISC */
+#include <string.h>
+
+#include "common/base/msgid.h"
+#include "common/conf/value.h"
+#include "qmgr/control.h"
+
+#define MAXITEMS_DEFAULT 100
+
+/* Two places to come back to are enough: the last star wins. */
+bool
+glob_matches(struct sv pattern, struct sv text)
+{
+	size_t p = 0, t = 0, star = SIZE_MAX, back = 0;
+
+	while (t < text.n) {
+		if (p < pattern.n && pattern.p[p] == '*') {
+			star = p++;
+			back = t;
+		} else if (p < pattern.n && ascii_lower(pattern.p[p]) ==
+		    ascii_lower(text.p[t])) {
+			p++;
+			t++;
+		} else if (star != SIZE_MAX) {
+			p = star + 1;
+			t = ++back;
+		} else {
+			return false;
+		}
+	}
+	while (p < pattern.n && pattern.p[p] == '*')
+		p++;
+	return p == pattern.n;
+}
+
+static void
+queue_set(struct selector *s, struct sv name)
+{
+	ptrdiff_t slash = sv_rfind(name, '/');
+
+	s->given = true;
+	if (slash < 0) {
+		s->domain = name;
+		return;
+	}
+	s->domain = sv_head(name, (size_t)slash);
+	s->vmta = sv_from_at(name, (size_t)slash + 1);
+}
+
+static bool
+option_value(struct sv word, struct sv name, struct sv *value_r)
+{
+	if (sv_starts(word, SV("--")))
+		word = sv_from_at(word, 2);
+	if (!sv_istarts(word, name) || word.n == name.n ||
+	    word.p[name.n] != '=')
+		return false;
+	*value_r = sv_from_at(word, name.n + 1);
+	return true;
+}
+
+static bool
+age_parse(struct sv v, int64_t *ms_r)
+{
+	return conf_parse_time(v, 0, INT64_MAX / 2, ms_r) == NULL;
+}
+
+/* NULL, or what is wrong with it. */
+static const char *
+word_take(struct selector *s, struct sv w)
+{
+	struct sv v;
+
+	if (sv_eq(w, SV("--yes")))
+		s->yes = true;
+	else if (sv_eq(w, SV("--errors")))
+		s->errors = true;
+	else if (sv_eq(w, SV("--retry-recipients")))
+		s->retry_rcpts = true;
+	else if (option_value(w, SV("queue"), &v))
+		queue_set(s, v);
+	else if (option_value(w, SV("domain"), &v))
+		s->domain = v, s->given = true;
+	else if (option_value(w, SV("vmta"), &v))
+		s->vmta = v, s->given = true;
+	else if (option_value(w, SV("orig"), &v))
+		s->orig = v;
+	else if (option_value(w, SV("rcpt"), &v))
+		s->rcpt = v;
+	else if (option_value(w, SV("jobId"), &v))
+		s->job = v, s->given = true;
+	else if (option_value(w, SV("sort"), &v))
+		s->sort = v;
+	else if (option_value(w, SV("paused"), &v))
+		s->paused_set = true, s->paused = sv_ieq(v, SV("yes"));
+	else if (option_value(w, SV("maxitems"), &v))
+		return sv_to_u64(v, 100000000, &s->maxitems) ? NULL :
+		    "--maxitems wants a number";
+	else if (option_value(w, SV("older-than"), &v))
+		return age_parse(v, &s->older_than_ms) ? NULL :
+		    "--older-than wants a time such as 4h";
+	else if (option_value(w, SV("id"), &v))
+		return s->given = msgid_parse(v, &s->id), s->given ? NULL :
+		    "--id wants a queue ID";
+	else if (sv_starts(w, SV("-")))
+		return "unknown option";
+	else
+		queue_set(s, w);
+	return NULL;
+}
+
+bool
+selector_parse(struct client *cl, const struct words *w,
+    struct selector *s_r)
+{
+	struct selector s = { .maxitems = MAXITEMS_DEFAULT };
+
+	for (unsigned i = 0; i < w->n; i++) {
+		const char *why = word_take(&s, w->v[i]);
+
+		if (why != NULL) {
+			client_end(cl, 2, "%.*s: %s", SV_FMT(w->v[i]), why);
+			return false;
+		}
+	}
+	*s_r = s;
+	return true;
+}
+
+bool
+selector_matches(const struct selector *s, const struct squeue *q)
+{
+	if (s->domain.n > 0 && !glob_matches(s->domain, squeue_domain(q)))
+		return false;
+	return s->vmta.n == 0 || glob_matches(s->vmta, squeue_vmta(q));
+}

@@ -1,0 +1,429 @@
+/* SPDX-License-Identifier: ISC */
+/* The commands that only look. Rows as in doc/commands.md. */
+#include <sys/resource.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/base/msgid.h"
+#include "common/base/str.h"
+#include "common/sys/clock.h"
+#include "config.h"
+#include "qmgr/control.h"
+
+static json_t *
+json_u64(uint64_t v)
+{
+	return json_integer((json_int_t)v);
+}
+
+/* "2026-01-31T14:05:09Z"; null for 0. */
+static json_t *
+json_time(int64_t us)
+{
+	time_t sec = (time_t)(us / US_PER_SEC);
+	char text[40];
+	struct tm tm;
+
+	if (us <= 0)
+		return json_null();
+	gmtime_r(&sec, &tm);
+	strftime(text, sizeof(text), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	return json_string(text);
+}
+
+static void
+put(json_t *o, const char *key, json_t *value)
+{
+	json_object_set_new(o, key, value);
+}
+
+void
+cmd_show_version(struct client *cl, const struct words *w)
+{
+	json_t *o = json_object();
+
+	(void)w;
+	put(o, "name", json_string("Pinnace"));
+	put(o, "version", json_string(PACKAGE_VERSION));
+	client_row(cl, o);
+	client_end(cl, 0, "%s", "");
+}
+
+/* ---- status ---- */
+
+static json_t *
+traffic(uint64_t rcpts, uint64_t msgs, uint64_t bytes)
+{
+	json_t *o = json_object();
+
+	put(o, "rcp", json_u64(rcpts));
+	put(o, "msg", json_u64(msgs));
+	put(o, "kb", json_u64(bytes / 1024));
+	return o;
+}
+
+static json_t *
+status_queue(const struct sched_totals *t)
+{
+	json_t *o = json_object();
+
+	put(o, "rcp", json_u64(t->rcpts));
+	put(o, "msg", json_u64(t->messages));
+	put(o, "dom", json_u64(t->queues));
+	put(o, "submission", json_integer(0));
+	put(o, "delivery", json_u64(t->ready + t->inflight));
+	put(o, "retry", json_u64(t->retry));
+	put(o, "bounce", json_u64(t->bouncing));
+	put(o, "hold", json_u64(t->held));
+	put(o, "inflight", json_u64(t->inflight));
+	return o;
+}
+
+static json_t *
+status_spool(const struct qmgr *q)
+{
+	json_t *o = json_object();
+	uint64_t states[SEG_STATES] = { 0 };
+	struct evlog_pos at = journal_durable(q);
+	struct sio_space space;
+	struct seg_info info;
+	size_t i = 0;
+
+	while (segtab_next(q->segtab, &i, &info))
+		states[info.state]++;
+	put(o, "segmentsWriting", json_u64(states[SEG_GRANTED] +
+	    states[SEG_ADOPTED]));
+	put(o, "segmentsSealed", json_u64(states[SEG_SEALED]));
+	put(o, "segmentsEmpty", json_u64(states[SEG_EMPTY]));
+	put(o, "segmentsRecycled",
+	    json_u64(segtab_free_count(q->segtab)));
+	put(o, "eventFile", json_u64(at.file));
+	put(o, "eventOffset", json_u64(at.offset));
+	if (sio_space(q->sio, &space) == 0)
+		put(o, "freeKb", json_u64(space.free_bytes / 1024));
+	return o;
+}
+
+void
+cmd_show_status(struct client *cl, const struct words *w)
+{
+	const struct qmgr *q = cl->q;
+	const struct counters *n = &q->count;
+	json_t *o = json_object(), *tr = json_object(), *co = json_object();
+	struct sched_totals t;
+
+	(void)w;
+	sched_totals(q->sched, &t);
+	put(o, "status", json_string(q->stopping ? "stopping" :
+	    q->running ? "running" : "starting"));
+	put(o, "version", json_string(PACKAGE_VERSION));
+	put(o, "hostName", json_sv(conf_hostname(q->conf)));
+	put(o, "started", json_time(q->started.us));
+	put(o, "now", json_time(clock_wall().us));
+	put(o, "uptime_s",
+	    json_integer((clock_wall().us - q->started.us) / US_PER_SEC));
+	put(tr, "in", traffic(n->in_rcpts, n->in_msgs, n->in_bytes));
+	put(tr, "out", traffic(n->out_rcpts, n->out_msgs, n->out_bytes));
+	put(o, "traffic", tr);
+	put(co, "smtpOut", json_u64(t.sessions));
+	put(co, "smtpOutConnecting", json_u64(t.connecting));
+	put(o, "conn", co);
+	put(o, "queue", status_queue(&t));
+	put(o, "spool", status_spool(q));
+	put(o, "delivered", json_u64(t.delivered));
+	put(o, "deferred", json_u64(t.deferred));
+	put(o, "failed", json_u64(t.failed));
+	put(o, "bounced", json_u64(n->bounced));
+	put(o, "inDoubt", json_u64(n->in_doubt));
+	put(o, "corrupt", json_u64(n->corrupt));
+	client_row(cl, o);
+	client_end(cl, 0, "%s", "");
+}
+
+/* ---- queues ---- */
+
+static json_t *
+waits_row(const struct sched_queue_info *i)
+{
+	json_t *o = json_object();
+
+	for (unsigned k = 0; k < SCHED_WAITS; k++) {
+		if (i->wait_ms[k] > 0)
+			put(o, sched_wait_name((enum sched_wait)k),
+			    json_u64(i->wait_ms[k]));
+	}
+	return o;
+}
+
+static json_t *
+queue_row(const struct sched_queue_info *i, struct sched_now now)
+{
+	json_t *o = json_object();
+
+	put(o, "name", json_sv(i->name));
+	put(o, "domain", json_sv(i->domain));
+	put(o, "vmta", json_sv(i->vmta));
+	put(o, "rcp", json_u64((uint64_t)i->nready + i->nretry +
+	    i->ninflight + i->nheld + i->nbouncing));
+	put(o, "ready", json_u64(i->nready));
+	put(o, "retry", json_u64(i->nretry));
+	put(o, "bounce", json_u64(i->nbouncing));
+	put(o, "hold", json_u64(i->nheld));
+	put(o, "inflight", json_u64(i->ninflight));
+	put(o, "kb", json_u64(i->kb));
+	put(o, "conn", json_u64(i->nsessions));
+	put(o, "paused", json_boolean(i->paused));
+	put(o, "mode", json_string(i->backoff ? "backoff" : "normal"));
+	put(o, "retryTime", json_time(i->retry_us));
+	put(o, "oldest_s", json_integer(i->oldest_us == 0 ? 0 :
+	    (now.wall.us - i->oldest_us) / US_PER_SEC));
+	put(o, "rate1m", json_real(i->rate_1m));
+	put(o, "rate1h", json_real(i->rate_1h));
+	put(o, "delivered", json_u64(i->delivered));
+	put(o, "deferred", json_u64(i->deferred));
+	put(o, "failed", json_u64(i->failed));
+	put(o, "why", json_string(sched_wait_name(i->wait)));
+	put(o, "waits_ms", waits_row(i));
+	put(o, "lastError", json_sv(i->last_error));
+	put(o, "lastErrorTime", json_time(i->last_error_us));
+	return o;
+}
+
+struct queue_ref {
+	const struct squeue *q;
+	uint64_t key;
+};
+
+static int
+ref_cmp_rcpt(const void *a, const void *b)
+{
+	uint64_t x = ((const struct queue_ref *)a)->key;
+	uint64_t y = ((const struct queue_ref *)b)->key;
+
+	return x < y ? 1 : x > y ? -1 : 0;
+}
+
+static int
+ref_cmp_name(const void *a, const void *b)
+{
+	struct sv x = squeue_name(((const struct queue_ref *)a)->q);
+	struct sv y = squeue_name(((const struct queue_ref *)b)->q);
+	int c = memcmp(x.p, y.p, x.n < y.n ? x.n : y.n);
+
+	return c != 0 ? c : x.n < y.n ? -1 : x.n > y.n;
+}
+
+static bool
+info_is_wanted(const struct selector *s, const struct sched_queue_info *i)
+{
+	if (s->paused_set && s->paused != i->paused)
+		return false;
+	return !s->errors || i->last_error.n > 0;
+}
+
+/* All queues that match; the caller frees *refs_r. */
+static size_t
+queues_collect(struct qmgr *q, const struct selector *s,
+    struct queue_ref **refs_r)
+{
+	struct sched_queue_info info;
+	struct queue_ref *refs = NULL;
+	size_t n = 0, size = 0, at = 0;
+	struct squeue *sq;
+
+	while ((sq = sched_queue_next(q->sched, &at)) != NULL) {
+		if (!selector_matches(s, sq))
+			continue;
+		sched_queue_info(q->sched, qmgr_now(), sq, &info);
+		if (!info_is_wanted(s, &info))
+			continue;
+		if (n == size) {
+			size = size == 0 ? 64 : size * 2;
+			refs = reallocarray(refs, size, sizeof(*refs));
+			if (refs == NULL)
+				return 0;
+		}
+		refs[n++] = (struct queue_ref){ sq, (uint64_t)info.nready +
+		    info.nretry + info.ninflight + info.nheld +
+		    info.nbouncing };
+	}
+	*refs_r = refs;
+	return n;
+}
+
+void
+cmd_show_queues(struct client *cl, const struct words *w)
+{
+	struct qmgr *q = cl->q;
+	struct sched_queue_info info;
+	struct queue_ref *refs = NULL;
+	struct selector s;
+	size_t n, shown;
+
+	if (!selector_parse(cl, w, &s))
+		return;
+	n = queues_collect(q, &s, &refs);
+	if (n > 0)
+		qsort(refs, n, sizeof(*refs), sv_eq(s.sort, SV("name")) ?
+		    ref_cmp_name : ref_cmp_rcpt);
+	shown = n < s.maxitems ? n : (size_t)s.maxitems;
+	for (size_t i = 0; i < shown; i++) {
+		sched_queue_info(q->sched, qmgr_now(), refs[i].q, &info);
+		client_row(cl, queue_row(&info, qmgr_now()));
+	}
+	free(refs);
+	client_end(cl, 0, "%zu of %zu matching queues", shown, n);
+}
+
+/* ---- messages ---- */
+
+static const char *
+state_name(enum srcpt_state s)
+{
+	static const char *const names[SR_STATES] = { "ready", "retry",
+		"inflight", "hold", "bounce", "done" };
+
+	return s < SR_STATES ? names[s] : "?";
+}
+
+static json_t *
+rcpt_row(const struct smsg *m, uint32_t idx, const struct envelope *e)
+{
+	const struct squeue *sq = smsg_rcpt_queue(m, idx);
+	json_t *o = json_object();
+	struct sched_msg info;
+	char id[MSGID_TEXT];
+
+	smsg_info(m, &info);
+	put(o, "id", json_string(msgid_format(info.id, id)));
+	put(o, "rcpt", json_sv(e != NULL && idx < e->nrcpts ?
+	    e->rcpts[idx].addr : SV("")));
+	put(o, "orig", json_sv(e != NULL ? e->sender : SV("")));
+	put(o, "queue", json_sv(squeue_name(sq)));
+	put(o, "state", json_string(state_name(smsg_rcpt_state(m, idx))));
+	put(o, "attempts", json_u64(smsg_rcpt_attempts(m, idx)));
+	put(o, "nextTry", json_time(smsg_rcpt_state(m, idx) == SR_RETRY ?
+	    smsg_rcpt_next_us(m, idx) : 0));
+	put(o, "queued", json_time(info.arrival_us));
+	put(o, "size", json_u64(info.body_len));
+	put(o, "jobId", json_sv(e != NULL ? e->job : SV("")));
+	put(o, "envId", json_sv(e != NULL ? e->envid : SV("")));
+	return o;
+}
+
+static void
+message_rows(struct client *cl, const struct smsg *m)
+{
+	struct envelope e;
+	bool ok = envelope_read(cl->q, m, &e);
+
+	for (uint32_t i = 0; i < smsg_nrcpts(m); i++) {
+		json_t *o;
+
+		if (smsg_rcpt_state(m, i) == SR_DONE)
+			continue;
+		o = rcpt_row(m, i, ok ? &e : NULL);
+		put(o, "client", json_sv(ok ? e.client_ip : SV("")));
+		put(o, "helo", json_sv(ok ? e.helo : SV("")));
+		client_row(cl, o);
+	}
+}
+
+void
+cmd_show_message(struct client *cl, const struct words *w)
+{
+	struct smsg *m;
+	uint64_t id;
+
+	if (w->n != 1 || !msgid_parse(w->v[0], &id)) {
+		client_end(cl, 2, "show message wants a queue ID of 13 "
+		    "characters");
+		return;
+	}
+	m = sched_msg_find(cl->q->sched, id);
+	if (m == NULL) {
+		client_end(cl, 1, "no such message in the queue; the "
+		    "accounting file knows what became of it");
+		return;
+	}
+	message_rows(cl, m);
+	client_end(cl, 0, "%s", "");
+}
+
+static bool
+envelope_is_wanted(const struct selector *s, const struct envelope *e,
+    uint32_t idx)
+{
+	if (s->orig.n > 0 && !glob_matches(s->orig, e->sender))
+		return false;
+	if (s->job.n > 0 && !glob_matches(s->job, e->job))
+		return false;
+	return s->rcpt.n == 0 || (idx < e->nrcpts &&
+	    glob_matches(s->rcpt, e->rcpts[idx].addr));
+}
+
+static void
+queue_list(struct client *cl, const struct squeue *sq,
+    const struct selector *s, uint64_t *left)
+{
+	const struct smsg *m;
+	const void *at = NULL;
+	struct envelope e;
+	uint32_t idx;
+
+	while (*left > 0 && sched_queue_rcpt_next(sq, &at, &m, &idx)) {
+		bool ok = envelope_read(cl->q, m, &e);
+
+		if (ok && !envelope_is_wanted(s, &e, idx))
+			continue;
+		client_row(cl, rcpt_row(m, idx, ok ? &e : NULL));
+		(*left)--;
+	}
+}
+
+void
+cmd_list(struct client *cl, const struct words *w)
+{
+	struct queue_ref *refs = NULL;
+	struct selector s;
+	uint64_t left;
+	size_t n;
+
+	if (!selector_parse(cl, w, &s))
+		return;
+	left = s.maxitems;
+	n = queues_collect(cl->q, &s, &refs);
+	if (n > 0)
+		qsort(refs, n, sizeof(*refs), ref_cmp_name);
+	for (size_t i = 0; i < n && left > 0; i++)
+		queue_list(cl, refs[i].q, &s, &left);
+	free(refs);
+	client_end(cl, 0, "%llu recipients",
+	    (unsigned long long)(s.maxitems - left));
+}
+
+/* ---- configuration ---- */
+
+static void
+on_show(void *arg, struct sv scope, struct sv name, struct sv value,
+    struct sv file, uint32_t line)
+{
+	json_t *o = json_object();
+
+	put(o, "scope", json_sv(scope));
+	put(o, "name", json_sv(name));
+	put(o, "value", json_sv(value));
+	put(o, "file", json_sv(file));
+	put(o, "line", json_integer(line));
+	client_row(arg, o);
+}
+
+void
+cmd_show_config(struct client *cl, const struct words *w)
+{
+	bool defaults = w->n > 0 && sv_eq(w->v[0], SV("--defaults"));
+
+	conf_show(cl->q->conf, defaults, on_show, cl);
+	client_end(cl, 0, "%s", "");
+}
