@@ -20,3 +20,10 @@ tests_unit_delivery_test_resolver_SOURCES = \
 tests_unit_delivery_test_resolver_CFLAGS = $(AM_CFLAGS) $(LDNS_CFLAGS)
 tests_unit_delivery_test_resolver_LDADD = $(LIB_RESOLVER) $(LIBS_CHECK) \
 	$(LIBS_RESOLVER)
+
+check_PROGRAMS += tests/unit/delivery/test_resolver_cache
+TESTS += tests/unit/delivery/test_resolver_cache
+tests_unit_delivery_test_resolver_cache_SOURCES = \
+	tests/unit/delivery/test_resolver_cache.c
+tests_unit_delivery_test_resolver_cache_LDADD = $(LIB_RESOLVER) \
+	$(LIBS_CHECK) $(LIBS_RESOLVER)

@@ -2,6 +2,7 @@
 /* The resolver without its process: questions and routes against name servers
  * of the test, on one event loop. */
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
