@@ -10,7 +10,11 @@ libresolver_a_SOURCES = \
 libresolver_a_CFLAGS = $(AM_CFLAGS) $(IDN2_CFLAGS)
 
 LIB_RESOLVER = libresolver.a $(LIB_NET)
-LIBS_RESOLVER = $(LDNS_LIBS) $(IDN2_LIBS) $(PCRE2_LIBS) $(LIBS_OS)
+LIBS_RESOLVER = $(LDNS_LIBS) $(IDN2_LIBS) $(LIBS_OS)
+
+pkglibexec_PROGRAMS += delivery/pinnace-resolver
+delivery_pinnace_resolver_SOURCES = delivery/resolver.c
+delivery_pinnace_resolver_LDADD = $(LIB_RESOLVER) $(LIBS_RESOLVER)
 
 check_PROGRAMS += tests/unit/delivery/test_resolver
 TESTS += tests/unit/delivery/test_resolver
