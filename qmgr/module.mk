@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: ISC
+include qmgr/sched.mk
 EXTRA_PROGRAMS += qmgr/pinnace-qmgr
 qmgr_pinnace_qmgr_SOURCES = \
 	qmgr/act.c \
@@ -16,5 +17,5 @@ qmgr_pinnace_qmgr_SOURCES = \
 	qmgr/show.c \
 	qmgr/upkeep.c \
 	qmgr/worker.c
-qmgr_pinnace_qmgr_LDADD = $(LIB_CONF) $(LIBS_OS) $(JANSSON_LIBS) \
+qmgr_pinnace_qmgr_LDADD = libsched.a $(LIB_CONF) $(LIBS_OS) $(JANSSON_LIBS) \
 	$(PCRE2_LIBS)

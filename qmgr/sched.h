@@ -10,8 +10,10 @@
  * while every limit on its way lets it; when one does not, the queue parks on
  * that limit and is woken by it. Nothing ever walks all queues or all messages.
  *
- * Decisions are made in sched_run() only; inputs just record. Callbacks must
- * not call inputs back, except where said.
+ * Decisions are made in sched_run() only; inputs just record. Two callbacks
+ * come from inputs: msg_done (whatever ends a recipient) and queue_deferred
+ * (sched_session_end, sched_route). Callbacks must not call inputs back,
+ * except where said.
  *
  * Memory: at most 160 bytes per queued single-recipient message, its hash slot
  * included.
@@ -107,6 +109,9 @@ struct sched_ops {
 	    struct wall next, uint32_t failures, const struct sched_why *why);
 	/* The last recipient is done. The message is freed on return. */
 	void (*msg_done)(void *arg, const struct smsg *msg);
+	/* The queue was empty for a while (or the scheduler ends) and is freed
+	 * on return: whoever keeps something for it lets go. May be NULL. */
+	void (*queue_gone)(void *arg, struct squeue *q);
 };
 
 /* seed makes jitter and shuffles repeatable. conf is the caller's, may be
@@ -131,6 +136,7 @@ void smsg_info(const struct smsg *m, struct sched_msg *info_r);
 enum srcpt_state smsg_rcpt_state(const struct smsg *m, uint32_t idx);
 uint32_t smsg_rcpt_attempts(const struct smsg *m, uint32_t idx);
 int64_t smsg_rcpt_next_us(const struct smsg *m, uint32_t idx);
+/* NULL when the recipient is done: ask before the result. */
 const struct squeue *smsg_rcpt_queue(const struct smsg *m, uint32_t idx);
 /* Its record stands somewhere else now. */
 void sched_msg_moved(struct sched *s, struct smsg *m, uint64_t segment,
@@ -237,13 +243,16 @@ struct sched_totals {
 
 /* Walks queues that hold recipients or state; *at starts at 0. */
 struct squeue *sched_queue_next(const struct sched *s, size_t *at);
+/* Something of the caller's that goes with the queue (its route, say). */
+void *sched_queue_user(const struct squeue *q);
+void sched_queue_user_set(struct squeue *q, void *user);
 struct squeue *sched_queue_find(const struct sched *s, struct sv domain,
     struct sv vmta);
 void sched_queue_info(const struct sched *s, struct sched_now now,
     const struct squeue *q, struct sched_queue_info *info_r);
 /* Walks the recipients of a queue in order of arrival; *at NULL to start;
  * false at the end. No changes during the walk. */
-bool sched_queue_rcpt_next(const struct squeue *q, const void **at,
+bool sched_queue_rcpt_next(struct squeue *q, const void **at,
     const struct smsg **msg_r, uint32_t *idx_r);
 void sched_totals(const struct sched *s, struct sched_totals *t_r);
 const char *sched_wait_name(enum sched_wait w);
@@ -256,7 +265,7 @@ void sched_queue_schedule(struct sched *s, struct sched_now now,
     struct squeue *q, bool rcpts);
 void sched_rcpt_hold(struct sched *s, struct sched_now now, struct smsg *m,
     uint32_t idx, bool hold);
-/* Hands every queue whose route is to be looked up again to resolve(). */
+/* The resolver died: every queue that waits for it asks again. */
 void sched_routes_forget(struct sched *s);
 
 #endif

@@ -1,0 +1,15 @@
+# SPDX-License-Identifier: ISC
+# The pure scheduler. Link libsched.a before $(LIB_CONF).
+noinst_LIBRARIES += libsched.a
+libsched_a_SOURCES = \
+	qmgr/sched.c qmgr/sched.h qmgr/sched_private.h \
+	qmgr/sched_check.c \
+	qmgr/sched_dispatch.c \
+	qmgr/sched_heap.c \
+	qmgr/sched_info.c \
+	qmgr/sched_limit.c \
+	qmgr/sched_msg.c \
+	qmgr/sched_queue.c \
+	qmgr/sched_rcpt.c \
+	qmgr/sched_retry.c \
+	qmgr/sched_session.c

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The invariants, checked by walking everything: for tests.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "qmgr/sched_private.h"
+
+#define CHECK(cond, q) do { \
+	if (!(cond)) \
+		check_failed(#cond, __LINE__, (q)); \
+} while (0)
+
+static void
+check_failed(const char *what, int line, const struct squeue *q)
+{
+	fprintf(stderr, "sched_check:%d: %s does not hold", line, what);
+	if (q != NULL)
+		fprintf(stderr, " in %.*s", SV_FMT(q->name));
+	fprintf(stderr, "\n");
+	abort();
+}
+
+static void
+check_limit(const struct slimit *l)
+{
+	const struct sgroup *g;
+	const struct squeue *q;
+	uint32_t n = 0;
+
+	TAILQ_FOREACH(g, &l->groups, link) {
+		CHECK(!TAILQ_EMPTY(&g->queues), NULL);
+		TAILQ_FOREACH(q, &g->queues, park) {
+			CHECK(q->parked == l && q->park_group == g, q);
+			CHECK(q->grant == NULL, q);
+			n++;
+		}
+	}
+	CHECK(n == l->nparked, NULL);
+	if (n == 0)
+		return;
+	/* Whoever is parked has a reason, and something to wake it. */
+	if (l->kind == LIMIT_RATE)
+		CHECK(l->granted > 0 || l->timer.pos != 0, NULL);
+	else
+		CHECK(l->used + l->granted >= l->cap, NULL);
+}
+
+static void
+check_scope(const struct sscope *sc)
+{
+	check_limit(&sc->conns);
+	check_limit(&sc->connect_rate);
+	check_limit(&sc->msg_rate);
+}
+
+static void
+check_rcpt(const struct squeue *q, const struct srcpt *r)
+{
+	const struct smsg *m = rcpt_msg(r);
+
+	CHECK(r->q == q, q);
+	CHECK(r->idx < m->nrcpts && &m->rcpts[r->idx] == r, q);
+	CHECK(m->nopen > 0 && m->nopen <= m->nrcpts, q);
+	if (r->state == SR_RETRY)
+		CHECK(r->u.retry.pos < q->count[SR_RETRY] &&
+		    q->heap[r->u.retry.pos] == r, q);
+	if (r->state == SR_INFLIGHT)
+		CHECK(r->u.deliv->open > 0 && r->u.deliv->msg == m, q);
+}
+
+static void
+check_lists(const struct squeue *q)
+{
+	uint32_t count[SR_STATES] = { 0 }, ready = 0;
+	const struct srcpt *r;
+	int64_t last = INT64_MIN;
+
+	TAILQ_FOREACH(r, &q->live, all) {
+		CHECK(r->state <= SR_INFLIGHT, q);
+		CHECK(q->unsorted || rcpt_msg(r)->arrival_us >= last, q);
+		last = rcpt_msg(r)->arrival_us;
+		check_rcpt(q, r);
+		count[r->state]++;
+	}
+	TAILQ_FOREACH(r, &q->aside, all) {
+		CHECK(r->state == SR_HELD || r->state == SR_BOUNCING, q);
+		check_rcpt(q, r);
+		count[r->state]++;
+	}
+	for (int i = 0; i < SR_STATES; i++)
+		CHECK(count[i] == q->count[i], q);
+	TAILQ_FOREACH(r, &q->fresh, u.ready) {
+		CHECK(r->state == SR_READY && (r->flags & RF_DUE) == 0, q);
+		ready++;
+	}
+	TAILQ_FOREACH(r, &q->due, u.ready) {
+		CHECK(r->state == SR_READY && (r->flags & RF_DUE) != 0, q);
+		ready++;
+	}
+	CHECK(ready == q->count[SR_READY], q);
+	for (uint32_t i = 1; i < q->count[SR_RETRY]; i++)
+		CHECK(q->heap[(i - 1) / 2]->u.retry.due <=
+		    q->heap[i]->u.retry.due, q);
+}
+
+static uint32_t
+check_session(const struct squeue *q, const struct ssession *se, int place)
+{
+	const struct sdeliv *d;
+	uint32_t n = 0, inflight = 0;
+
+	CHECK(se->q == q && se->place == place, q);
+	CHECK(se->outstanding <= SCHED_WINDOW, q);
+	CHECK(se->max_msgs == 0 || se->handed <= se->max_msgs, q);
+	CHECK(se->idle == (se->state == SE_UP && se->outstanding == 0), q);
+	TAILQ_FOREACH(d, &se->delivs, link) {
+		CHECK(d->se == se && d->open <= d->n, q);
+		inflight += d->open;
+		n++;
+	}
+	CHECK(n == se->outstanding, q);
+	return inflight;
+}
+
+static void
+check_sessions(const struct squeue *q, uint64_t *inflight)
+{
+	const struct ssession *se;
+	uint32_t n = 0, connecting = 0, up = 0;
+
+	for (int i = 0; i <= SCHED_WINDOW; i++) {
+		TAILQ_FOREACH(se, &q->sessions[i], qlink) {
+			*inflight += check_session(q, se, i);
+			n++;
+			connecting += se->state == SE_CONNECTING;
+			up += se->state == SE_UP;
+		}
+	}
+	CHECK(n == q->nsessions && connecting == q->nconnecting, q);
+	CHECK(up == q->nup, q);
+	CHECK(q->scope.conns.used == n, q);
+}
+
+static void
+check_queue(const struct squeue *q)
+{
+	check_lists(q);
+	check_scope(&q->scope);
+	if (q->parked != NULL)
+		CHECK(q->parked->nparked > 0, q);
+	if (q->grant != NULL)
+		CHECK(q->active && q->grant->granted > 0, q);
+	/* Something is going to happen to a queue with mail. */
+	if (q->count[SR_READY] > 0)
+		CHECK(q->active || q->parked != NULL || q->paused ||
+		    q->timer.pos != 0 || q->resolving || q->nsessions > 0, q);
+	if (q->count[SR_RETRY] > 0)
+		CHECK(q->active || q->timer.pos != 0, q);
+	if (!TAILQ_EMPTY(&q->live))
+		CHECK(q->expire_at != NEVER, q);
+}
+
+static void
+check_timers(const struct sched *s)
+{
+	const struct timers *t = &s->timers;
+
+	for (uint32_t i = 1; i <= t->n; i++) {
+		CHECK(t->heap[i - 1]->pos == i, NULL);
+		CHECK(i == 1 || t->heap[i / 2 - 1]->due <=
+		    t->heap[i - 1]->due, NULL);
+	}
+}
+
+void
+sched_check(const struct sched *s)
+{
+	uint64_t count[SR_STATES] = { 0 }, inflight = 0, sessions = 0;
+	uint64_t vm_used = 0;
+	const struct squeue *q;
+	const struct svmta *vm;
+	const struct sworker *w;
+	const struct sdeliv *d;
+
+	TAILQ_FOREACH(q, &s->all_queues, link) {
+		check_queue(q);
+		check_sessions(q, &inflight);
+		sessions += q->nsessions;
+		for (int i = 0; i < SR_STATES; i++)
+			count[i] += q->count[i];
+	}
+	TAILQ_FOREACH(vm, &s->vmtas, link) {
+		check_scope(&vm->scope);
+		vm_used += vm->scope.conns.used;
+	}
+	TAILQ_FOREACH(w, &s->workers, link) {
+		TAILQ_FOREACH(d, &w->kept, link)
+			inflight += d->open;
+	}
+	for (int i = 0; i < SR_STATES; i++)
+		CHECK(count[i] == s->count[i], NULL);
+	CHECK(inflight == s->count[SR_INFLIGHT], NULL);
+	CHECK(sessions == s->nsessions && vm_used == sessions, NULL);
+	CHECK(s->scope.conns.used == sessions, NULL);
+	CHECK(htab_count(&s->sessions) == sessions, NULL);
+	check_scope(&s->scope);
+	check_limit(&s->worker_limit);
+	check_timers(s);
+}

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What the operator sees and does.
+ */
+#include "qmgr/sched_private.h"
+
+const char *
+sched_wait_name(enum sched_wait w)
+{
+	static const char *const names[SCHED_WAITS] = { "nothing", "paused",
+		"retry", "dns", "connecting", "remote", "queue-connections",
+		"vmta-connections", "total-connections", "connect-rate",
+		"message-rate", "vmta-message-rate", "workers" };
+
+	return w < SCHED_WAITS ? names[w] : "?";
+}
+
+struct squeue *
+sched_queue_next(const struct sched *s, size_t *at)
+{
+	return htab_next(&s->queues, at);
+}
+
+struct sv
+squeue_name(const struct squeue *q)
+{
+	return q->name;
+}
+
+struct sv
+squeue_domain(const struct squeue *q)
+{
+	return q->domain;
+}
+
+struct sv
+squeue_vmta(const struct squeue *q)
+{
+	return q->vmta;
+}
+
+/* The queue may not have noticed a new configuration yet. */
+const struct conf_domain *
+squeue_conf(const struct squeue *q)
+{
+	if (q->conf_gen == q->s->conf_gen)
+		return q->conf;
+	return conf_domain_find(q->s->conf, q->vmta, q->domain);
+}
+
+static int64_t
+oldest(const struct squeue *q)
+{
+	const struct srcpt *a = TAILQ_FIRST(&q->live);
+	const struct srcpt *b = TAILQ_FIRST(&q->aside);
+	int64_t at = a == NULL ? INT64_MAX : rcpt_msg(a)->arrival_us;
+
+	if (b != NULL && rcpt_msg(b)->arrival_us < at)
+		at = rcpt_msg(b)->arrival_us;
+	return at == INT64_MAX ? 0 : at;
+}
+
+static void
+waits_get(const struct squeue *q, int64_t now, struct sched_queue_info *i)
+{
+	i->wait = q->wait;
+	for (int w = 0; w < SCHED_WAITS; w++) {
+		int64_t us = q->wait_us[w];
+
+		if (w == (int)q->wait)
+			us += now - q->wait_since;
+		i->wait_ms[w] = (uint64_t)(us / US_PER_MS);
+	}
+}
+
+void
+sched_queue_info(const struct sched *s, struct sched_now now,
+    const struct squeue *q, struct sched_queue_info *i)
+{
+	(void)s;
+	*i = (struct sched_queue_info){ .name = q->name,
+		.domain = q->domain, .vmta = q->vmta,
+		.nready = q->count[SR_READY], .nretry = q->count[SR_RETRY],
+		.ninflight = q->count[SR_INFLIGHT],
+		.nheld = q->count[SR_HELD],
+		.nbouncing = q->count[SR_BOUNCING],
+		.nsessions = q->nsessions, .nconnecting = q->nconnecting,
+		.kb = (q->bytes + 1023) / 1024, .paused = q->paused,
+		.oldest_us = oldest(q), .delivered = q->delivered,
+		.deferred = q->deferred, .failed = q->failed,
+		.last_error = SV("") };
+	if (q->retry_at > now.mono.us)
+		i->retry_us = q->retry_at - now.mono.us + now.wall.us;
+	waits_get(q, now.mono.us, i);
+	i->rate_1m = (double)ring_sum(&q->minute, now.mono.us,
+	    RING_MINUTE_US);
+	i->rate_1h = (double)ring_sum(&q->hour, now.mono.us, RING_HOUR_US);
+	if (q->error != NULL) {
+		i->last_error = sv_make(q->error->text, q->error->ntext);
+		i->last_error_us = q->error->at_us;
+	}
+}
+
+bool
+sched_queue_rcpt_next(struct squeue *q, const void **at,
+    const struct smsg **msg_r, uint32_t *idx_r)
+{
+	const struct srcpt *r = *at;
+
+	if (r == NULL) {
+		queue_sort(q);
+		r = TAILQ_FIRST(&q->live);
+	} else if (r->state == SR_HELD || r->state == SR_BOUNCING) {
+		r = TAILQ_NEXT(r, all);
+		if (r == NULL)
+			return false;
+	} else {
+		r = TAILQ_NEXT(r, all);
+	}
+	if (r == NULL)
+		r = TAILQ_FIRST(&q->aside);
+	if (r == NULL)
+		return false;
+	*at = r;
+	*msg_r = rcpt_msg(r);
+	*idx_r = r->idx;
+	return true;
+}
+
+void
+sched_totals(const struct sched *s, struct sched_totals *t)
+{
+	*t = (struct sched_totals){ .queues = htab_count(&s->queues),
+		.messages = htab_count(&s->msgs), .rcpts = s->nrcpts,
+		.ready = s->count[SR_READY], .retry = s->count[SR_RETRY],
+		.inflight = s->count[SR_INFLIGHT],
+		.held = s->count[SR_HELD],
+		.bouncing = s->count[SR_BOUNCING],
+		.sessions = s->nsessions, .connecting = s->nconnecting,
+		.delivered = s->delivered, .deferred = s->deferred,
+		.failed = s->failed, .in_doubt = s->in_doubt };
+}
+
+void
+sched_queue_pause(struct sched *s, struct sched_now now, struct sv domain,
+    struct sv vmta, bool paused)
+{
+	struct squeue *q;
+
+	sched_clock_advance(s, now);
+	q = paused ? queue_get(s, domain, vmta) :
+	    sched_queue_find(s, domain, vmta);
+	if (q == NULL)
+		return;
+	q->paused = paused;
+	queue_activate(s, q);
+}
+
+void
+sched_queue_schedule(struct sched *s, struct sched_now now, struct squeue *q,
+    bool rcpts)
+{
+	sched_clock_advance(s, now);
+	q->retry_at = 0;
+	q->open_hold_at = 0;
+	while (rcpts && q->count[SR_RETRY] > 0)
+		rcpt_ready(s, q->heap[0], false);
+	queue_activate(s, q);
+}
+
+void *
+sched_queue_user(const struct squeue *q)
+{
+	return q->user;
+}
+
+void
+sched_queue_user_set(struct squeue *q, void *user)
+{
+	q->user = user;
+}

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Limits: counts of connections and rates, and the queues parked on them.
+ * Room is never just announced: it is granted to the queue that has waited
+ * longest (of the VMTA whose turn it is), which has it until its next turn.
+ */
+#include "qmgr/sched_private.h"
+
+#define NS_PER_US 1000
+#define BURST_MS  100
+
+/* ---- rates ---- */
+
+void
+rate_set(struct srate *r, const struct conf_rate *c, int64_t now)
+{
+	int64_t burst;
+
+	r->step_ns = 0;
+	if (c->period_ms == 0 || c->n == 0)
+		return;
+	if (c->n < (uint64_t)c->period_ms * 1000000)
+		r->step_ns = c->period_ms * 1000000 / (int64_t)c->n;
+	if (r->step_ns == 0)
+		return;
+	burst = BURST_MS * (int64_t)1000000 / r->step_ns;
+	if (burst < 1)
+		burst = 1;
+	r->slack_ns = (burst - 1) * r->step_ns;
+	r->most = c->n < UINT32_MAX ? (uint32_t)c->n : UINT32_MAX;
+	if (r->most < burst)
+		r->most = (uint32_t)burst;
+	/* A debt made under an earlier setting is not carried over. */
+	if (r->tat_ns > now * NS_PER_US + r->step_ns)
+		r->tat_ns = now * NS_PER_US + r->step_ns;
+}
+
+bool
+rate_ok(const struct srate *r, int64_t now)
+{
+	return r->step_ns == 0 ||
+	    r->tat_ns - r->slack_ns <= now * NS_PER_US;
+}
+
+/* When rate_ok() becomes true, in microseconds, rounded up. */
+int64_t
+rate_next(const struct srate *r)
+{
+	return (r->tat_ns - r->slack_ns + NS_PER_US - 1) / NS_PER_US;
+}
+
+uint32_t
+rate_tokens(const struct srate *r, int64_t now)
+{
+	int64_t room;
+
+	if (r->step_ns == 0)
+		return UINT32_MAX;
+	room = now * NS_PER_US + r->slack_ns - r->tat_ns;
+	if (room < 0)
+		return 0;
+	if (room > r->slack_ns)
+		room = r->slack_ns;
+	return (uint32_t)(room / r->step_ns) + 1;
+}
+
+static void
+rate_take(struct srate *r, int64_t now, uint32_t n)
+{
+	if (r->step_ns == 0)
+		return;
+	if (r->tat_ns < now * NS_PER_US)
+		r->tat_ns = now * NS_PER_US;
+	r->tat_ns += (int64_t)n * r->step_ns;
+}
+
+/* ---- limits ---- */
+
+void
+limit_init(struct slimit *l, enum limit_kind kind, enum sched_wait cause)
+{
+	*l = (struct slimit){ .kind = (uint8_t)kind, .cause = (uint8_t)cause,
+		.shared = NOT_SHARED, .cap = UINT32_MAX,
+		.timer = { .kind = TIMER_LIMIT } };
+	TAILQ_INIT(&l->groups);
+	TAILQ_INIT(&l->own.queues);
+}
+
+void
+scope_init(struct sscope *sc, enum sched_wait conns,
+    enum sched_wait connect_rate, enum sched_wait msg_rate)
+{
+	limit_init(&sc->conns, LIMIT_CONNS, conns);
+	limit_init(&sc->connect_rate, LIMIT_RATE, connect_rate);
+	limit_init(&sc->msg_rate, LIMIT_RATE, msg_rate);
+}
+
+static bool
+limit_room(const struct sched *s, const struct slimit *l)
+{
+	if (l->kind == LIMIT_RATE)
+		return l->granted == 0 && rate_ok(&l->rate, sched_mono(s));
+	return l->used < l->cap && l->granted < l->cap - l->used;
+}
+
+bool
+limit_blocks(struct sched *s, const struct slimit *l, const struct squeue *q)
+{
+	if (q->grant == l)
+		return l->kind == LIMIT_RATE &&
+		    !rate_ok(&l->rate, sched_mono(s));
+	return l->nparked > 0 || !limit_room(s, l);
+}
+
+void
+limit_take(struct sched *s, struct slimit *l, struct squeue *q, uint32_t n)
+{
+	if (l->kind == LIMIT_RATE) {
+		rate_take(&l->rate, sched_mono(s), n);
+		return;
+	}
+	if (q->grant == l) {
+		q->grant = NULL;
+		l->granted--;
+	}
+	l->used += n;
+}
+
+void
+limit_release(struct sched *s, struct slimit *l)
+{
+	l->used--;
+	limit_wake(s, l);
+}
+
+/* First queue of the group whose turn it is; the group goes to the end. */
+static struct squeue *
+limit_next(const struct slimit *l)
+{
+	const struct sgroup *g = TAILQ_FIRST(&l->groups);
+
+	return TAILQ_FIRST(&g->queues);
+}
+
+void
+limit_wake(struct sched *s, struct slimit *l)
+{
+	while (l->nparked > 0 && limit_room(s, l)) {
+		struct squeue *q = limit_next(l);
+		struct sgroup *g = q->park_group;
+
+		queue_unpark(s, q);
+		if (!TAILQ_EMPTY(&g->queues)) {
+			TAILQ_REMOVE(&l->groups, g, link);
+			TAILQ_INSERT_TAIL(&l->groups, g, link);
+		}
+		q->grant = l;
+		l->granted++;
+		queue_activate(s, q);
+	}
+	if (l->kind != LIMIT_RATE)
+		return;
+	/* Without memory for the timer the first queue looks again. */
+	if (!timer_set(&s->timers, &l->timer, l->nparked > 0 &&
+	    l->granted == 0 ? rate_next(&l->rate) : NEVER))
+		queue_activate(s, limit_next(l));
+}
+
+void
+limit_cap(struct sched *s, struct slimit *l, uint32_t cap)
+{
+	l->cap = cap;
+	limit_wake(s, l);
+}
+
+void
+limit_rate(struct sched *s, struct slimit *l, const struct conf_rate *c)
+{
+	rate_set(&l->rate, c, sched_mono(s));
+	limit_wake(s, l);
+}
+
+/* ---- parked queues ---- */
+
+void
+queue_park(struct sched *s, struct squeue *q, struct slimit *l)
+{
+	struct sgroup *g = l->shared == NOT_SHARED ? &l->own :
+	    &q->vm->groups[l->shared];
+
+	if (q->parked == l)
+		return;
+	queue_unpark(s, q);
+	if (TAILQ_EMPTY(&g->queues))
+		TAILQ_INSERT_TAIL(&l->groups, g, link);
+	TAILQ_INSERT_TAIL(&g->queues, q, park);
+	q->parked = l;
+	q->park_group = g;
+	l->nparked++;
+	if (l->kind == LIMIT_RATE)
+		limit_wake(s, l); /* sets the timer */
+}
+
+void
+queue_unpark(struct sched *s, struct squeue *q)
+{
+	struct slimit *l = q->parked;
+	struct sgroup *g = q->park_group;
+
+	if (l == NULL)
+		return;
+	TAILQ_REMOVE(&g->queues, q, park);
+	if (TAILQ_EMPTY(&g->queues))
+		TAILQ_REMOVE(&l->groups, g, link);
+	q->parked = NULL;
+	q->park_group = NULL;
+	l->nparked--;
+	if (l->kind == LIMIT_RATE && l->nparked == 0)
+		(void)timer_set(&s->timers, &l->timer, NEVER);
+}
+
+/* What was granted and not used goes to the next. */
+void
+queue_grant_end(struct sched *s, struct squeue *q)
+{
+	struct slimit *l = q->grant;
+
+	if (l == NULL)
+		return;
+	q->grant = NULL;
+	l->granted--;
+	limit_wake(s, l);
+}

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Messages: the table, and what a recovery or an operator does to recipients.
+ */
+#include <stdlib.h>
+
+#include "qmgr/sched_private.h"
+
+struct msg_key {
+	uint64_t id;
+};
+
+static bool
+msg_match(const void *entry, const void *key)
+{
+	return ((const struct smsg *)entry)->id ==
+	    ((const struct msg_key *)key)->id;
+}
+
+struct smsg *
+sched_msg_find(const struct sched *s, uint64_t id)
+{
+	struct msg_key k = { id };
+
+	return htab_find(&s->msgs, id, msg_match, &k);
+}
+
+struct smsg *
+sched_msg_next(const struct sched *s, size_t *at)
+{
+	return htab_next(&s->msgs, at);
+}
+
+/* ---- places: kept small, see struct smsg ---- */
+
+static bool
+place_fits(uint64_t segment, uint64_t offset, uint64_t length)
+{
+	return segment >> SEGMENT_BITS == 0 && offset % 8 == 0 &&
+	    offset / 8 >> PLACE_BITS == 0 && length <= UINT32_MAX * 8ull;
+}
+
+static void
+place_set(struct smsg *m, uint64_t segment, uint64_t offset, uint64_t length)
+{
+	m->segment = segment & ((1ull << SEGMENT_BITS) - 1);
+	m->place = (offset / 8) & ((1ull << PLACE_BITS) - 1);
+	m->length8 = (uint32_t)((length + 7) / 8);
+}
+
+void
+smsg_info(const struct smsg *m, struct sched_msg *info_r)
+{
+	*info_r = (struct sched_msg){ .id = m->id, .segment = m->segment,
+		.offset = (uint64_t)m->place * 8,
+		.length = (uint64_t)m->length8 * 8,
+		.large_id = m->large_id, .body_len = m->body_len,
+		.arrival_us = m->arrival_us, .dsn_for = m->dsn_for };
+}
+
+void
+sched_msg_moved(struct sched *s, struct smsg *m, uint64_t segment,
+    uint64_t offset, uint64_t length)
+{
+	(void)s;
+	if (place_fits(segment, offset, length))
+		place_set(m, segment, offset, length);
+}
+
+/* ---- adding ---- */
+
+static struct smsg *
+msg_new(const struct sched_msg *in, uint32_t n)
+{
+	struct smsg *m;
+
+	if (n == 0 || n >> NRCPTS_BITS != 0 || in->id == 0 ||
+	    in->body_len >> BODY_BITS != 0 ||
+	    !place_fits(in->segment, in->offset, in->length))
+		return NULL;
+	m = calloc(1, sizeof(*m) + n * sizeof(m->rcpts[0]));
+	if (m == NULL)
+		return NULL;
+	m->id = in->id;
+	place_set(m, in->segment, in->offset, in->length);
+	m->large_id = in->large_id;
+	m->body_len = in->body_len & ((1ull << BODY_BITS) - 1);
+	m->arrival_us = in->arrival_us;
+	m->dsn_for = in->dsn_for;
+	m->nrcpts = n & ((1u << NRCPTS_BITS) - 1);
+	m->nopen = n;
+	return m;
+}
+
+/* New mail ends the wait of a queue, if so configured. */
+static void
+new_mail(struct sched *s, struct squeue *q)
+{
+	if (q->retry_at > sched_mono(s) &&
+	    queue_conf(s, q)->retry_upon_new_mail)
+		q->retry_at = 0;
+}
+
+/* All queues first: no recipient is added unless all can be. */
+static bool
+msg_queues(struct sched *s, struct smsg *m, struct sv vmta,
+    const struct sv *domains)
+{
+	for (uint32_t i = 0; i < m->nrcpts; i++) {
+		struct srcpt *r = &m->rcpts[i];
+
+		r->idx = i;
+		if (i > 0 && sv_eq(domains[i], domains[i - 1]))
+			r->q = m->rcpts[i - 1].q;
+		else
+			r->q = queue_get(s, domains[i], vmta);
+		if (r->q == NULL)
+			return false;
+	}
+	return true;
+}
+
+struct smsg *
+sched_msg_add(struct sched *s, struct sched_now now,
+    const struct sched_msg *in, struct sv vmta, const struct sv *domains,
+    uint32_t n)
+{
+	struct smsg *m;
+
+	sched_clock_advance(s, now);
+	if (sched_msg_find(s, in->id) != NULL)
+		return NULL;
+	m = msg_new(in, n);
+	if (m == NULL)
+		return NULL;
+	if (!msg_queues(s, m, vmta, domains) || htab_insert(&s->msgs, m) != 0) {
+		free(m);
+		return NULL;
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		new_mail(s, m->rcpts[i].q);
+		rcpt_add(s, m->rcpts[i].q, &m->rcpts[i]);
+	}
+	return m;
+}
+
+/* ---- views ---- */
+
+uint32_t
+smsg_nrcpts(const struct smsg *m)
+{
+	return m->nrcpts;
+}
+
+enum srcpt_state
+smsg_rcpt_state(const struct smsg *m, uint32_t idx)
+{
+	return (enum srcpt_state)m->rcpts[idx].state;
+}
+
+uint32_t
+smsg_rcpt_attempts(const struct smsg *m, uint32_t idx)
+{
+	return m->rcpts[idx].attempts;
+}
+
+int64_t
+smsg_rcpt_next_us(const struct smsg *m, uint32_t idx)
+{
+	const struct srcpt *r = &m->rcpts[idx];
+	const struct sched_now *now;
+
+	if (r->state != SR_RETRY)
+		return 0;
+	now = &r->q->s->now;
+	return r->u.retry.due - now->mono.us + now->wall.us;
+}
+
+const struct squeue *
+smsg_rcpt_queue(const struct smsg *m, uint32_t idx)
+{
+	return m->rcpts[idx].q;
+}
+
+/* ---- changes from outside ---- */
+
+void
+sched_rcpt_restore(struct sched *s, struct sched_now now, struct smsg *m,
+    uint32_t idx, enum srcpt_state state, uint32_t attempts, int64_t next_us)
+{
+	struct srcpt *r;
+	int64_t wait, most;
+
+	sched_clock_advance(s, now);
+	if (idx >= m->nrcpts || m->rcpts[idx].state == SR_DONE)
+		return;
+	r = &m->rcpts[idx];
+	r->attempts = attempts < UINT16_MAX ? (uint16_t)attempts : UINT16_MAX;
+	if (attempts > 0 && r->state == SR_READY && state == SR_READY)
+		return;
+	switch (state) {
+	case SR_RETRY:
+		/* The clock may have been wrong then or be wrong now. */
+		wait = next_us - now.wall.us;
+		most = retry_longest(&queue_conf(s,
+		    r->q)->retry_recipients_after);
+		if (wait > most)
+			wait = most;
+		rcpt_retry(s, r, sched_mono(s) + (wait > 0 ? wait : 0));
+		return;
+	case SR_HELD:
+	case SR_BOUNCING:
+		rcpt_aside(s, r, state);
+		return;
+	case SR_DONE:
+		(void)rcpt_done(s, r);
+		return;
+	default:
+		if (r->state != SR_READY)
+			rcpt_ready(s, r, false);
+		return;
+	}
+}
+
+void
+sched_final(struct sched *s, struct sched_now now, struct smsg *m,
+    uint32_t idx, enum srcpt_state bouncing_or_done)
+{
+	sched_clock_advance(s, now);
+	if (idx >= m->nrcpts || m->rcpts[idx].state == SR_DONE)
+		return;
+	(void)rcpt_final(s, &m->rcpts[idx], bouncing_or_done == SR_BOUNCING);
+}
+
+void
+sched_rcpt_hold(struct sched *s, struct sched_now now, struct smsg *m,
+    uint32_t idx, bool hold)
+{
+	struct srcpt *r;
+
+	sched_clock_advance(s, now);
+	if (idx >= m->nrcpts)
+		return;
+	r = &m->rcpts[idx];
+	if (hold && r->state == SR_INFLIGHT)
+		r->flags |= RF_HOLD;
+	else if (!hold && r->state == SR_INFLIGHT)
+		r->flags &= (uint8_t)~RF_HOLD;
+	else if (hold && (r->state == SR_READY || r->state == SR_RETRY))
+		rcpt_aside(s, r, SR_HELD);
+	else if (!hold && r->state == SR_HELD)
+		rcpt_ready(s, r, false);
+}

@@ -1,0 +1,449 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * sched_private: the structs of the scheduler, for qmgr/sched*.c only.
+ *
+ * Time: everything in here that ends in _at or is called due is monotonic
+ * microseconds. Lifetimes are counted on s->clock, the wall clock with its
+ * jumps taken out (sched_clock_advance).
+ *
+ * A recipient (struct srcpt) is always in exactly one place for its state:
+ *   READY     fresh or due list of its queue
+ *   RETRY     retry heap of its queue
+ *   INFLIGHT  a delivery (struct sdeliv) of a session or of a worker
+ *   HELD, BOUNCING   nothing but the queue's aside list
+ *   DONE      nowhere, q is NULL
+ * and, unless done, in one of the queue's two lists of all recipients: live
+ * (ordered by arrival, for expiry) or aside (held, bouncing: never expire).
+ * Only the rcpt_ functions of sched_rcpt.c change a state.
+ *
+ * A queue is active when something happened to it and its turn has not come
+ * yet; queue_turn() looks at everything again and either gives out work or
+ * leaves the queue waiting for an event, for its timer, or parked on a limit.
+ */
+#ifndef QMGR_SCHED_PRIVATE_H
+#define QMGR_SCHED_PRIVATE_H
+
+#include <sys/queue.h>
+#include <assert.h>
+
+#include "common/base/htab.h"
+#include "common/conf/conf.h"
+#include "qmgr/sched.h"
+
+#define SCHED_WINDOW       4    /* messages outstanding in a session: the next
+                                 * MAIL goes with the final dot, and one more
+                                 * waits for the slower of two processes */
+#define TURN_QUANTUM       16   /* recipients a queue may send in its turn */
+#define VMTA_QUANTUM       64   /* and a VMTA */
+#define RUN_TURNS          2000 /* turns in one sched_run() */
+#define RUN_TIMERS         2000
+#define RUN_GIVE_UPS       200
+#define RUN_CONF_QUEUES    500  /* queues that get new settings per run */
+#define PROMOTE_SLICE      256  /* retries made ready in one turn */
+#define YIELD_MSGS         100  /* a session gives its slot up after so many, */
+#define YIELD_US           (60 * US_PER_SEC) /* or so long, if others wait */
+#define QUEUE_KEEP_US      (600 * US_PER_SEC) /* an empty queue is kept */
+#define EXPIRE_CHECK_US    (300 * US_PER_SEC) /* clocks may have been set */
+#define LOST_DELAY_US      (10 * US_PER_SEC) /* after the first lost one */
+#define LOST_ENDS_MAX      3    /* sessions lost without a delivery */
+#define OPEN_HOLD_US       (60 * US_PER_SEC) /* no more sessions, see
+                                              * session_failed() */
+#define CLOCK_JUMP_US      (3600 * US_PER_SEC) /* greater: a jump */
+#define NO_MEMORY_US       US_PER_SEC  /* try again after that */
+#define ROUTE_LEAST_MS     1000 /* an answer holds at least so long */
+#define QUEUE_NAME_MAX     600
+#define QUEUE_ERROR_MAX    256
+
+#define NEVER INT64_MAX
+
+/* ---- timers: one heap for all queues and limits ---- */
+
+enum timer_kind { TIMER_QUEUE, TIMER_LIMIT };
+
+struct stimer {
+	int64_t due;
+	uint32_t pos;      /* in the heap, from 1; 0: not set */
+	uint8_t kind;      /* enum timer_kind: what it is embedded in */
+};
+
+struct timers {
+	struct stimer **heap;
+	uint32_t n, size;
+};
+
+/* ---- limits ---- */
+
+/*
+ * A rate as GCRA: token k may be used when the theoretical arrival time is
+ * not later than now + (burst - 1) intervals. N per period gives one token
+ * each period/N; the burst is what the rate yields in 100 ms, at least 1. So
+ * any window of a period sees at most N + burst - 1 tokens used.
+ */
+struct srate {
+	int64_t step_ns;   /* per token; 0: no limit */
+	int64_t slack_ns;  /* (burst - 1) steps */
+	int64_t tat_ns;
+	uint32_t most;     /* tokens that one message may take at once */
+};
+
+enum limit_kind { LIMIT_CONNS, LIMIT_RATE };
+
+TAILQ_HEAD(squeues, squeue);
+
+/* Parked queues of one VMTA; a limit serves its groups in turn. */
+struct sgroup {
+	struct squeues queues;
+	TAILQ_ENTRY(sgroup) link; /* in limit.groups if queues is not empty */
+};
+TAILQ_HEAD(sgroups, sgroup);
+
+enum shared_limit {    /* limits that several VMTAs share */
+	SHARED_CONNS,
+	SHARED_WORKERS,
+	SHARED_LIMITS,
+	NOT_SHARED = SHARED_LIMITS
+};
+
+/*
+ * A node on which queues park. Whenever queues are parked there is no room:
+ * room that appears is granted at once to the first ones. A grant is room
+ * reserved until the queue's turn, so that nobody overtakes.
+ */
+struct slimit {
+	uint8_t kind;      /* enum limit_kind */
+	uint8_t cause;     /* enum sched_wait */
+	uint8_t shared;    /* enum shared_limit */
+	uint32_t cap;      /* connections; UINT32_MAX: no limit */
+	uint32_t used;
+	uint32_t granted;
+	uint32_t nparked;
+	struct srate rate;
+	struct sgroups groups;
+	struct sgroup own; /* the only group unless shared */
+	struct stimer timer; /* rate: when the next token comes */
+};
+
+/* The limits of one scope: queue, VMTA, all. More scopes to come (site,
+ * source address, pool) are more of these on a queue's path. */
+struct sscope {
+	struct slimit conns, connect_rate, msg_rate;
+};
+#define SCOPES_MAX 3
+
+/* ---- messages ---- */
+
+struct srcpt {
+	struct squeue *q;              /* NULL when done */
+	TAILQ_ENTRY(srcpt) all;        /* live or aside */
+	union {
+		TAILQ_ENTRY(srcpt) ready;
+		struct {
+			int64_t due;
+			uint32_t pos;  /* in the queue's heap */
+		} retry;
+		struct sdeliv *deliv;
+	} u;
+	uint32_t idx;                  /* in its message */
+	uint16_t attempts;             /* stops at the end */
+	uint8_t state;                 /* enum srcpt_state */
+	uint8_t flags;
+};
+TAILQ_HEAD(srcpts, srcpt);
+
+enum rcpt_flags {
+	RF_DUE = 1,    /* was a retry: READY means the due list */
+	RF_LOST = 2,   /* the last attempt ended in a lost connection */
+	RF_HOLD = 4,   /* in flight, to be held if it comes back */
+};
+
+#define SEGMENT_BITS 36   /* of 64 MiB each */
+#define PLACE_BITS   28   /* units of 8: segments up to 2 GiB */
+#define BODY_BITS    44
+#define NRCPTS_BITS  20
+
+struct smsg {
+	uint64_t id;
+	uint64_t segment : SEGMENT_BITS, place : PLACE_BITS;
+	uint64_t body_len : BODY_BITS, nrcpts : NRCPTS_BITS;
+	uint64_t large_id;
+	uint64_t dsn_for;
+	int64_t arrival_us;
+	uint32_t length8;              /* of the record, in units of 8 */
+	uint32_t nopen;                /* recipients that are not done */
+	struct srcpt rcpts[];
+};
+
+/*
+ * 160 bytes per queued single-recipient message: the chunk of the allocator
+ * (8 bytes of its own, rounded up to 16) and at most 32 bytes for slots of
+ * the table, in the moment when it has just doubled (3 * 8 / 0.75); 10.7 to
+ * 21.3 otherwise. A waiting one adds 8 to 16 for the retry heap.
+ */
+#define CHUNK(n) (((n) + 8 + 15) / 16 * 16)
+static_assert(sizeof(struct srcpt) == 48, "recipient grew");
+static_assert(sizeof(struct smsg) == 56, "message grew");
+static_assert(CHUNK(sizeof(struct smsg) + sizeof(struct srcpt)) + 32 + 16 <=
+    160, "more than 160 bytes per message");
+
+static inline struct smsg *
+rcpt_msg(const struct srcpt *r)
+{
+	return (struct smsg *)((uintptr_t)(r - r->idx) -
+	    offsetof(struct smsg, rcpts));
+}
+
+/* ---- sessions ---- */
+
+/* One DELIVER that has not come to its end. */
+struct sdeliv {
+	TAILQ_ENTRY(sdeliv) link;      /* session or worker */
+	struct ssession *se;           /* one of these two: kept_by for what a */
+	struct sworker *kept_by;       /* worker kept over a restart of qmgr */
+	struct smsg *msg;              /* valid while open is not 0 */
+	uint64_t id;
+	uint32_t n, open;              /* recipients; without result yet */
+	uint32_t idx[];
+};
+TAILQ_HEAD(sdelivs, sdeliv);
+
+struct sworker {
+	TAILQ_ENTRY(sworker) link;
+	unsigned number;
+	uint32_t nsessions;
+	TAILQ_HEAD(, ssession) sessions;
+	struct sdelivs kept;
+};
+
+enum se_state { SE_CONNECTING, SE_UP, SE_CLOSING };
+
+struct ssession {
+	uint64_t id;
+	struct squeue *q;
+	struct sworker *worker;
+	TAILQ_ENTRY(ssession) wlink, qlink, vm_idle, all_idle;
+	struct sdelivs delivs;
+	int64_t up_at;
+	uint32_t outstanding;
+	uint32_t handed, max_msgs;     /* 0: no limit */
+	uint32_t delivered;
+	uint8_t state;                 /* enum se_state */
+	uint8_t place;                 /* which q->sessions list */
+	bool idle;
+};
+TAILQ_HEAD(ssessions, ssession);
+
+/* ---- queues ---- */
+
+#define RING_SLOTS 12
+struct sring {         /* events of the last RING_SLOTS slots of time */
+	int64_t slot;  /* number of the newest slot */
+	uint32_t n[RING_SLOTS];
+};
+#define RING_MINUTE_US (5 * US_PER_SEC)
+#define RING_HOUR_US   (300 * US_PER_SEC)
+
+struct qerror {
+	int64_t at_us;                 /* wall clock */
+	size_t nstatus, ntext;
+	char status[16];
+	char text[QUEUE_ERROR_MAX];
+};
+
+struct svmta {
+	struct sv name;
+	struct sched *s;
+	struct sscope scope;
+	struct sgroup groups[SHARED_LIMITS];
+	TAILQ_HEAD(, ssession) idle;
+	struct squeues active;
+	TAILQ_ENTRY(svmta) active_link, link;
+	int64_t deficit;
+	uint32_t nqueues;
+	bool active_on;
+};
+
+struct squeue {
+	struct sched *s;
+	struct svmta *vm;
+	struct sv name, domain, vmta;  /* in text[] */
+	const struct conf_domain *conf;/* use queue_conf() */
+	uint32_t conf_gen;
+
+	struct srcpts fresh, due;      /* READY */
+	struct srcpt **heap;           /* RETRY, from [0] */
+	uint32_t heap_size;
+	struct srcpts live, aside;
+	bool unsorted;                 /* live is not in order of arrival */
+	bool due_next;                 /* next message from the due list */
+	uint32_t count[SR_STATES];
+	uint64_t bytes;
+
+	struct ssessions sessions[SCHED_WINDOW + 1]; /* by outstanding; last:
+	                                 * those that take nothing now */
+	uint32_t nsessions, nconnecting, nup;
+	uint32_t lost_ends;
+	int64_t open_hold_at;
+
+	struct sscope scope;
+	struct sscope *path[SCOPES_MAX];
+	struct slimit *parked, *grant;
+	struct sgroup *park_group;
+	TAILQ_ENTRY(squeue) park;
+
+	bool paused;
+	bool doomed;                   /* its ready recipients are given up */
+	uint32_t failures, dns_failures;
+	int64_t retry_at;              /* queue-level retry, if later than now */
+	struct qerror *error;
+
+	bool resolving;
+	TAILQ_ENTRY(squeue) resolve_link;
+	enum route_status route;
+	int64_t route_until;           /* 0: not known */
+
+	struct stimer timer;
+	int64_t expire_at, gc_at, poke_at;
+	TAILQ_ENTRY(squeue) active_link, link;
+	int64_t deficit;
+	bool active;
+
+	enum sched_wait wait;
+	int64_t wait_since;
+	int64_t wait_us[SCHED_WAITS];
+	uint64_t delivered, deferred, failed;
+	struct sring minute, hour;
+	void *user;
+	char text[];
+};
+
+struct sched {
+	const struct sched_ops *ops;
+	void *arg;
+	const struct conf *conf;
+	uint32_t conf_gen;
+	struct squeue *conf_walk;      /* next queue that gets new settings */
+	uint64_t seed, hash_key[2];
+	uint64_t next_session;
+
+	struct sched_now now;
+	int64_t clock;                 /* for lifetimes; wall microseconds */
+	bool started;                  /* clock is set */
+
+	struct htab msgs, queues, sessions;
+	struct squeues all_queues, resolving;
+	TAILQ_HEAD(, svmta) vmtas, active;
+	TAILQ_HEAD(, sworker) workers;
+	TAILQ_HEAD(, ssession) idle;
+	struct sscope scope;
+	struct slimit worker_limit;
+	struct timers timers;
+
+	uint64_t count[SR_STATES], nrcpts;
+	uint64_t nsessions, nconnecting;
+	uint64_t delivered, deferred, failed, in_doubt;
+	uint32_t give_ups_left;
+	uint64_t finals;               /* counts, to see that give_up() did */
+};
+
+/* sched.c */
+void sched_clock_advance(struct sched *s, struct sched_now now);
+static inline int64_t
+sched_mono(const struct sched *s)
+{
+	return s->now.mono.us;
+}
+/* A repeatable number in lo..hi from key. */
+int64_t sched_jitter(const struct sched *s, uint64_t key, int64_t lo,
+    int64_t hi);
+
+/* sched_heap.c */
+void timers_fini(struct timers *t);
+/* due == NEVER clears it. False without memory (then it was not set). */
+bool timer_set(struct timers *t, struct stimer *tm, int64_t due);
+struct stimer *timers_first(const struct timers *t);
+/* False without memory. */
+bool retry_heap_push(struct squeue *q, struct srcpt *r);
+void retry_heap_remove(struct squeue *q, struct srcpt *r);
+
+/* sched_limit.c */
+void rate_set(struct srate *r, const struct conf_rate *c, int64_t now);
+bool rate_ok(const struct srate *r, int64_t now);
+int64_t rate_next(const struct srate *r);
+uint32_t rate_tokens(const struct srate *r, int64_t now);
+void scope_init(struct sscope *sc, enum sched_wait conns,
+    enum sched_wait connect_rate, enum sched_wait msg_rate);
+void limit_init(struct slimit *l, enum limit_kind kind, enum sched_wait cause);
+void limit_cap(struct sched *s, struct slimit *l, uint32_t cap);
+void limit_rate(struct sched *s, struct slimit *l, const struct conf_rate *c);
+/* Would one more connection, or token, be too many for this queue? */
+bool limit_blocks(struct sched *s, const struct slimit *l,
+    const struct squeue *q);
+void limit_take(struct sched *s, struct slimit *l, struct squeue *q,
+    uint32_t n);
+void limit_release(struct sched *s, struct slimit *l);
+void limit_wake(struct sched *s, struct slimit *l);
+void queue_park(struct sched *s, struct squeue *q, struct slimit *l);
+void queue_unpark(struct sched *s, struct squeue *q);
+void queue_grant_end(struct sched *s, struct squeue *q);
+
+/* sched_queue.c */
+struct squeue *queue_get(struct sched *s, struct sv domain, struct sv vmta);
+/* Frees it if it is empty and has been so for a while. */
+bool queue_collect(struct sched *s, struct squeue *q);
+void queue_free(struct sched *s, struct squeue *q);
+void vmtas_free(struct sched *s);
+const struct conf_domain *queue_conf(struct sched *s, struct squeue *q);
+void vmta_conf(struct sched *s, struct svmta *vm);
+void queue_activate(struct sched *s, struct squeue *q);
+void queue_deactivate(struct sched *s, struct squeue *q);
+void queue_wait_set(struct sched *s, struct squeue *q, enum sched_wait w);
+void queue_error_set(struct sched *s, struct squeue *q, struct sv status,
+    struct sv text);
+/* A failure of the destination: the queue waits. */
+void queue_fail(struct sched *s, struct squeue *q,
+    const struct conf_times *list, uint32_t *failures,
+    const struct sched_why *why);
+void ring_add(struct sring *g, int64_t now, int64_t slot_us);
+uint64_t ring_sum(const struct sring *g, int64_t now, int64_t slot_us);
+
+/* sched_rcpt.c */
+void rcpt_add(struct sched *s, struct squeue *q, struct srcpt *r);
+void rcpt_ready(struct sched *s, struct srcpt *r, bool at_head);
+void rcpt_retry(struct sched *s, struct srcpt *r, int64_t due);
+void rcpt_inflight(struct sched *s, struct srcpt *r, struct sdeliv *d);
+void rcpt_aside(struct sched *s, struct srcpt *r, enum srcpt_state state);
+/* May free the message: true then. */
+bool rcpt_done(struct sched *s, struct srcpt *r);
+bool rcpt_final(struct sched *s, struct srcpt *r, bool bouncing);
+void queue_sort(struct squeue *q);
+
+/* sched_retry.c */
+int64_t retry_delay(const struct sched *s, const struct conf_times *list,
+    uint32_t n, uint64_t key);
+int64_t retry_longest(const struct conf_times *list);
+void retry_promote(struct sched *s, struct squeue *q);
+bool rcpt_expired(struct sched *s, const struct srcpt *r);
+/* Both true if there is more to do at once. */
+bool queue_expire(struct sched *s, struct squeue *q);
+bool queue_doom(struct sched *s, struct squeue *q);
+
+/* sched_session.c */
+struct ssession *session_open(struct sched *s, struct squeue *q);
+struct ssession *session_pick(struct sched *s, struct squeue *q);
+bool session_hand(struct sched *s, struct squeue *q, struct ssession *se,
+    uint32_t most, uint32_t *n_r);
+void session_reclaim(struct sched *s, struct slimit *l);
+void sessions_release_idle(struct sched *s, struct squeue *q);
+void workers_free(struct sched *s);
+void deliv_detach(struct sched *s, struct srcpt *r);
+
+/* sched_dispatch.c */
+/* Gives q what it may have now; the number of recipients sent. *again: it
+ * could use another turn at once. */
+uint32_t queue_turn(struct sched *s, struct squeue *q, bool *again);
+
+/* sched_check.c: aborts with a message if anything is inconsistent. For
+ * tests: it walks everything. */
+void sched_check(const struct sched *s);
+
+#endif

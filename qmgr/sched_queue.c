@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Queues and VMTAs: the table, their settings, their state as the operator
+ * sees it.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/siphash.h"
+#include "qmgr/sched_private.h"
+
+struct queue_key {
+	struct sv name;
+};
+
+static bool
+queue_match(const void *entry, const void *key)
+{
+	const struct squeue *q = entry;
+	const struct queue_key *k = key;
+
+	return sv_eq(q->name, k->name);
+}
+
+/* "domain/vmta", the domain in small letters; false if it is too long. */
+static bool
+queue_name(struct sv domain, struct sv vmta, char out[QUEUE_NAME_MAX],
+    struct sv *name_r)
+{
+	if (domain.n + vmta.n + 1 > QUEUE_NAME_MAX)
+		return false;
+	for (size_t i = 0; i < domain.n; i++)
+		out[i] = ascii_lower(domain.p[i]);
+	out[domain.n] = '/';
+	if (vmta.n > 0)
+		memcpy(out + domain.n + 1, vmta.p, vmta.n);
+	*name_r = sv_make(out, domain.n + 1 + vmta.n);
+	return true;
+}
+
+struct squeue *
+sched_queue_find(const struct sched *s, struct sv domain, struct sv vmta)
+{
+	char buf[QUEUE_NAME_MAX];
+	struct queue_key k;
+
+	if (!queue_name(domain, vmta, buf, &k.name))
+		return NULL;
+	return htab_find(&s->queues,
+	    siphash24(s->hash_key, k.name.p, k.name.n), queue_match, &k);
+}
+
+/* ---- VMTAs: few, so a list does ---- */
+
+static struct svmta *
+vmta_get(struct sched *s, struct sv name)
+{
+	struct svmta *vm;
+
+	TAILQ_FOREACH(vm, &s->vmtas, link) {
+		if (sv_eq(vm->name, name))
+			return vm;
+	}
+	vm = calloc(1, sizeof(*vm));
+	if (vm == NULL)
+		return NULL;
+	vm->s = s;
+	vm->name = sv_make(sv_dup(name), name.n);
+	scope_init(&vm->scope, WAIT_CONN_VMTA, WAIT_CONN_RATE,
+	    WAIT_VMTA_RATE);
+	for (int i = 0; i < SHARED_LIMITS; i++)
+		TAILQ_INIT(&vm->groups[i].queues);
+	TAILQ_INIT(&vm->idle);
+	TAILQ_INIT(&vm->active);
+	TAILQ_INSERT_TAIL(&s->vmtas, vm, link);
+	vmta_conf(s, vm);
+	return vm;
+}
+
+void
+vmta_conf(struct sched *s, struct svmta *vm)
+{
+	const struct conf_vmta *c = conf_vmta_find(s->conf, vm->name);
+	static const struct conf_rate no_limit;
+
+	limit_cap(s, &vm->scope.conns, c == NULL || c->max_smtp_out == 0 ?
+	    UINT32_MAX : c->max_smtp_out);
+	limit_rate(s, &vm->scope.msg_rate, c == NULL ? &no_limit :
+	    &c->max_smtp_msg_rate);
+}
+
+void
+vmtas_free(struct sched *s)
+{
+	struct svmta *vm;
+
+	while ((vm = TAILQ_FIRST(&s->vmtas)) != NULL) {
+		TAILQ_REMOVE(&s->vmtas, vm, link);
+		(void)timer_set(&s->timers, &vm->scope.msg_rate.timer, NEVER);
+		free((char *)(uintptr_t)vm->name.p);
+		free(vm);
+	}
+}
+
+/* ---- queues ---- */
+
+static void
+queue_conf_apply(struct sched *s, struct squeue *q)
+{
+	const struct conf_domain *c = conf_domain_find(s->conf, q->vmta,
+	    q->domain);
+
+	q->conf = c;
+	q->conf_gen = s->conf_gen;
+	limit_cap(s, &q->scope.conns,
+	    c->max_smtp_out == 0 ? UINT32_MAX : c->max_smtp_out);
+	limit_rate(s, &q->scope.connect_rate, &c->max_connect_rate);
+	limit_rate(s, &q->scope.msg_rate, &c->max_msg_rate);
+}
+
+const struct conf_domain *
+queue_conf(struct sched *s, struct squeue *q)
+{
+	if (q->conf_gen != s->conf_gen) {
+		queue_conf_apply(s, q);
+		/* The lifetime may be shorter now. */
+		q->expire_at = sched_mono(s);
+		queue_activate(s, q);
+	}
+	return q->conf;
+}
+
+static void
+queue_init(struct sched *s, struct squeue *q, struct sv name, size_t ndomain)
+{
+	memcpy(q->text, name.p, name.n);
+	q->s = s;
+	q->name = sv_make(q->text, name.n);
+	q->domain = sv_head(q->name, ndomain);
+	q->vmta = sv_from_at(q->name, ndomain + 1);
+	TAILQ_INIT(&q->fresh);
+	TAILQ_INIT(&q->due);
+	TAILQ_INIT(&q->live);
+	TAILQ_INIT(&q->aside);
+	for (int i = 0; i <= SCHED_WINDOW; i++)
+		TAILQ_INIT(&q->sessions[i]);
+	scope_init(&q->scope, WAIT_CONN_QUEUE, WAIT_CONN_RATE, WAIT_MSG_RATE);
+	q->timer.kind = TIMER_QUEUE;
+	q->expire_at = NEVER;
+	q->poke_at = NEVER;
+	q->wait_since = sched_mono(s);
+}
+
+static struct squeue *
+queue_new(struct sched *s, struct sv name, size_t ndomain)
+{
+	struct squeue *q = calloc(1, sizeof(*q) + name.n);
+
+	if (q == NULL)
+		return NULL;
+	queue_init(s, q, name, ndomain);
+	q->vm = vmta_get(s, q->vmta);
+	if (q->vm == NULL || htab_insert(&s->queues, q) != 0) {
+		free(q);
+		return NULL;
+	}
+	q->vm->nqueues++;
+	q->path[0] = &q->scope;
+	q->path[1] = &q->vm->scope;
+	q->path[2] = &s->scope;
+	TAILQ_INSERT_TAIL(&s->all_queues, q, link);
+	queue_conf_apply(s, q);
+	queue_activate(s, q);
+	return q;
+}
+
+struct squeue *
+queue_get(struct sched *s, struct sv domain, struct sv vmta)
+{
+	char buf[QUEUE_NAME_MAX];
+	struct queue_key k;
+	struct squeue *q;
+
+	if (!queue_name(domain, vmta, buf, &k.name))
+		return NULL;
+	q = htab_find(&s->queues, siphash24(s->hash_key, k.name.p, k.name.n),
+	    queue_match, &k);
+	return q != NULL ? q : queue_new(s, k.name, domain.n);
+}
+
+void
+queue_free(struct sched *s, struct squeue *q)
+{
+	if (s->ops->queue_gone != NULL)
+		s->ops->queue_gone(s->arg, q);
+	queue_unpark(s, q);
+	queue_deactivate(s, q);
+	if (s->conf_walk == q)
+		s->conf_walk = TAILQ_NEXT(q, link);
+	if (q->resolving)
+		TAILQ_REMOVE(&s->resolving, q, resolve_link);
+	(void)timer_set(&s->timers, &q->timer, NEVER);
+	(void)timer_set(&s->timers, &q->scope.connect_rate.timer, NEVER);
+	(void)timer_set(&s->timers, &q->scope.msg_rate.timer, NEVER);
+	TAILQ_REMOVE(&s->all_queues, q, link);
+	htab_remove(&s->queues, q);
+	q->vm->nqueues--;
+	free(q->heap);
+	free(q->error);
+	free(q);
+}
+
+bool
+queue_collect(struct sched *s, struct squeue *q)
+{
+	if (!TAILQ_EMPTY(&q->live) || !TAILQ_EMPTY(&q->aside) ||
+	    q->nsessions > 0 || q->paused || q->resolving ||
+	    q->retry_at > sched_mono(s) || q->grant != NULL) {
+		q->gc_at = NEVER;
+		return false;
+	}
+	if (q->gc_at == NEVER || q->gc_at == 0)
+		q->gc_at = sched_mono(s) + QUEUE_KEEP_US;
+	if (q->gc_at > sched_mono(s))
+		return false;
+	queue_free(s, q);
+	return true;
+}
+
+/* ---- turns ---- */
+
+void
+queue_activate(struct sched *s, struct squeue *q)
+{
+	struct svmta *vm = q->vm;
+
+	if (q->active)
+		return;
+	q->active = true;
+	TAILQ_INSERT_TAIL(&vm->active, q, active_link);
+	if (!vm->active_on) {
+		vm->active_on = true;
+		TAILQ_INSERT_TAIL(&s->active, vm, active_link);
+	}
+}
+
+void
+queue_deactivate(struct sched *s, struct squeue *q)
+{
+	struct svmta *vm = q->vm;
+
+	if (!q->active)
+		return;
+	q->active = false;
+	TAILQ_REMOVE(&vm->active, q, active_link);
+	if (TAILQ_EMPTY(&vm->active)) {
+		vm->active_on = false;
+		vm->deficit = 0;
+		TAILQ_REMOVE(&s->active, vm, active_link);
+	}
+}
+
+void
+queue_wait_set(struct sched *s, struct squeue *q, enum sched_wait w)
+{
+	if (q->wait == w)
+		return;
+	q->wait_us[q->wait] += sched_mono(s) - q->wait_since;
+	q->wait_since = sched_mono(s);
+	q->wait = w;
+}
+
+/* ---- failures ---- */
+
+static size_t
+text_copy(char *dst, size_t size, struct sv v)
+{
+	size_t n = v.n < size ? v.n : size;
+
+	if (n > 0)
+		memcpy(dst, v.p, n);
+	return n;
+}
+
+/* Without memory the error is not remembered. */
+void
+queue_error_set(struct sched *s, struct squeue *q, struct sv status,
+    struct sv text)
+{
+	if (q->error == NULL)
+		q->error = malloc(sizeof(*q->error));
+	if (q->error == NULL)
+		return;
+	q->error->at_us = s->now.wall.us;
+	q->error->nstatus = text_copy(q->error->status,
+	    sizeof(q->error->status), status);
+	q->error->ntext = text_copy(q->error->text, sizeof(q->error->text),
+	    text);
+}
+
+void
+queue_fail(struct sched *s, struct squeue *q, const struct conf_times *list,
+    uint32_t *failures, const struct sched_why *why)
+{
+	int64_t delay;
+
+	queue_error_set(s, q, why->status, why->diag);
+	queue_activate(s, q);
+	if (q->retry_at > sched_mono(s))
+		return; /* several sessions fail together: one failure */
+	(*failures)++;
+	delay = retry_delay(s, list, *failures,
+	    siphash24(s->hash_key, q->name.p, q->name.n) + q->failures +
+	    q->dns_failures);
+	q->retry_at = sched_mono(s) + delay;
+	s->ops->queue_deferred(s->arg, q,
+	    (struct wall){ s->now.wall.us + delay }, *failures, why);
+}
+
+/* ---- counts over the last minute and hour ---- */
+
+void
+ring_add(struct sring *g, int64_t now, int64_t slot_us)
+{
+	int64_t slot = now / slot_us;
+
+	if (slot - g->slot >= RING_SLOTS)
+		memset(g->n, 0, sizeof(g->n));
+	else
+		for (int64_t i = g->slot + 1; i <= slot; i++)
+			g->n[i % RING_SLOTS] = 0;
+	g->slot = slot;
+	g->n[slot % RING_SLOTS]++;
+}
+
+uint64_t
+ring_sum(const struct sring *g, int64_t now, int64_t slot_us)
+{
+	int64_t slot = now / slot_us;
+	uint64_t sum = 0;
+
+	for (int64_t i = slot - RING_SLOTS + 1; i <= g->slot; i++) {
+		if (i >= 0 && i > g->slot - RING_SLOTS)
+			sum += g->n[i % RING_SLOTS];
+	}
+	return sum;
+}

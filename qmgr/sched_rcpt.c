@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * The states of a recipient: the only functions that change them. Each takes
+ * it out of the place that belongs to the old state and puts it into the one
+ * of the new.
+ */
+#include <stdlib.h>
+
+#include "qmgr/sched_private.h"
+
+static bool
+is_live(enum srcpt_state state)
+{
+	return state == SR_READY || state == SR_RETRY || state == SR_INFLIGHT;
+}
+
+static struct srcpts *
+ready_list(struct squeue *q, const struct srcpt *r)
+{
+	return (r->flags & RF_DUE) != 0 ? &q->due : &q->fresh;
+}
+
+/* live is in order of arrival; what does not fit is sorted when needed. */
+static void
+live_insert(struct squeue *q, struct srcpt *r)
+{
+	int64_t at = rcpt_msg(r)->arrival_us;
+	const struct srcpt *first = TAILQ_FIRST(&q->live);
+	const struct srcpt *last = TAILQ_LAST(&q->live, srcpts);
+
+	if (first != NULL && at < rcpt_msg(last)->arrival_us) {
+		if (at <= rcpt_msg(first)->arrival_us) {
+			TAILQ_INSERT_HEAD(&q->live, r, all);
+			return;
+		}
+		q->unsorted = true;
+	}
+	TAILQ_INSERT_TAIL(&q->live, r, all);
+}
+
+/* Out of the place of its state. */
+static void
+rcpt_leave(struct sched *s, struct srcpt *r)
+{
+	struct squeue *q = r->q;
+
+	switch (r->state) {
+	case SR_READY:
+		TAILQ_REMOVE(ready_list(q, r), r, u.ready);
+		break;
+	case SR_RETRY:
+		retry_heap_remove(q, r);
+		break;
+	case SR_INFLIGHT:
+		deliv_detach(s, r);
+		break;
+	default:
+		break;
+	}
+	q->count[r->state]--;
+	s->count[r->state]--;
+}
+
+static void
+rcpt_enter(struct sched *s, struct srcpt *r, enum srcpt_state state)
+{
+	struct squeue *q = r->q;
+
+	if (is_live(r->state) != is_live(state)) {
+		TAILQ_REMOVE(is_live(r->state) ? &q->live : &q->aside, r, all);
+		if (is_live(state))
+			live_insert(q, r);
+		else if (state != SR_DONE)
+			TAILQ_INSERT_TAIL(&q->aside, r, all);
+	} else if (state == SR_DONE) {
+		TAILQ_REMOVE(&q->aside, r, all);
+	}
+	r->state = (uint8_t)state;
+	q->count[state]++;
+	s->count[state]++;
+}
+
+/* When the queue is to look for expired recipients again. */
+static void
+expire_soon(struct sched *s, struct squeue *q, const struct srcpt *r)
+{
+	int64_t at = EXPIRE_CHECK_US, life = queue_conf(s, q)->bounce_after_ms;
+	int64_t left;
+
+	if (q->expire_at != NEVER)
+		return;
+	left = rcpt_msg(r)->arrival_us - s->clock + life * US_PER_MS;
+	if (left < at)
+		at = left < 0 ? 0 : left;
+	q->expire_at = sched_mono(s) + at;
+}
+
+/* A new recipient, ready. */
+void
+rcpt_add(struct sched *s, struct squeue *q, struct srcpt *r)
+{
+	r->q = q;
+	r->state = SR_READY;
+	TAILQ_INSERT_TAIL(&q->fresh, r, u.ready);
+	live_insert(q, r);
+	q->count[SR_READY]++;
+	s->count[SR_READY]++;
+	q->bytes += rcpt_msg(r)->body_len;
+	s->nrcpts++;
+	expire_soon(s, q, r);
+	queue_activate(s, q);
+}
+
+void
+rcpt_ready(struct sched *s, struct srcpt *r, bool at_head)
+{
+	struct squeue *q = r->q;
+
+	rcpt_leave(s, r);
+	rcpt_enter(s, r, SR_READY);
+	if (at_head)
+		TAILQ_INSERT_HEAD(ready_list(q, r), r, u.ready);
+	else
+		TAILQ_INSERT_TAIL(ready_list(q, r), r, u.ready);
+	expire_soon(s, q, r);
+	queue_activate(s, q);
+}
+
+void
+rcpt_retry(struct sched *s, struct srcpt *r, int64_t due)
+{
+	struct squeue *q = r->q;
+
+	rcpt_leave(s, r);
+	r->u.retry.due = due;
+	r->flags |= RF_DUE;
+	if (!retry_heap_push(q, r)) {
+		/* No memory to wait properly: at the end of the line. */
+		rcpt_enter(s, r, SR_READY);
+		TAILQ_INSERT_TAIL(&q->due, r, u.ready);
+		q->poke_at = sched_mono(s) + NO_MEMORY_US;
+		return;
+	}
+	rcpt_enter(s, r, SR_RETRY);
+	expire_soon(s, q, r);
+	queue_activate(s, q);
+}
+
+void
+rcpt_inflight(struct sched *s, struct srcpt *r, struct sdeliv *d)
+{
+	rcpt_leave(s, r);
+	rcpt_enter(s, r, SR_INFLIGHT);
+	r->u.deliv = d;
+}
+
+/* Held or bouncing. */
+void
+rcpt_aside(struct sched *s, struct srcpt *r, enum srcpt_state state)
+{
+	rcpt_leave(s, r);
+	rcpt_enter(s, r, state);
+	queue_activate(s, r->q);
+}
+
+static void
+msg_end(struct sched *s, struct smsg *m)
+{
+	s->ops->msg_done(s->arg, m);
+	htab_remove(&s->msgs, m);
+	free(m);
+}
+
+bool
+rcpt_done(struct sched *s, struct srcpt *r)
+{
+	struct smsg *m = rcpt_msg(r);
+	struct squeue *q = r->q;
+
+	rcpt_leave(s, r);
+	rcpt_enter(s, r, SR_DONE);
+	q->count[SR_DONE]--;
+	s->count[SR_DONE]--;
+	q->bytes -= m->body_len;
+	s->nrcpts--;
+	r->q = NULL;
+	queue_activate(s, q);
+	if (--m->nopen > 0)
+		return false;
+	msg_end(s, m);
+	return true;
+}
+
+bool
+rcpt_final(struct sched *s, struct srcpt *r, bool bouncing)
+{
+	s->finals++;
+	if (!bouncing)
+		return rcpt_done(s, r);
+	if (r->state != SR_BOUNCING)
+		rcpt_aside(s, r, SR_BOUNCING);
+	return false;
+}
+
+/* ---- merge sort of the live list by arrival ---- */
+
+static bool
+arrived_before(const struct srcpt *a, const struct srcpt *b)
+{
+	return rcpt_msg(a)->arrival_us < rcpt_msg(b)->arrival_us;
+}
+
+/* Merges the sorted lists a and b into a, a's first among equals. */
+static void
+merge(struct srcpts *a, struct srcpts *b)
+{
+	struct srcpts out = TAILQ_HEAD_INITIALIZER(out);
+
+	while (!TAILQ_EMPTY(a) && !TAILQ_EMPTY(b)) {
+		struct srcpt *x = TAILQ_FIRST(a), *y = TAILQ_FIRST(b);
+
+		if (arrived_before(y, x)) {
+			TAILQ_REMOVE(b, y, all);
+			TAILQ_INSERT_TAIL(&out, y, all);
+		} else {
+			TAILQ_REMOVE(a, x, all);
+			TAILQ_INSERT_TAIL(&out, x, all);
+		}
+	}
+	TAILQ_CONCAT(&out, a, all);
+	TAILQ_CONCAT(&out, b, all);
+	TAILQ_CONCAT(a, &out, all);
+}
+
+#define SORT_BINS 32 /* bin i holds 2^i recipients */
+
+void
+queue_sort(struct squeue *q)
+{
+	struct srcpts bins[SORT_BINS], one;
+	struct srcpt *r;
+	int i;
+
+	if (!q->unsorted)
+		return;
+	for (i = 0; i < SORT_BINS; i++)
+		TAILQ_INIT(&bins[i]);
+	while ((r = TAILQ_FIRST(&q->live)) != NULL) {
+		TAILQ_REMOVE(&q->live, r, all);
+		TAILQ_INIT(&one);
+		TAILQ_INSERT_TAIL(&one, r, all);
+		for (i = 0; i < SORT_BINS - 1 && !TAILQ_EMPTY(&bins[i]); i++) {
+			merge(&bins[i], &one);
+			TAILQ_CONCAT(&one, &bins[i], all);
+		}
+		TAILQ_CONCAT(&bins[i], &one, all);
+	}
+	for (i = SORT_BINS - 1; i >= 0; i--)
+		merge(&q->live, &bins[i]);
+	q->unsorted = false;
+}

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * When things are tried again, and when they are given up.
+ */
+#include "common/base/str.h"
+#include "qmgr/sched_private.h"
+
+/* Microseconds before try n + 1; n counts from 1, the last entry repeats. */
+int64_t
+retry_delay(const struct sched *s, const struct conf_times *list, uint32_t n,
+    uint64_t key)
+{
+	const struct conf_range *t;
+
+	if (list->n == 0)
+		return 600 * US_PER_SEC;
+	t = &list->t[n == 0 ? 0 : (n < list->n ? n : list->n) - 1];
+	return sched_jitter(s, key + n, t->min_ms * US_PER_MS,
+	    t->max_ms * US_PER_MS);
+}
+
+int64_t
+retry_longest(const struct conf_times *list)
+{
+	int64_t longest = 0;
+
+	for (unsigned i = 0; i < list->n; i++) {
+		if (list->t[i].max_ms > longest)
+			longest = list->t[i].max_ms;
+	}
+	return longest * US_PER_MS;
+}
+
+/* Retries whose time has come become ready, behind what was due before. */
+void
+retry_promote(struct sched *s, struct squeue *q)
+{
+	for (int i = 0; i < PROMOTE_SLICE && q->count[SR_RETRY] > 0; i++) {
+		if (q->heap[0]->u.retry.due > sched_mono(s))
+			return;
+		rcpt_ready(s, q->heap[0], false);
+	}
+}
+
+bool
+rcpt_expired(struct sched *s, const struct srcpt *r)
+{
+	int64_t life = queue_conf(s, r->q)->bounce_after_ms * US_PER_MS;
+
+	return s->clock - rcpt_msg(r)->arrival_us >= life;
+}
+
+/*
+ * Hands r to give_up(). False if nothing came of it (the log could not be
+ * written, say): then the queue tries again a little later.
+ */
+static bool
+give_up(struct sched *s, struct squeue *q, struct srcpt *r,
+    const struct sched_why *why)
+{
+	uint64_t before = s->finals;
+
+	s->give_ups_left--;
+	s->ops->give_up(s->arg, rcpt_msg(r), r->idx, why);
+	if (s->finals != before) {
+		q->failed++;
+		s->failed++;
+		return true;
+	}
+	q->poke_at = sched_mono(s) + NO_MEMORY_US;
+	return false;
+}
+
+static struct sv
+error_text(const struct squeue *q)
+{
+	if (q->error == NULL)
+		return SV("none");
+	return sv_make(q->error->text, q->error->ntext);
+}
+
+/* "... lifetime is over after 259200 s; last error: ..." */
+static struct sched_why
+expired_why(struct squeue *q, struct str *text)
+{
+	str_adds(text, "message expired: not delivered within ");
+	str_addf(text, "%lld s; last error: ",
+	    (long long)(q->conf->bounce_after_ms / 1000));
+	str_add(text, error_text(q));
+	return (struct sched_why){ .status = SV("4.4.7"),
+		.diag = str_sv(text) };
+}
+
+/*
+ * Gives up what is past its lifetime. live is in order of arrival, so only
+ * expired ones and those in flight (which a session's limits bound) are seen.
+ */
+bool
+queue_expire(struct sched *s, struct squeue *q)
+{
+	char mem[QUEUE_ERROR_MAX + 128];
+	struct str text;
+	struct sched_why why;
+	struct srcpt *r, *next;
+	int64_t left, life = queue_conf(s, q)->bounce_after_ms * US_PER_MS;
+
+	if (q->expire_at > sched_mono(s))
+		return false;
+	queue_sort(q);
+	STR_ON(&text, mem);
+	why = expired_why(q, &text);
+	q->expire_at = NEVER;
+	for (r = TAILQ_FIRST(&q->live); r != NULL; r = next) {
+		next = TAILQ_NEXT(r, all);
+		left = rcpt_msg(r)->arrival_us + life - s->clock;
+		if (left > 0) {
+			q->expire_at = sched_mono(s) +
+			    (left < EXPIRE_CHECK_US ? left : EXPIRE_CHECK_US);
+			return false;
+		}
+		if (r->state == SR_INFLIGHT) {
+			/* Its result decides; look again then. */
+			q->expire_at = sched_mono(s) + US_PER_SEC;
+			continue;
+		}
+		if (s->give_ups_left == 0 || !give_up(s, q, r, &why)) {
+			q->expire_at = sched_mono(s);
+			return s->give_ups_left == 0;
+		}
+	}
+	return false;
+}
+
+/* A domain that does not exist, a host that does not want us: all that is
+ * ready now fails with the queue's last error. */
+bool
+queue_doom(struct sched *s, struct squeue *q)
+{
+	struct sched_why why = { .status = SV("5.4.4"), .diag = SV("") };
+	struct srcpt *r;
+
+	if (q->error != NULL) {
+		why.status = sv_make(q->error->status, q->error->nstatus);
+		why.diag = error_text(q);
+	}
+	while ((r = TAILQ_FIRST(&q->fresh)) != NULL ||
+	    (r = TAILQ_FIRST(&q->due)) != NULL) {
+		if (s->give_ups_left == 0)
+			return true;
+		if (!give_up(s, q, r, &why))
+			return false;
+	}
+	q->doomed = false;
+	return false;
+}

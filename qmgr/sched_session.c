@@ -1,0 +1,730 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * Workers, sessions and deliveries: who holds what, and what comes back.
+ */
+#include <stdlib.h>
+
+#include "common/spool/event.h"
+#include "qmgr/sched_private.h"
+
+#define TAKES_NOTHING SCHED_WINDOW /* index of q->sessions */
+
+struct session_key {
+	uint64_t id;
+};
+
+static bool
+session_match(const void *entry, const void *key)
+{
+	return ((const struct ssession *)entry)->id ==
+	    ((const struct session_key *)key)->id;
+}
+
+static struct ssession *
+session_find(const struct sched *s, uint64_t id)
+{
+	struct session_key k = { id };
+
+	return htab_find(&s->sessions, id, session_match, &k);
+}
+
+/* ---- workers ---- */
+
+static struct sworker *
+worker_find(const struct sched *s, unsigned number)
+{
+	struct sworker *w;
+
+	TAILQ_FOREACH(w, &s->workers, link) {
+		if (w->number == number)
+			return w;
+	}
+	return NULL;
+}
+
+static struct sworker *
+worker_least(const struct sched *s)
+{
+	struct sworker *w, *best = NULL;
+
+	TAILQ_FOREACH(w, &s->workers, link) {
+		if (best == NULL || w->nsessions < best->nsessions)
+			best = w;
+	}
+	return best;
+}
+
+void
+sched_worker_add(struct sched *s, unsigned worker)
+{
+	struct sworker *w;
+
+	if (worker_find(s, worker) != NULL)
+		return;
+	w = calloc(1, sizeof(*w));
+	if (w == NULL)
+		return;
+	w->number = worker;
+	TAILQ_INIT(&w->sessions);
+	TAILQ_INIT(&w->kept);
+	TAILQ_INSERT_TAIL(&s->workers, w, link);
+	limit_cap(s, &s->worker_limit, UINT32_MAX);
+}
+
+/* ---- the lists a session is in ---- */
+
+static void
+session_idle_set(struct sched *s, struct ssession *se, bool idle)
+{
+	if (se->idle == idle)
+		return;
+	se->idle = idle;
+	if (idle) {
+		TAILQ_INSERT_TAIL(&se->q->vm->idle, se, vm_idle);
+		TAILQ_INSERT_TAIL(&s->idle, se, all_idle);
+	} else {
+		TAILQ_REMOVE(&se->q->vm->idle, se, vm_idle);
+		TAILQ_REMOVE(&s->idle, se, all_idle);
+	}
+}
+
+static bool
+session_takes(const struct ssession *se)
+{
+	return se->state == SE_UP && se->outstanding < SCHED_WINDOW &&
+	    (se->max_msgs == 0 || se->handed < se->max_msgs);
+}
+
+static void
+session_place(struct sched *s, struct ssession *se)
+{
+	uint8_t place = session_takes(se) ? (uint8_t)se->outstanding :
+	    TAKES_NOTHING;
+
+	session_idle_set(s, se, se->state == SE_UP && se->outstanding == 0);
+	if (place == se->place)
+		return;
+	TAILQ_REMOVE(&se->q->sessions[se->place], se, qlink);
+	TAILQ_INSERT_TAIL(&se->q->sessions[place], se, qlink);
+	se->place = place;
+}
+
+static void
+session_view(const struct ssession *se, struct sched_session *v)
+{
+	*v = (struct sched_session){ .id = se->id,
+		.worker = se->worker->number, .queue = se->q,
+		.conf = se->q->conf, .domain = se->q->domain,
+		.vmta = se->q->vmta, .window = SCHED_WINDOW };
+}
+
+/* ---- opening and closing ---- */
+
+static void
+session_count(struct sched *s, struct ssession *se)
+{
+	struct squeue *q = se->q;
+
+	for (int i = 0; i < SCOPES_MAX; i++) {
+		limit_take(s, &q->path[i]->conns, q, 1);
+		limit_take(s, &q->path[i]->connect_rate, q, 1);
+	}
+	limit_take(s, &s->worker_limit, q, 1);
+	se->worker->nsessions++;
+	q->nsessions++;
+	q->nconnecting++;
+	s->nsessions++;
+	s->nconnecting++;
+}
+
+/* NULL without memory. The limits allow it, there is a worker. */
+struct ssession *
+session_open(struct sched *s, struct squeue *q)
+{
+	struct ssession *se = calloc(1, sizeof(*se));
+	struct sched_session v;
+
+	if (se == NULL)
+		return NULL;
+	se->id = s->next_session++;
+	se->q = q;
+	if (htab_insert(&s->sessions, se) != 0) {
+		free(se);
+		return NULL;
+	}
+	se->worker = worker_least(s);
+	se->state = SE_CONNECTING;
+	se->place = TAKES_NOTHING;
+	se->max_msgs = q->conf->max_msg_per_connection;
+	TAILQ_INIT(&se->delivs);
+	TAILQ_INSERT_TAIL(&q->sessions[TAKES_NOTHING], se, qlink);
+	TAILQ_INSERT_TAIL(&se->worker->sessions, se, wlink);
+	session_count(s, se);
+	session_view(se, &v);
+	s->ops->session_open(s->arg, &v);
+	return se;
+}
+
+/* Out of connecting or up. */
+static void
+session_leave_state(struct sched *s, struct ssession *se)
+{
+	if (se->state == SE_CONNECTING) {
+		se->q->nconnecting--;
+		s->nconnecting--;
+	} else if (se->state == SE_UP) {
+		se->q->nup--;
+	}
+}
+
+static void
+session_close(struct sched *s, struct ssession *se)
+{
+	session_leave_state(s, se);
+	se->state = SE_CLOSING;
+	session_place(s, se);
+	s->ops->session_close(s->arg, se->id, se->worker->number);
+}
+
+/* A queue waits for l, which idle sessions hold: the one that has been idle
+ * longest is closed. */
+void
+session_reclaim(struct sched *s, struct slimit *l)
+{
+	struct ssession *se = NULL;
+
+	if (l == &s->scope.conns)
+		se = TAILQ_FIRST(&s->idle);
+	else if (l->cause == WAIT_CONN_VMTA)
+		se = TAILQ_FIRST(&((struct svmta *)((uintptr_t)l -
+		    offsetof(struct svmta, scope.conns)))->idle);
+	if (se != NULL)
+		session_close(s, se);
+}
+
+/* Others wait for connections that this queue shares with them. */
+static bool
+others_wait(const struct squeue *q)
+{
+	for (int i = 1; i < SCOPES_MAX; i++) {
+		const struct slimit *l = &q->path[i]->conns;
+
+		if (l->nparked > (q->parked == l ? 1u : 0u))
+			return true;
+	}
+	return false;
+}
+
+/* An idle session is not kept while somebody else could use its slot. */
+void
+sessions_release_idle(struct sched *s, struct squeue *q)
+{
+	struct ssession *se, *next;
+
+	if (TAILQ_EMPTY(&q->sessions[0]) || !others_wait(q))
+		return;
+	for (se = TAILQ_FIRST(&q->sessions[0]); se != NULL; se = next) {
+		next = TAILQ_NEXT(se, qlink);
+		session_close(s, se);
+	}
+}
+
+static void
+session_remove(struct sched *s, struct ssession *se)
+{
+	struct squeue *q = se->q;
+
+	session_idle_set(s, se, false);
+	session_leave_state(s, se);
+	TAILQ_REMOVE(&q->sessions[se->place], se, qlink);
+	TAILQ_REMOVE(&se->worker->sessions, se, wlink);
+	htab_remove(&s->sessions, se);
+	se->worker->nsessions--;
+	q->nsessions--;
+	s->nsessions--;
+	for (int i = 0; i < SCOPES_MAX; i++)
+		limit_release(s, &q->path[i]->conns);
+	limit_release(s, &s->worker_limit);
+	free(se);
+	queue_activate(s, q);
+}
+
+/* ---- handing out ---- */
+
+static bool
+session_must_yield(struct sched *s, const struct ssession *se)
+{
+	return (se->handed >= YIELD_MSGS ||
+	    sched_mono(s) - se->up_at >= YIELD_US) && others_wait(se->q);
+}
+
+/* The session with the least to do that takes one more message; sessions
+ * that had their share while others wait are closed on the way. */
+struct ssession *
+session_pick(struct sched *s, struct squeue *q)
+{
+	for (int i = 0; i < SCHED_WINDOW; i++) {
+		struct ssession *se;
+
+		while ((se = TAILQ_FIRST(&q->sessions[i])) != NULL) {
+			if (!session_must_yield(s, se))
+				return se;
+			session_close(s, se);
+		}
+	}
+	return NULL;
+}
+
+/* Fresh mail and retries that are due by turns, if there are both. */
+static struct srcpt *
+queue_next_rcpt(struct squeue *q)
+{
+	struct srcpt *fresh = TAILQ_FIRST(&q->fresh);
+	struct srcpt *due = TAILQ_FIRST(&q->due);
+
+	if (fresh == NULL || due == NULL)
+		return fresh != NULL ? fresh : due;
+	return q->due_next ? due : fresh;
+}
+
+static uint32_t
+group_size(const struct srcpt *first, uint32_t most)
+{
+	const struct srcpt *r = first;
+	uint32_t n = 0;
+
+	while (r != NULL && n < most && rcpt_msg(r) == rcpt_msg(first)) {
+		n++;
+		r = TAILQ_NEXT(r, u.ready);
+	}
+	return n;
+}
+
+static struct sdeliv *
+deliv_new(struct srcpt *first, uint32_t n)
+{
+	struct sdeliv *d = malloc(sizeof(*d) + n * sizeof(d->idx[0]));
+
+	if (d == NULL)
+		return NULL;
+	d->msg = rcpt_msg(first);
+	d->id = d->msg->id;
+	d->n = d->open = n;
+	d->se = NULL;
+	d->kept_by = NULL;
+	return d;
+}
+
+/* Gives the next message to se: at most `most` of its recipients. False
+ * without memory. */
+bool
+session_hand(struct sched *s, struct squeue *q, struct ssession *se,
+    uint32_t most, uint32_t *n_r)
+{
+	struct srcpt *r = queue_next_rcpt(q), *next;
+	struct sdeliv *d = deliv_new(r, group_size(r, most));
+	struct sched_session v;
+
+	if (d == NULL)
+		return false;
+	q->due_next = (r->flags & RF_DUE) == 0;
+	for (uint32_t i = 0; i < d->n; i++, r = next) {
+		next = TAILQ_NEXT(r, u.ready);
+		d->idx[i] = r->idx;
+		rcpt_inflight(s, r, d);
+	}
+	d->se = se;
+	TAILQ_INSERT_TAIL(&se->delivs, d, link);
+	se->outstanding++;
+	se->handed++;
+	session_place(s, se);
+	for (int i = 0; i < SCOPES_MAX; i++)
+		limit_take(s, &q->path[i]->msg_rate, q, d->n);
+	*n_r = d->n;
+	session_view(se, &v);
+	s->ops->deliver(s->arg, &v, d->msg, d->idx, d->n);
+	return true;
+}
+
+/* ---- what comes back ---- */
+
+/* The recipient leaves its delivery. */
+void
+deliv_detach(struct sched *s, struct srcpt *r)
+{
+	struct sdeliv *d = r->u.deliv;
+
+	(void)s;
+	d->open--;
+	if (d->kept_by != NULL && d->open == 0) {
+		/* Kept over a restart of qmgr: no end will be announced. */
+		TAILQ_REMOVE(&d->kept_by->kept, d, link);
+		free(d);
+	}
+}
+
+/* Back in line, or on hold if that was asked for meanwhile. */
+static void
+rcpt_come_back(struct sched *s, struct srcpt *r, bool at_head)
+{
+	if ((r->flags & RF_HOLD) != 0) {
+		r->flags &= (uint8_t)~RF_HOLD;
+		rcpt_aside(s, r, SR_HELD);
+		return;
+	}
+	rcpt_ready(s, r, at_head);
+}
+
+/* Untried: its recipients are first in line again, in their old order. A kept
+ * delivery is gone with its only recipient. */
+static void
+deliv_give_back(struct sched *s, struct sdeliv *d)
+{
+	for (uint32_t i = d->n; i-- > 0 && d->open > 0; ) {
+		struct srcpt *r = &d->msg->rcpts[d->idx[i]];
+
+		if (r->state == SR_INFLIGHT && r->u.deliv == d)
+			rcpt_come_back(s, r, true);
+	}
+}
+
+static void
+session_give_back(struct sched *s, struct ssession *se)
+{
+	struct sdeliv *d;
+
+	while ((d = TAILQ_LAST(&se->delivs, sdelivs)) != NULL) {
+		deliv_give_back(s, d);
+		TAILQ_REMOVE(&se->delivs, d, link);
+		free(d);
+	}
+}
+
+void
+sched_worker_remove(struct sched *s, struct sched_now now, unsigned worker)
+{
+	struct sworker *w = worker_find(s, worker);
+	struct ssession *se;
+	struct sdeliv *d;
+
+	sched_clock_advance(s, now);
+	if (w == NULL)
+		return;
+	TAILQ_REMOVE(&s->workers, w, link);
+	if (TAILQ_EMPTY(&s->workers))
+		s->worker_limit.cap = 0;
+	while ((se = TAILQ_FIRST(&w->sessions)) != NULL) {
+		session_give_back(s, se);
+		session_remove(s, se);
+	}
+	/* The last recipient that leaves a kept delivery frees it. */
+	while ((d = TAILQ_FIRST(&w->kept)) != NULL)
+		deliv_give_back(s, d);
+	free(w);
+}
+
+void
+sched_rcpt_held_by(struct sched *s, struct smsg *m, uint32_t idx,
+    unsigned worker)
+{
+	struct sworker *w = worker_find(s, worker);
+	struct srcpt *r = &m->rcpts[idx];
+	struct sdeliv *d;
+
+	if (w == NULL || idx >= m->nrcpts ||
+	    (r->state != SR_READY && r->state != SR_RETRY &&
+	    r->state != SR_HELD))
+		return;
+	d = deliv_new(r, 1);
+	if (d == NULL)
+		return;
+	d->idx[0] = idx;
+	d->kept_by = w;
+	if (r->state == SR_HELD)
+		r->flags |= RF_HOLD;
+	TAILQ_INSERT_TAIL(&w->kept, d, link);
+	rcpt_inflight(s, r, d);
+}
+
+void
+workers_free(struct sched *s)
+{
+	struct sworker *w;
+	struct ssession *se;
+	struct sdeliv *d;
+
+	while ((w = TAILQ_FIRST(&s->workers)) != NULL) {
+		TAILQ_REMOVE(&s->workers, w, link);
+		while ((se = TAILQ_FIRST(&w->sessions)) != NULL) {
+			TAILQ_REMOVE(&w->sessions, se, wlink);
+			while ((d = TAILQ_FIRST(&se->delivs)) != NULL) {
+				TAILQ_REMOVE(&se->delivs, d, link);
+				free(d);
+			}
+			free(se);
+		}
+		while ((d = TAILQ_FIRST(&w->kept)) != NULL) {
+			TAILQ_REMOVE(&w->kept, d, link);
+			free(d);
+		}
+		free(w);
+	}
+}
+
+void
+sched_session_up(struct sched *s, struct sched_now now, uint64_t session)
+{
+	struct ssession *se;
+
+	sched_clock_advance(s, now);
+	se = session_find(s, session);
+	if (se == NULL || se->state != SE_CONNECTING)
+		return;
+	session_leave_state(s, se);
+	se->state = SE_UP;
+	se->up_at = sched_mono(s);
+	se->q->nup++;
+	session_place(s, se);
+	queue_activate(s, se->q);
+}
+
+/*
+ * No session could be made. If others of the queue are up, the destination
+ * works and only wants no more of them: the queue goes on with what it has.
+ */
+static void
+session_failed(struct sched *s, struct squeue *q, const struct sched_why *why)
+{
+	if (q->nup > 0) {
+		queue_error_set(s, q, why->status, why->diag);
+		q->open_hold_at = sched_mono(s) + OPEN_HOLD_US;
+		return;
+	}
+	queue_fail(s, q, &queue_conf(s, q)->retry_after, &q->failures, why);
+}
+
+static void
+session_end_act(struct sched *s, struct squeue *q, enum session_end end,
+    uint32_t delivered, const struct sched_why *why)
+{
+	switch (end) {
+	case END_LOST:
+		if (delivered > 0 || ++q->lost_ends < LOST_ENDS_MAX)
+			return;
+		q->lost_ends = 0;
+		session_failed(s, q, why);
+		return;
+	case END_GREETING_PERM:
+		if (!queue_conf(s, q)->bounce_upon_5xx_greeting ||
+		    q->nup > 0) {
+			session_failed(s, q, why);
+			return;
+		}
+		queue_error_set(s, q, why->status, why->diag);
+		q->doomed = true;
+		return;
+	case END_421:
+		queue_fail(s, q, &queue_conf(s, q)->retry_after, &q->failures,
+		    why);
+		return;
+	case END_ROUTE:
+		q->route_until = 0;
+		session_failed(s, q, why);
+		return;
+	case END_CONNECT:
+	case END_GREETING_TEMP:
+		session_failed(s, q, why);
+		return;
+	default:
+		return;
+	}
+}
+
+void
+sched_session_end(struct sched *s, struct sched_now now, uint64_t session,
+    enum session_end end, uint16_t code, const struct sched_why *why)
+{
+	static const struct sched_why no_why;
+	struct ssession *se;
+	struct squeue *q;
+	uint32_t delivered;
+
+	(void)code;
+	sched_clock_advance(s, now);
+	se = session_find(s, session);
+	if (se == NULL)
+		return;
+	q = se->q;
+	delivered = se->delivered;
+	session_give_back(s, se);
+	session_remove(s, se);
+	session_end_act(s, q, end, delivered, why != NULL ? why : &no_why);
+	queue_activate(s, q);
+}
+
+void
+sched_deliver_done(struct sched *s, struct sched_now now, uint64_t session,
+    uint64_t id)
+{
+	struct ssession *se;
+	struct sdeliv *d;
+
+	sched_clock_advance(s, now);
+	se = session_find(s, session);
+	if (se == NULL)
+		return;
+	TAILQ_FOREACH(d, &se->delivs, link) {
+		if (d->id == id)
+			break;
+	}
+	if (d == NULL)
+		return;
+	/* A worker that forgets a recipient must not loop on it. */
+	for (uint32_t i = 0; i < d->n && d->open > 0; i++) {
+		struct srcpt *r = &d->msg->rcpts[d->idx[i]];
+
+		if (r->state == SR_INFLIGHT && r->u.deliv == d)
+			rcpt_retry(s, r, sched_mono(s) + LOST_DELAY_US);
+	}
+	TAILQ_REMOVE(&se->delivs, d, link);
+	free(d);
+	se->outstanding--;
+	session_place(s, se);
+	queue_activate(s, se->q);
+}
+
+/* ---- results ---- */
+
+static void
+result_delivered(struct sched *s, struct squeue *q, struct ssession *se)
+{
+	if (se != NULL)
+		se->delivered++;
+	q->failures = q->dns_failures = q->lost_ends = 0;
+	q->delivered++;
+	s->delivered++;
+	ring_add(&q->minute, sched_mono(s), RING_MINUTE_US);
+	ring_add(&q->hour, sched_mono(s), RING_HOUR_US);
+}
+
+/*
+ * How long a recipient waits. The first lost connection costs it little:
+ * connections get lost for many reasons. The second in a row is taken to be
+ * its fault. In doubt: the longest of the range, since the message may have
+ * arrived.
+ */
+static int64_t
+result_delay(struct sched *s, struct srcpt *r, enum outcome outcome)
+{
+	const struct conf_times *list =
+	    &queue_conf(s, r->q)->retry_recipients_after;
+	uint64_t key = rcpt_msg(r)->id;
+	bool again = (r->flags & RF_LOST) != 0;
+	unsigned i;
+
+	r->flags &= (uint8_t)~RF_LOST;
+	if (outcome == OUT_LOST) {
+		r->flags |= RF_LOST;
+		if (!again)
+			return sched_jitter(s, key, LOST_DELAY_US / 2,
+			    LOST_DELAY_US);
+	}
+	if (outcome == OUT_IN_DOUBT && list->n > 0) {
+		i = r->attempts < list->n ? r->attempts : list->n;
+		return list->t[i - 1].max_ms * US_PER_MS;
+	}
+	return retry_delay(s, list, r->attempts, key);
+}
+
+static bool
+result_tries_over(struct sched *s, const struct srcpt *r)
+{
+	uint32_t most = queue_conf(s, r->q)->max_retries;
+
+	return rcpt_expired(s, r) || (most != 0 && r->attempts > most);
+}
+
+static void
+result_deferred(struct sched *s, struct srcpt *r,
+    const struct sched_result *res, struct sched_decision *d)
+{
+	int64_t delay = result_delay(s, r, res->outcome);
+
+	d->action = ACT_DEFERRED;
+	d->next_us = s->now.wall.us + delay;
+	if (r->state == SR_HELD)
+		return;
+	if ((r->flags & RF_HOLD) != 0) {
+		rcpt_come_back(s, r, false);
+		return;
+	}
+	rcpt_retry(s, r, sched_mono(s) + delay);
+}
+
+/* Delivered or failed; what the counters of the queue are told first. */
+static void
+result_final(struct sched *s, struct srcpt *r, struct ssession *se,
+    const struct sched_result *res, struct sched_decision *d)
+{
+	if (res->outcome == OUT_DELIVERED) {
+		d->action = ACT_DELIVERED;
+		d->bouncing = res->dsn_on_success;
+		result_delivered(s, r->q, se);
+	} else {
+		d->action = ACT_FAILED;
+		d->bouncing = res->dsn_on_failure;
+		r->q->failed++;
+		s->failed++;
+	}
+	(void)rcpt_final(s, r, d->bouncing);
+}
+
+/* A recipient in flight elsewhere: only what is final counts. */
+static bool
+result_is_stale(const struct srcpt *r, uint64_t session, enum outcome o)
+{
+	const struct sdeliv *d = r->u.deliv;
+
+	return r->state == SR_INFLIGHT && d->se != NULL &&
+	    d->se->id != session && o != OUT_DELIVERED && o != OUT_PERMANENT;
+}
+
+bool
+sched_result(struct sched *s, struct sched_now now, uint64_t session,
+    struct smsg *m, uint32_t idx, const struct sched_result *res,
+    struct sched_decision *d_r)
+{
+	struct srcpt *r;
+
+	sched_clock_advance(s, now);
+	*d_r = (struct sched_decision){ .action = ACT_DEFERRED };
+	if (idx >= m->nrcpts)
+		return false;
+	r = &m->rcpts[idx];
+	if (r->state == SR_DONE || r->state == SR_BOUNCING ||
+	    result_is_stale(r, session, res->outcome))
+		return false;
+	if (res->outcome == OUT_UNTRIED) {
+		if (r->state == SR_INFLIGHT)
+			rcpt_come_back(s, r, true);
+		return false;
+	}
+	if (r->attempts < UINT16_MAX)
+		r->attempts++;
+	d_r->attempts = r->attempts;
+	if (res->outcome != OUT_DELIVERED)
+		queue_error_set(s, r->q, res->status, res->text);
+	if (res->outcome == OUT_IN_DOUBT)
+		s->in_doubt++;
+	if (res->outcome != OUT_DELIVERED && res->outcome != OUT_PERMANENT) {
+		d_r->expired = result_tries_over(s, r);
+		if (!d_r->expired) {
+			r->q->deferred++;
+			s->deferred++;
+			result_deferred(s, r, res, d_r);
+			return true;
+		}
+	}
+	result_final(s, r, session_find(s, session), res, d_r);
+	return true;
+}
