@@ -1,3 +1,1 @@
 # SPDX-License-Identifier: ISC
-dist_check_SCRIPTS += tests/layers
-TESTS += tests/layers

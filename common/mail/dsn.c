@@ -8,6 +8,7 @@
 #include "common/mail/dsn.h"
 #include "common/mail/envelope.h"
 #include "common/mail/status.h"
+#include "common/mail/utf8.h"
 
 #define LINE_MAX_BYTES 998  /* RFC 5322 2.1.1 */
 #define FOLD_AT        76   /* RFC 5322 2.1.1: SHOULD be no more than 78 */
@@ -97,25 +98,6 @@ is_ascii(struct sv v)
 			return false;
 	}
 	return true;
-}
-
-/* Length of a well-formed UTF-8 character of two bytes or more at v, or 0. */
-static size_t
-utf8_len(struct sv v)
-{
-	const unsigned char *p = (const unsigned char *)v.p;
-	size_t n = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
-
-	if (p[0] < 0xc2 || p[0] > 0xf4 || v.n < n)
-		return 0;
-	for (size_t i = 1; i < n; i++) {
-		if ((p[i] & 0xc0) != 0x80)
-			return 0;
-	}
-	if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
-	    (p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
-		return 0;
-	return n;
 }
 
 /*

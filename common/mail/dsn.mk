@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: ISC
 libmail_a_SOURCES += \
 	common/mail/dsn.c common/mail/dsn.h \
-	common/mail/status.c common/mail/status.h
+	common/mail/status.c common/mail/status.h \
+	common/mail/utf8.c common/mail/utf8.h
 
 check_PROGRAMS += tests/unit/mail/test_dsn tests/unit/mail/test_status
 TESTS += tests/unit/mail/test_dsn tests/unit/mail/test_status
