@@ -8,6 +8,7 @@ libspool_a_SOURCES = \
 	common/spool/evframe.c common/spool/evframe.h \
 	common/spool/evlog.c common/spool/evlog.h \
 	common/spool/evlog_reader.c \
+	common/spool/intent.c common/spool/intent.h \
 	common/spool/recover.h \
 	common/spool/segment.c common/spool/segment.h \
 	common/spool/segtab.h \
