@@ -1,2 +1,3 @@
 # SPDX-License-Identifier: ISC
 include delivery/resolver.mk
+include delivery/smtp.mk

@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: ISC
+# pinnace-smtp, the client that delivers to other hosts.
+pkglibexec_PROGRAMS += delivery/pinnace-smtp
+delivery_pinnace_smtp_SOURCES = \
+	delivery/smtp.h \
+	delivery/smtp_connect.c \
+	delivery/smtp_delivery.c \
+	delivery/smtp_main.c \
+	delivery/smtp_result.c \
+	delivery/smtp_session.c
+delivery_pinnace_smtp_LDADD = $(LIB_SPOOL) $(LIBS_OS)
+
+check_PROGRAMS += tests/unit/delivery/test_smtp_process
+TESTS += tests/unit/delivery/test_smtp_process
+tests_unit_delivery_test_smtp_process_SOURCES = \
+	tests/unit/delivery/test_smtp_process.c
+tests_unit_delivery_test_smtp_process_LDADD = $(LIB_SPOOL) $(LIBS_CHECK)
