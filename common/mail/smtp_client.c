@@ -198,7 +198,6 @@ static void
 txn_finish(struct smtp_client *c, struct smtp_txn *t)
 {
 	txn_detach(c, t);
-	c->ndone++;
 	c->ops->txn_done(c->arg, t);
 }
 
@@ -253,7 +252,9 @@ txn_lose(struct smtp_client *c, struct smtp_txn *t, uint64_t sent,
 {
 	bool doubt = t->phase == TXN_DOT && sent >= t->dot_at;
 
-	if (!t->answered && c->ndone > 0) {
+	/* not for the first one, or a server that hangs up on every MAIL
+	 * would be called again and again without a pause */
+	if (!t->answered && c->nstarted > 1) {
 		txn_give_back(c, t);
 		return;
 	}
@@ -411,6 +412,7 @@ txn_start(struct smtp_client *c)
 		txn_check(c, t);
 		if (!all_decided(t)) {
 			c->txn = t;
+			c->nstarted++;
 			return true;
 		}
 		c->ops->txn_done(c->arg, t);

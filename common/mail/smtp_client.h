@@ -132,7 +132,7 @@ struct smtp_client {
 	struct smtp_txn *txn;   /* under way, up to its final dot */
 	struct smtp_txn *dotted;
 	uint64_t emitted;       /* bytes added to the output */
-	uint32_t ndone;         /* transactions that the server answered */
+	uint32_t nstarted;      /* transactions */
 	uint32_t progress;      /* changes when the deadline is to be moved */
 	enum smtp_verb say_hello; /* VERB_EHLO, VERB_HELO: to be sent */
 	enum smtp_verb handling;  /* whose reply is being looked at */
