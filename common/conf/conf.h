@@ -59,8 +59,9 @@ struct conf_listener {
 
 struct conf_vmta {
 	struct sv name;        /* "{default}" or as configured */
-	/* smtp_source_host and host_name: for {default}, the global ones; a
-	 * VMTA without any uses conf_hostname() and the system's choice. */
+	/* A VMTA without smtp_source_host has the global ones; there may be
+	 * none: the system chooses. host_name is never empty: it is the EHLO
+	 * name where smtp_source_host gives none. */
 	CONF_VMTA_ROWS(CONF_FIELD, CONF_FIELD, CONF_NO_FIELD, CONF_NO_FIELD)
 };
 
@@ -185,8 +186,8 @@ void conf_show(const struct conf *c, bool defaults, conf_show_fn *fn,
 /* Every effective setting of one queue and where it comes from. */
 void conf_domain_show(const struct conf *c, struct sv vmta, struct sv domain,
     conf_show_fn *fn, void *arg);
-/* What b has and a has not (added true), and the other way round. True if
- * there is any difference. */
+/* What b has and a has not (added true), and the other way round; places do
+ * not count. True if there is any difference; fn may be NULL to ask that. */
 typedef void conf_diff_fn(void *arg, bool added, struct sv scope,
     struct sv name, struct sv value, struct sv file, uint32_t line);
 bool conf_diff(const struct conf *a, const struct conf *b, conf_diff_fn *fn,

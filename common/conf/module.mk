@@ -20,6 +20,11 @@ libconf_a_SOURCES = \
 
 check_PROGRAMS += tests/unit/conf/test_conf tests/unit/conf/test_value
 TESTS += tests/unit/conf/test_conf tests/unit/conf/test_value
+check_PROGRAMS += tests/unit/conf/test_conf_file
+TESTS += tests/unit/conf/test_conf_file
+EXTRA_DIST += tests/unit/conf/powermta.config
+tests_unit_conf_test_conf_file_SOURCES = tests/unit/conf/test_conf_file.c
+tests_unit_conf_test_conf_file_LDADD = $(LIB_CONF) $(LIBS_CHECK)
 tests_unit_conf_test_conf_SOURCES = tests/unit/conf/test_conf.c
 tests_unit_conf_test_conf_LDADD = $(LIB_CONF) $(LIBS_CHECK)
 tests_unit_conf_test_value_SOURCES = tests/unit/conf/test_value.c

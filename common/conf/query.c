@@ -13,6 +13,8 @@
 #define NODES_MAX   1024u
 #define DOMAIN_MAX  255u
 #define CACHE_MAX   (256u << 20)
+/* Strangers choose the text: far above what a sane expression needs. */
+#define MATCH_STEPS_MAX 20000u
 
 static const uint64_t hash_key[2] = { 3, 4 };
 
@@ -290,22 +292,24 @@ conf_relay_allows(const struct conf *c, struct sv domain)
 static bool
 regex_matches(struct sv re, struct sv text)
 {
-	pcre2_match_data *md;
+	pcre2_match_context *mc = pcre2_match_context_create(NULL);
+	pcre2_match_data *md = pcre2_match_data_create(1, NULL);
 	PCRE2_SIZE off;
 	pcre2_code *code;
 	int rc = -1;
 
 	code = pcre2_compile((PCRE2_SPTR)(const void *)(re.p + 1), re.n - 2,
 	    PCRE2_CASELESS, &rc, &off, NULL);
-	if (code == NULL)
-		return false;
-	md = pcre2_match_data_create_from_pattern(code, NULL);
-	if (md != NULL)
+	rc = -1;
+	if (code != NULL && mc != NULL && md != NULL) {
+		pcre2_set_match_limit(mc, MATCH_STEPS_MAX);
 		rc = pcre2_match(code, (PCRE2_SPTR)(const void *)text.p,
-		    text.n, 0, 0, md, NULL);
-	pcre2_match_data_free(md);
+		    text.n, 0, 0, md, mc);
+	}
 	pcre2_code_free(code);
-	return md != NULL && rc >= 0;
+	pcre2_match_data_free(md);
+	pcre2_match_context_free(mc);
+	return rc >= 0;
 }
 
 bool

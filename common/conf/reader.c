@@ -411,10 +411,15 @@ cut_tag(struct sv line, struct sv *tag, struct sv *arg, bool *closes)
 static void
 skipped_line(struct reader *r, struct sv line)
 {
+	ptrdiff_t at = sv_rfind(line, '<');
 	struct sv tag, arg;
 	bool closes;
 
-	if (line.p[0] != '<' || !cut_tag(line, &tag, &arg, &closes) ||
+	/* In a list of patterns, a block may open at the end of a line. */
+	if (at < 0)
+		return;
+	line = sv_from_at(line, (size_t)at);
+	if (!cut_tag(line, &tag, &arg, &closes) ||
 	    !sv_ieq(sv_head(tag, TAG_MAX - 1), sv_from(r->skip)))
 		return;
 	if (!closes)

@@ -228,6 +228,8 @@ conf_diff(const struct conf *a, const struct conf *b, conf_diff_fn *fn,
 		if (d == 0)
 			continue;
 		any = true;
+		if (fn == NULL)
+			break;
 		fn(arg, d > 0, sv_from(l->scope), l->name, l->value, l->file,
 		    l->at);
 	}

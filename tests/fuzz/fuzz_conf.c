@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: ISC */
+/* Parses any text as a configuration, shows it and sends it through the wire
+ * form, which must give the same again. */
+#include <stdlib.h>
+
+#include "common/conf/conf.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void
+use(void *arg, struct sv scope, struct sv name, struct sv value,
+    struct sv file, uint32_t line)
+{
+	size_t *sum = arg;
+
+	*sum += scope.n + name.n + value.n + file.n + line;
+}
+
+static void
+round_trip(const struct conf *c)
+{
+	struct conf *d;
+	struct buf b;
+
+	buf_init(&b, CONF_ENCODED_MAX);
+	if (conf_encode(c, &b) == -1)
+		abort();
+	d = conf_decode(buf_sv(&b));
+	if (d == NULL || conf_diff(c, d, NULL, NULL))
+		abort();
+	conf_free(&d);
+	buf_fini(&b);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct route_addr ip = { .family = 4, .ip = { 10, 1, 2, 3 } };
+	struct conf_report rep;
+	struct conf *c;
+	size_t sum = 0;
+
+	conf_report_init(&rep);
+	c = conf_parse("fuzz", sv_make(data, size), &rep);
+	if ((c == NULL) != (rep.nerrors > 0))
+		abort();
+	if (c != NULL) {
+		(void)conf_domain_find(c, SV("v"), SV("mail.a.org"));
+		(void)conf_domain_find(c, SV(""), SV("[10.1.2.3]"));
+		(void)conf_source_get(c, &ip, SV("n"));
+		(void)conf_relay_allows_rcpt(c, SV("x"), SV("mail.a.org"));
+		conf_show(c, true, use, &sum);
+		conf_domain_show(c, SV("v"), SV("a.org"), use, &sum);
+		round_trip(c);
+	}
+	conf_free(&c);
+	conf_report_fini(&rep);
+	return 0;
+}
