@@ -9,3 +9,11 @@ acct_pinnace_acct_LDADD = $(LIB_ALL) $(LIBS_OS)
 
 # where acct and bounce stand in the event log
 libspool_a_SOURCES += common/spool/offset.c common/spool/offset.h
+
+check_PROGRAMS += tests/unit/acct/test_columns
+TESTS += tests/unit/acct/test_columns tests/unit/acct/test_columns_python.py
+dist_check_SCRIPTS += tests/unit/acct/test_columns_python.py
+ACCT_TEST = tests/unit/acct/logmake.c tests/unit/acct/logmake.h
+tests_unit_acct_test_columns_SOURCES = \
+	tests/unit/acct/test_columns.c $(ACCT_TEST) $(ACCT_PURE)
+tests_unit_acct_test_columns_LDADD = $(LIB_CONF) $(LIBS_CHECK)
