@@ -1,1 +1,3 @@
 # SPDX-License-Identifier: ISC
+dist_check_SCRIPTS += tests/layers
+TESTS += tests/layers
