@@ -31,3 +31,14 @@ tests_unit_delivery_test_resolver_cache_SOURCES = \
 	tests/unit/delivery/test_resolver_cache.c
 tests_unit_delivery_test_resolver_cache_LDADD = $(LIB_RESOLVER) \
 	$(LIBS_CHECK) $(LIBS_RESOLVER)
+
+# Starts delivery/pinnace-resolver.
+check_PROGRAMS += tests/unit/delivery/test_resolver_process
+TESTS += tests/unit/delivery/test_resolver_process
+tests_unit_delivery_test_resolver_process_SOURCES = \
+	tests/unit/delivery/test_resolver_process.c \
+	tests/unit/delivery/fakens.c tests/unit/delivery/fakens.h
+tests_unit_delivery_test_resolver_process_CFLAGS = $(AM_CFLAGS) $(LDNS_CFLAGS)
+tests_unit_delivery_test_resolver_process_LDADD = $(LIB_NET) $(LIBS_CHECK) \
+	$(LIBS_RESOLVER)
+CLEANFILES += tests/unit/delivery/resolver.log tests/unit/delivery/nsd.log
