@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: ISC
-EXTRA_PROGRAMS = master/pinnaced
+sbin_PROGRAMS += master/pinnaced
 master_pinnaced_SOURCES = \
 	master/child.c master/child.h \
 	master/conf.c \
