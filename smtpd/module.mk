@@ -1,4 +1,8 @@
 # SPDX-License-Identifier: ISC
+pkglibexec_PROGRAMS += smtpd/pinnace-smtpd
+smtpd_pinnace_smtpd_SOURCES = smtpd/smtpd.c
+smtpd_pinnace_smtpd_LDADD = libsmtpd.a $(LIB_CONF) $(LIBS_OS)
+
 # A library, so that the tests have all but main().
 noinst_LIBRARIES += libsmtpd.a
 libsmtpd_a_SOURCES = \
@@ -10,3 +14,10 @@ libsmtpd_a_SOURCES = \
 	smtpd/verbs.c smtpd/verbs.h \
 	smtpd/verb_data.c smtpd/verb_helo.c smtpd/verb_mail.c \
 	smtpd/verb_rcpt.c smtpd/verb_simple.c
+
+check_PROGRAMS += tests/unit/smtpd/test_session
+TESTS += tests/unit/smtpd/test_session
+tests_unit_smtpd_test_session_SOURCES = tests/unit/smtpd/test_session.c \
+	tests/unit/smtpd/harness.h tests/unit/smtpd/stub_committer.h
+tests_unit_smtpd_test_session_LDADD = libsmtpd.a $(LIB_CONF) \
+	$(LIBS_CHECK)
