@@ -185,8 +185,10 @@ struct sched_decision {
 
 /*
  * The outcome of one recipient of a DELIVER. Unknown sessions are fine (the
- * result of a worker that outlived a qmgr). May end the message. Answers with
- * what is to be logged. False if that recipient is over already.
+ * result of a worker that outlived a qmgr); session 0 is for what the caller
+ * knows without a session (intents of a dead worker). OUT_UNTRIED gives false:
+ * nothing to log, the recipient is first in line again. May end the message.
+ * Answers with what is to be logged. False if that recipient is over already.
  */
 bool sched_result(struct sched *s, struct sched_now now, uint64_t session,
     struct smsg *m, uint32_t idx, const struct sched_result *res,
@@ -227,7 +229,7 @@ struct sched_queue_info {
 	int64_t last_error_us;
 };
 
-/* Names of a queue; they live as long as it does. */
+/* Names of a queue; they live as long as it does. "" for NULL. */
 struct sv squeue_name(const struct squeue *q);
 struct sv squeue_domain(const struct squeue *q);
 struct sv squeue_vmta(const struct squeue *q);

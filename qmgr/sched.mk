@@ -13,3 +13,9 @@ libsched_a_SOURCES = \
 	qmgr/sched_rcpt.c \
 	qmgr/sched_retry.c \
 	qmgr/sched_session.c
+
+check_PROGRAMS += tests/unit/qmgr/test_sched
+TESTS += tests/unit/qmgr/test_sched
+tests_unit_qmgr_test_sched_SOURCES = tests/unit/qmgr/test_sched.c
+tests_unit_qmgr_test_sched_LDADD = libsched.a $(LIB_CONF) $(PCRE2_LIBS) \
+	$(LIBS_CHECK)

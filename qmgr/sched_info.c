@@ -24,19 +24,19 @@ sched_queue_next(const struct sched *s, size_t *at)
 struct sv
 squeue_name(const struct squeue *q)
 {
-	return q->name;
+	return q == NULL ? SV("") : q->name;
 }
 
 struct sv
 squeue_domain(const struct squeue *q)
 {
-	return q->domain;
+	return q == NULL ? SV("") : q->domain;
 }
 
 struct sv
 squeue_vmta(const struct squeue *q)
 {
-	return q->vmta;
+	return q == NULL ? SV("") : q->vmta;
 }
 
 /* The queue may not have noticed a new configuration yet. */

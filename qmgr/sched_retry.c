@@ -123,9 +123,13 @@ queue_expire(struct sched *s, struct squeue *q)
 			q->expire_at = sched_mono(s) + US_PER_SEC;
 			continue;
 		}
-		if (s->give_ups_left == 0 || !give_up(s, q, r, &why)) {
+		if (s->give_ups_left == 0) {
 			q->expire_at = sched_mono(s);
-			return s->give_ups_left == 0;
+			return true;
+		}
+		if (!give_up(s, q, r, &why)) {
+			q->expire_at = q->poke_at;
+			return false;
 		}
 	}
 	return false;

@@ -562,6 +562,24 @@ sched_session_end(struct sched *s, struct sched_now now, uint64_t session,
 	queue_activate(s, q);
 }
 
+/* A message may be in a session twice, with different recipients: the
+ * delivery that has all its results is the one that is done. */
+static struct sdeliv *
+deliv_find(const struct ssession *se, uint64_t id)
+{
+	struct sdeliv *d, *first = NULL;
+
+	TAILQ_FOREACH(d, &se->delivs, link) {
+		if (d->id != id)
+			continue;
+		if (d->open == 0)
+			return d;
+		if (first == NULL)
+			first = d;
+	}
+	return first;
+}
+
 void
 sched_deliver_done(struct sched *s, struct sched_now now, uint64_t session,
     uint64_t id)
@@ -573,10 +591,7 @@ sched_deliver_done(struct sched *s, struct sched_now now, uint64_t session,
 	se = session_find(s, session);
 	if (se == NULL)
 		return;
-	TAILQ_FOREACH(d, &se->delivs, link) {
-		if (d->id == id)
-			break;
-	}
+	d = deliv_find(se, id);
 	if (d == NULL)
 		return;
 	/* A worker that forgets a recipient must not loop on it. */
@@ -679,13 +694,14 @@ result_final(struct sched *s, struct srcpt *r, struct ssession *se,
 	(void)rcpt_final(s, r, d->bouncing);
 }
 
-/* A recipient in flight elsewhere: only what is final counts. */
+/* A recipient in flight in another session: only what is final counts.
+ * Session 0 is the caller's own knowledge, such as a dead worker's intents. */
 static bool
 result_is_stale(const struct srcpt *r, uint64_t session, enum outcome o)
 {
 	const struct sdeliv *d = r->u.deliv;
 
-	return r->state == SR_INFLIGHT && d->se != NULL &&
+	return r->state == SR_INFLIGHT && session != 0 && d->se != NULL &&
 	    d->se->id != session && o != OUT_DELIVERED && o != OUT_PERMANENT;
 }
 
