@@ -1,0 +1,664 @@
+/* SPDX-License-Identifier: ISC */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <event2/event.h>
+
+#include "bounce/engine.h"
+#include "common/base/msgid.h"
+#include "common/sys/clock.h"
+#include "common/sys/log.h"
+
+#define OFFSET_NAME "bounce"
+#define GATHER_MS   100    /* failures of so long make one DSN per message */
+#define RETRY_MS    5000   /* after a failure */
+#define SAVE_MS     5000   /* a restart reads at most so much again */
+#define RUN_EVENTS  2000   /* per turn of the loop */
+#define BODY_LOOK   (DSN_RETURN_MAX + 1) /* of a large body */
+
+static void job_end(struct engine *e, struct job *j);
+
+static void
+work_in(struct engine *e, int64_t ms)
+{
+	struct mono due = mono_add_ms(clock_mono(), ms);
+	struct timeval tv = {
+		.tv_sec = ms / 1000, .tv_usec = (suseconds_t)(ms % 1000 * 1000),
+	};
+
+	if (e->scheduled && mono_diff_ms(e->due, due) <= 0)
+		return;
+	e->scheduled = true;
+	e->due = due;
+	event_add(e->work, &tv);
+}
+
+static void
+failed(struct engine *e, const char *what)
+{
+	if (!e->failing)
+		log_warn_errno("%s: trying again every few seconds", what);
+	e->failing = true;
+	work_in(e, RETRY_MS);
+}
+
+/* ---- the place in the log ---- */
+
+/* Everything before this is finished. */
+static struct evlog_pos
+finished(const struct engine *e)
+{
+	const struct job *first = TAILQ_FIRST(&e->jobs);
+
+	return first != NULL ? first->first :
+	    evlog_reader_position(e->reader);
+}
+
+static void
+tell(struct engine *e)
+{
+	if (e->qmgr == NULL || e->saved.file == 0 ||
+	    evlog_pos_cmp(e->saved, e->told) == 0)
+		return;
+	ipc_send_reader_at(e->qmgr, &(struct ipc_reader_at){
+	    .file = e->saved.file, .offset = e->saved.offset });
+	e->told = e->saved;
+}
+
+/* Stores the place if it is another one and the last time is long ago. */
+static void
+save(struct engine *e, bool now)
+{
+	struct evlog_pos at;
+
+	if (e->reader == NULL)
+		return;
+	at = finished(e);
+	if (at.file == 0 || evlog_pos_cmp(at, e->saved) == 0)
+		return;
+	/* the first place is told at once: qmgr keeps the log until then */
+	if (!now && e->saved.file != 0 &&
+	    mono_diff_ms(clock_mono(), e->saved_at) < SAVE_MS) {
+		work_in(e, SAVE_MS);
+		return;
+	}
+	e->saved_at = clock_mono();
+	if (offset_save(&e->store, at, SV("")) != 0) {
+		failed(e, "the offset cannot be stored");
+		return;
+	}
+	e->saved = at;
+	tell(e);
+}
+
+static bool
+reader_open(struct engine *e)
+{
+	struct buf none;
+	int got;
+
+	buf_init(&none, OFFSET_SLOT_SIZE);
+	got = offset_open(&e->store, e->offsets, OFFSET_NAME, &e->saved,
+	    &none);
+	buf_fini(&none);
+	if (got != 0)
+		return false;
+	e->reader = evlog_reader_open(e->events, "", e->saved);
+	if (e->reader == NULL)
+		offset_close(&e->store);
+	return e->reader != NULL;
+}
+
+/* ---- asking qmgr ---- */
+
+static void
+job_ask(struct engine *e, struct job *j)
+{
+	uint32_t list[JOB_RCPTS_MAX];
+
+	if (e->qmgr == NULL || !committer_can_accept(e->committer) ||
+	    mono_diff_ms(j->retry_at, clock_mono()) > 0)
+		return;
+	for (uint32_t i = 0; i < j->nrcpts; i++)
+		list[i] = j->rcpts[i].idx;
+	j->token = ++e->next_token;
+	j->state = JOB_ASKED;
+	ipc_send_bounce_take(e->qmgr, &(struct ipc_bounce_take){
+	    .token = j->token, .id = j->id,
+	    .rcpts = { .array = list, .n = j->nrcpts } });
+}
+
+static void
+drop(struct engine *e, uint64_t id, const uint32_t *list, uint32_t n,
+    struct sv why)
+{
+	char mem[MSGID_TEXT];
+
+	log_warn("%s: no DSN: %.*s", msgid_format(id, mem), SV_FMT(why));
+	if (e->qmgr != NULL && n > 0)
+		ipc_send_bounce_drop(e->qmgr, &(struct ipc_bounce_drop){
+		    .id = id, .rcpts = { .array = list, .n = n },
+		    .reason = why });
+}
+
+static void
+job_drop(struct engine *e, struct job *j, struct sv why)
+{
+	uint32_t list[JOB_RCPTS_MAX], n = 0;
+
+	for (uint32_t i = 0; i < j->nrcpts; i++) {
+		if (j->rcpts[i].wanted)
+			list[n++] = j->rcpts[i].idx;
+	}
+	drop(e, j->id, list, n, why);
+	job_end(e, j);
+}
+
+static void
+job_end(struct engine *e, struct job *j)
+{
+	TAILQ_REMOVE(&e->jobs, j, link);
+	e->njobs--;
+	job_free(&j);
+	work_in(e, 0);
+}
+
+/* ---- reading the log ---- */
+
+static struct wall
+retry_until(const struct engine *e, const struct ev_attempt *a)
+{
+	ptrdiff_t slash = sv_rfind(a->queue, '/');
+	const struct conf_domain *d;
+
+	if (a->action != ACT_DEFERRED || e->conf == NULL)
+		return (struct wall){ 0 };
+	d = conf_domain_find(e->conf, slash < 0 ? SV("") :
+	    sv_from_at(a->queue, (size_t)slash + 1), slash < 0 ? a->queue :
+	    sv_head(a->queue, (size_t)slash));
+	return (struct wall){ (int64_t)a->queued_us +
+	    d->bounce_after_ms * US_PER_MS };
+}
+
+static struct job *
+job_gathering(struct engine *e, uint64_t id)
+{
+	struct job *j;
+
+	TAILQ_FOREACH_REVERSE(j, &e->jobs, job_list, link) {
+		if (j->id == id && j->state == JOB_GATHERING)
+			return j;
+	}
+	return NULL;
+}
+
+static void
+event_take(struct engine *e, const struct evlog_record *ev)
+{
+	const struct ev_attempt *a = &ev->any.attempt;
+	struct job *j;
+
+	if (ev->type != EV_ATTEMPT || a->wants_dsn == 0)
+		return;
+	if (!job_is_for(a)) {
+		if (a->action != ACT_DEFERRED)
+			drop(e, a->id, &a->rcpt_idx, 1,
+			    SV("the sender wants none"));
+		return;
+	}
+	j = job_gathering(e, a->id);
+	if (j != NULL && job_add(j, a, retry_until(e, a)))
+		return;
+	if (j != NULL)
+		j->state = JOB_READY;
+	j = job_new(a, ev->at);
+	j->engine = e;
+	(void)job_add(j, a, retry_until(e, a));
+	TAILQ_INSERT_TAIL(&e->jobs, j, link);
+	e->njobs++;
+}
+
+static size_t
+bytes_held(const struct engine *e)
+{
+	const struct job *j;
+	size_t n = 0;
+
+	TAILQ_FOREACH(j, &e->jobs, link)
+		n += job_bytes(j);
+	return n;
+}
+
+/* The stored place is behind the log's end: this is another log. */
+static void
+reader_check(struct engine *e)
+{
+	struct evlog_reader *r;
+
+	if (e->limit.file == 0 ||
+	    evlog_reader_position(e->reader).file <= e->limit.file)
+		return;
+	log_warn("the event log was made anew: reading it from its start");
+	r = evlog_reader_open(e->events, "", (struct evlog_pos){ 0, 0 });
+	if (r == NULL)
+		return;
+	evlog_reader_close(&e->reader);
+	e->reader = r;
+}
+
+/* True if there is more to read now. */
+static bool
+log_read(struct engine *e)
+{
+	size_t bytes = bytes_held(e);
+
+	for (unsigned i = 0; i < RUN_EVENTS; i++) {
+		struct evlog_record ev;
+
+		if (e->njobs >= ENGINE_JOBS_MAX || bytes > ENGINE_BYTES_MAX)
+			return false;
+		switch (evlog_reader_next(e->reader, e->limit, &ev)) {
+		case EVLOG_RECORD:
+			event_take(e, &ev);
+			if (ev.type == EV_ATTEMPT &&
+			    ev.any.attempt.wants_dsn)
+				bytes += (size_t)(ev.next.offset -
+				    ev.at.offset);
+			break;
+		case EVLOG_END:
+			return false;
+		case EVLOG_MISSING:
+		case EVLOG_DAMAGED:
+			log_warn("a part of the event log is missing or "
+			    "damaged: going on behind it");
+			break;
+		case EVLOG_ERROR:
+			failed(e, "the event log cannot be read");
+			return false;
+		}
+	}
+	return true;
+}
+
+static void
+on_work(evutil_socket_t fd, short what, void *arg)
+{
+	struct engine *e = arg;
+	struct job *j;
+	bool more = false;
+
+	(void)fd;
+	(void)what;
+	e->scheduled = false;
+	if (e->conf == NULL || e->stopping)
+		return;
+	if (e->reader == NULL && !reader_open(e)) {
+		failed(e, "the offset cannot be read");
+		return;
+	}
+	e->failing = false;
+	/* without qmgr a null sender's recipients could not be let go */
+	if (e->qmgr != NULL && e->limit.file != 0) {
+		reader_check(e);
+		more = log_read(e);
+	}
+	TAILQ_FOREACH(j, &e->jobs, link) {
+		if (j->state == JOB_GATHERING)
+			j->state = JOB_READY;
+		if (j->state == JOB_READY)
+			job_ask(e, j);
+	}
+	tell(e);
+	save(e, false);
+	if (more)
+		work_in(e, 0);
+}
+
+/* ---- descriptors from qmgr ---- */
+
+static void
+on_seg_open(struct chan *c, void *arg, const void *msg)
+{
+	const struct ipc_seg_open *m = msg;
+	struct engine *e = arg;
+
+	for (size_t i = 0; i < e->nsegs; i++) {
+		if (e->segs[i].number == m->segment) {
+			close(e->segs[i].fd);
+			e->segs[i].fd = chan_take_fd(c);
+			return;
+		}
+	}
+	if (e->nsegs == e->segs_size) {
+		e->segs_size = e->segs_size == 0 ? 16 : e->segs_size * 2;
+		e->segs = reallocarray(e->segs, e->segs_size,
+		    sizeof(*e->segs));
+		if (e->segs == NULL)
+			abort();
+	}
+	e->segs[e->nsegs++] = (struct seg_fd){ m->segment, chan_take_fd(c) };
+}
+
+static void
+on_seg_close(struct chan *c, void *arg, const void *msg)
+{
+	const struct ipc_seg_close *m = msg;
+	struct engine *e = arg;
+
+	(void)c;
+	for (size_t i = 0; i < e->nsegs; i++) {
+		if (e->segs[i].number != m->segment)
+			continue;
+		close(e->segs[i].fd);
+		e->segs[i] = e->segs[--e->nsegs];
+		return;
+	}
+}
+
+static void
+on_large_open(struct chan *c, void *arg, const void *msg)
+{
+	const struct ipc_large_open *m = msg;
+	struct engine *e = arg;
+
+	for (size_t i = 0; i < ENGINE_LARGE_MAX; i++) {
+		if (e->large[i].fd < 0) {
+			e->large[i].number = m->large_id;
+			e->large[i].fd = chan_take_fd(c);
+			return;
+		}
+	}
+}
+
+static int
+large_take(struct engine *e, uint64_t large_id)
+{
+	for (size_t i = 0; i < ENGINE_LARGE_MAX; i++) {
+		if (e->large[i].fd >= 0 && e->large[i].number == large_id) {
+			int fd = e->large[i].fd;
+
+			e->large[i].fd = -1;
+			return fd;
+		}
+	}
+	return -1;
+}
+
+static void
+descriptors_close(struct engine *e)
+{
+	for (size_t i = 0; i < e->nsegs; i++)
+		close(e->segs[i].fd);
+	e->nsegs = 0;
+	for (size_t i = 0; i < ENGINE_LARGE_MAX; i++) {
+		if (e->large[i].fd >= 0)
+			close(e->large[i].fd);
+		e->large[i].fd = -1;
+	}
+}
+
+/* ---- GO: the DSN is made ---- */
+
+static void
+on_committed(struct commit_req *req, enum commit_result result, uint64_t id,
+    void *arg)
+{
+	struct job *j = arg;
+	struct engine *e = j->engine;
+	char mem[MSGID_TEXT], dsn[MSGID_TEXT];
+
+	(void)req;
+	switch (result) {
+	case COMMIT_OK:
+		e->made++;
+		log_info("%s: DSN %s for %u recipients",
+		    msgid_format(j->id, mem), msgid_format(id, dsn),
+		    j->nrcpts);
+		job_end(e, j);
+		return;
+	case COMMIT_TOO_LARGE:
+		job_drop(e, j, SV("it would be too large"));
+		return;
+	default:
+		log_warn("%s: DSN not committed (%s): trying again",
+		    msgid_format(j->id, mem), commit_result_text(result));
+		j->state = JOB_READY;
+		j->retry_at = mono_add_ms(clock_mono(), RETRY_MS);
+		work_in(e, RETRY_MS + 1);
+	}
+}
+
+/* What can be read of the original; views into rec and large. */
+static void
+original_read(struct engine *e, const struct ipc_bounce_go *m,
+    struct buf *rec, struct buf *large, struct job_original *o_r)
+{
+	int fd = -1, lfd = m->large_id != 0 ? large_take(e, m->large_id) : -1;
+	struct record r;
+	ssize_t n;
+
+	*o_r = (struct job_original){ .readable = false };
+	for (size_t i = 0; i < e->nsegs; i++) {
+		if (e->segs[i].number == m->segment)
+			fd = e->segs[i].fd;
+	}
+	if (fd >= 0 && record_read_fd(fd, m->segment, m->offset, m->length,
+	    rec, &r) == RECORD_OK && r.id == m->id) {
+		*o_r = (struct job_original){
+			.readable = true, .env = r.env, .head = r.head,
+			.body = r.body, .whole = true,
+		};
+	}
+	if (o_r->readable && (r.flags & RECORD_LARGE) != 0) {
+		n = lfd < 0 || buf_reserve(large, BODY_LOOK) == NULL ? -1 :
+		    pread(lfd, large->mem + large->tail, BODY_LOOK, 0);
+		o_r->readable = n >= 0;
+		o_r->body = sv_make(large->mem, n > 0 ? (size_t)n : 0);
+		o_r->whole = n >= 0 && (uint64_t)n == r.body_len;
+	}
+	if (lfd >= 0)
+		close(lfd);
+}
+
+static struct job *
+job_asked(struct engine *e, uint64_t token)
+{
+	struct job *j;
+
+	TAILQ_FOREACH(j, &e->jobs, link) {
+		if (j->token == token && j->state == JOB_ASKED)
+			return j;
+	}
+	return NULL;
+}
+
+static void
+job_make(struct engine *e, struct job *j, const struct ipc_bounce_go *m)
+{
+	struct job_original o;
+	struct buf rec, large;
+	enum job_build built;
+
+	buf_init(&rec, RECORD_MAX);
+	buf_init(&large, BODY_LOOK);
+	original_read(e, m, &rec, &large, &o);
+	built = job_build(j, &o, conf_hostname(e->conf), clock_wall());
+	buf_fini(&rec);
+	buf_fini(&large);
+	switch (built) {
+	case JOB_BUILT:
+		j->state = JOB_COMMITTING;
+		j->req.done = on_committed;
+		j->req.arg = j;
+		committer_submit(e->committer, &j->req);
+		break;
+	case JOB_NOBODY:
+		job_end(e, j);
+		break;
+	case JOB_IMPOSSIBLE:
+		job_drop(e, j, SV("the sender's address is not usable"));
+		break;
+	}
+}
+
+static void
+on_go(struct chan *c, void *arg, const void *msg)
+{
+	const struct ipc_bounce_go *m = msg;
+	struct engine *e = arg;
+	struct job *j = job_asked(e, m->token);
+	int fd;
+
+	(void)c;
+	if (j == NULL || m->id != j->id || m->rcpts.n == 0) {
+		fd = m->large_id != 0 ? large_take(e, m->large_id) : -1;
+		if (fd >= 0)
+			close(fd);
+		if (j != NULL)
+			job_end(e, j);
+		return;
+	}
+	job_want(j, &m->rcpts);
+	job_make(e, j, m);
+}
+
+/* ---- other frames, and the channel ---- */
+
+static void
+on_log_at(struct chan *c, void *arg, const void *msg)
+{
+	const struct ipc_log_at *m = msg;
+	struct engine *e = arg;
+
+	(void)c;
+	e->limit = (struct evlog_pos){ m->file, m->offset };
+	if (!e->failing)
+		work_in(e, GATHER_MS);
+}
+
+static void
+on_seg_grant(struct chan *c, void *arg, const void *msg)
+{
+	struct engine *e = arg;
+
+	committer_on_seg_grant(e->committer, c, msg);
+}
+
+static void
+on_large_grant(struct chan *c, void *arg, const void *msg)
+{
+	struct engine *e = arg;
+
+	committer_on_large_grant(e->committer, c, msg);
+}
+
+static void
+on_space(struct chan *c, void *arg, const void *msg)
+{
+	struct engine *e = arg;
+
+	(void)c;
+	committer_on_space(e->committer, msg);
+}
+
+static void
+on_credit(struct chan *c, void *arg)
+{
+	struct engine *e = arg;
+
+	(void)c;
+	committer_on_credit(e->committer);
+}
+
+static void
+on_ready(void *arg)
+{
+	work_in(arg, 0);
+}
+
+static void
+detach(struct engine *e)
+{
+	struct job *j;
+
+	if (e->qmgr == NULL)
+		return;
+	committer_chan_set(e->committer, NULL);
+	chan_free(&e->qmgr);
+	descriptors_close(e);
+	TAILQ_FOREACH(j, &e->jobs, link) {
+		if (j->state == JOB_ASKED)
+			j->state = JOB_READY;
+	}
+}
+
+static void
+on_qmgr_close(struct chan *c, void *arg, const char *why)
+{
+	(void)c;
+	log_debug("channel to qmgr: %s", why);
+	detach(arg);
+}
+
+static const struct chan_ops qmgr_ops = {
+	.on = {
+		[IPC_LOG_AT] = on_log_at,
+		[IPC_BOUNCE_GO] = on_go,
+		[IPC_SEG_OPEN] = on_seg_open,
+		[IPC_SEG_CLOSE] = on_seg_close,
+		[IPC_LARGE_OPEN] = on_large_open,
+		[IPC_SEG_GRANT] = on_seg_grant,
+		[IPC_LARGE_GRANT] = on_large_grant,
+		[IPC_SPACE] = on_space,
+	},
+	.on_close = on_qmgr_close,
+	.on_credit = on_credit,
+};
+
+void
+engine_init(struct engine *e, struct event_base *base, int events_fd,
+    int offsets_fd)
+{
+	*e = (struct engine){ .base = base };
+	TAILQ_INIT(&e->jobs);
+	for (size_t i = 0; i < ENGINE_LARGE_MAX; i++)
+		e->large[i].fd = -1;
+	e->events = sio_os_new(events_fd);
+	e->offsets = sio_os_new(offsets_fd);
+	e->work = event_new(base, -1, 0, on_work, e);
+	if (e->events == NULL || e->offsets == NULL || e->work == NULL)
+		fatal("out of memory");
+	e->committer = committer_new(base);
+	committer_on_ready_set(e->committer, on_ready, e);
+}
+
+void
+engine_conf_set(struct engine *e, struct conf *conf)
+{
+	conf_free(&e->conf);
+	e->conf = conf;
+	work_in(e, 0);
+}
+
+void
+engine_attach(struct engine *e, int fd, unsigned index)
+{
+	detach(e);
+	e->qmgr = chan_new(e->base, fd, R_BOUNCE, R_QMGR, index, &qmgr_ops,
+	    e);
+	e->told = (struct evlog_pos){ 0, 0 };
+	committer_chan_set(e->committer, e->qmgr);
+	work_in(e, 0);
+}
+
+void
+engine_stop(struct engine *e)
+{
+	e->stopping = true;
+	committer_free(&e->committer);
+	save(e, true);
+	if (e->qmgr != NULL)
+		chan_flush(e->qmgr);
+}
