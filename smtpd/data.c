@@ -400,6 +400,10 @@ data_begin(struct session *s)
 		data_go(s);
 		return;
 	}
+	if (committer_refusal(s->srv->committer).n > 0) {
+		data_refuse(s, REPLY_NO_SPACE);
+		return;
+	}
 	s->state = S_ACCEPT_WAIT;
 	TAILQ_INSERT_TAIL(&s->srv->waiting, s, wait_link);
 	conn_deadline_set(s->conn, WAIT_MS);

@@ -21,3 +21,10 @@ tests_unit_smtpd_test_session_SOURCES = tests/unit/smtpd/test_session.c \
 	tests/unit/smtpd/harness.h tests/unit/smtpd/stub_committer.h
 tests_unit_smtpd_test_session_LDADD = libsmtpd.a $(LIB_CONF) \
 	$(LIBS_CHECK)
+
+# runs smtpd/pinnace-smtpd of the build tree
+check_PROGRAMS += tests/unit/smtpd/test_smtpd_process
+TESTS += tests/unit/smtpd/test_smtpd_process
+tests_unit_smtpd_test_smtpd_process_SOURCES = \
+	tests/unit/smtpd/test_smtpd_process.c tests/unit/smtpd/fake_parent.h
+tests_unit_smtpd_test_smtpd_process_LDADD = $(LIB_CONF) $(LIBS_CHECK)
