@@ -170,7 +170,7 @@ resolver_init(struct role *r)
 	r->arg = rs;
 	rs->cache = rcache_new(CACHE_ENTRIES, CACHE_BYTES);
 	rs->pool = rquery_pool_new(r->base, rs->cache);
-	rs->router = rrouter_new(rs->pool, on_route, rs);
+	rs->router = rrouter_new(r->base, rs->pool, on_route, rs);
 	rs->refresh = event_new(r->base, -1, EV_PERSIST, on_refresh, rs);
 	if (rs->refresh == NULL || event_add(rs->refresh, &every) != 0)
 		fatal("no memory for a timer");

@@ -76,7 +76,6 @@ struct rquery_pool {
 };
 
 static void query_send(struct rquery *q);
-static void on_udp(evutil_socket_t fd, short what, void *arg);
 
 /* ---- the end of a query ---- */
 
@@ -273,7 +272,6 @@ answer_final(struct rquery *q, struct dnspkt_answer *a)
 
 	if (q->ttl_s < a->ttl_s)
 		a->ttl_s = q->ttl_s;
-	server_answered(query_server(q));
 	query_finish(q, rset_from_answer(q->type, a, secure));
 }
 
@@ -298,6 +296,7 @@ answer_take(struct rquery *q)
 {
 	struct dnspkt_answer *a = &q->pool->answer;
 
+	server_answered(query_server(q));
 	switch (a->rcode) {
 	case DNS_NOERROR:
 	case DNS_NXDOMAIN:
@@ -432,23 +431,32 @@ packet_take(struct rquery *q, size_t n)
 	return true;
 }
 
+/* What has come in. 0: wait on; -1: the query has moved on and may be gone; or
+ * the errno of the socket. */
+static int
+packets_take(struct rquery *q)
+{
+	for (int i = 0; i < PACKETS_A_TURN; i++) {
+		ssize_t n = recv(q->fd, q->pool->packet, PACKET_MAX, 0);
+
+		if (n < 0)
+			return errno == EAGAIN || errno == EINTR ? 0 : errno;
+		if (!packet_take(q, (size_t)n))
+			return -1;
+	}
+	return 0;
+}
+
 static void
 on_udp(evutil_socket_t fd, short what, void *arg)
 {
 	struct rquery *q = arg;
+	int err = packets_take(q);
 
+	(void)fd;
 	(void)what;
-	for (int i = 0; i < PACKETS_A_TURN; i++) {
-		ssize_t n = recv((int)fd, q->pool->packet, PACKET_MAX, 0);
-
-		if (n < 0) {
-			if (errno != EAGAIN && errno != EINTR)
-				server_unreachable(q, errno);
-			return;
-		}
-		if (!packet_take(q, (size_t)n))
-			return;
-	}
+	if (err > 0)
+		server_unreachable(q, err);
 }
 
 /* 0 or an errno. */
@@ -509,6 +517,9 @@ on_timer(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	/* If the loop was late, the answer may be here all the same. */
+	if (q->fd >= 0 && packets_take(q) < 0)
+		return;
 	/* Without a socket all servers were unreachable. */
 	if (q->fd >= 0) {
 		q->pool->stats.timeouts++;

@@ -3,13 +3,16 @@
 #include <string.h>
 
 #include <bsd/string.h>
+#include <bsd/sys/queue.h>
+#include <event2/event.h>
 
 #include "common/base/str.h"
 #include "common/sys/log.h"
 #include "delivery/resolver_hosts.h"
 #include "delivery/resolver_route.h"
 
-#define TEXT_SIZE 1024
+#define BEGIN_A_TURN 200 /* then the sockets */
+#define TEXT_SIZE 640 /* a reason of 255 bytes, a name, words */
 
 /* An entry of the destination that we began with. */
 struct item {
@@ -57,14 +60,37 @@ struct job {
 
 LIST_HEAD(jobs, job);
 
+/* A job that has not begun. */
+struct request {
+	TAILQ_ENTRY(request) link;
+	uint64_t token;
+	uint16_t port;
+	size_t domain_n, hosts_n;
+	char bytes[]; /* domain, smtp_hosts */
+};
+
+TAILQ_HEAD(requests, request);
+
 struct rrouter {
 	struct rquery_pool *pool;
 	const struct rself *self;  /* may be NULL */
 	rroute_done_fn *done;
 	void *arg;
 	struct jobs jobs;
-	size_t njobs;
+	size_t njobs, max;
+	struct requests requests;
+	size_t nrequests;
+	struct event *pump;        /* begins requests in the next turn */
 };
+
+static void
+router_pump(struct rrouter *r)
+{
+	const struct timeval now = { 0 };
+
+	if (r->njobs < r->max && !TAILQ_EMPTY(&r->requests))
+		event_add(r->pump, &now);
+}
 
 /* ---- the end of a job ---- */
 
@@ -96,12 +122,14 @@ job_end(struct job *j, struct rroute_result *res)
 {
 	uint32_t max = res->status == ROUTE_TEMPORARY ? RROUTE_TEMP_TTL_MAX :
 	    RROUTE_TTL_MAX;
+	struct rrouter *r = j->router;
 
 	res->ttl_s = j->ttl_s > max ? max : j->ttl_s;
 	if (res->ttl_s == 0)
 		res->ttl_s = 1;
-	j->router->done(j->router->arg, j->token, res);
+	r->done(r->arg, j->token, res);
 	job_free(j);
+	router_pump(r);
 }
 
 static void
@@ -599,16 +627,21 @@ job_items(struct job *j, struct sv domain, struct sv smtp_hosts, uint16_t port)
 	return true;
 }
 
-void
-rrouter_resolve(struct rrouter *r, uint64_t token, struct sv domain,
+static void
+no_memory(struct rrouter *r, uint64_t token)
+{
+	r->done(r->arg, token, &(struct rroute_result){
+	    .status = ROUTE_TEMPORARY, .ttl_s = 1, .text = SV("no memory") });
+}
+
+static void
+job_begin(struct rrouter *r, uint64_t token, struct sv domain,
     struct sv smtp_hosts, uint16_t port)
 {
 	struct job *j = calloc(1, sizeof(*j));
 
 	if (j == NULL) {
-		r->done(r->arg, token, &(struct rroute_result){
-		    .status = ROUTE_TEMPORARY, .ttl_s = 1,
-		    .text = SV("no memory") });
+		no_memory(r, token);
 		return;
 	}
 	j->router = r;
@@ -622,10 +655,77 @@ rrouter_resolve(struct rrouter *r, uint64_t token, struct sv domain,
 		job_start(j);
 }
 
+/* ---- jobs that wait for others to end ---- */
+
+/* The first one, now the caller's to free; NULL without any. */
+static struct request *
+request_take(struct rrouter *r)
+{
+	struct request *q = TAILQ_FIRST(&r->requests);
+
+	if (q == NULL)
+		return NULL;
+	TAILQ_REMOVE(&r->requests, q, link);
+	r->nrequests--;
+	return q;
+}
+
+static void
+request_add(struct rrouter *r, uint64_t token, struct sv domain,
+    struct sv smtp_hosts, uint16_t port)
+{
+	struct request *q = calloc(1, sizeof(*q) + domain.n + smtp_hosts.n);
+
+	if (q == NULL) {
+		no_memory(r, token);
+		return;
+	}
+	q->token = token;
+	q->port = port;
+	q->domain_n = domain.n;
+	q->hosts_n = smtp_hosts.n;
+	if (domain.n > 0)
+		memcpy(q->bytes, domain.p, domain.n);
+	if (smtp_hosts.n > 0)
+		memcpy(q->bytes + domain.n, smtp_hosts.p, smtp_hosts.n);
+	TAILQ_INSERT_TAIL(&r->requests, q, link);
+	r->nrequests++;
+}
+
+static void
+on_pump(evutil_socket_t fd, short what, void *arg)
+{
+	struct rrouter *r = arg;
+	struct request *q;
+
+	(void)fd;
+	(void)what;
+	for (int i = 0; i < BEGIN_A_TURN && r->njobs < r->max; i++) {
+		q = request_take(r);
+		if (q == NULL)
+			return;
+		job_begin(r, q->token, sv_make(q->bytes, q->domain_n),
+		    sv_make(q->bytes + q->domain_n, q->hosts_n), q->port);
+		free(q);
+	}
+	router_pump(r);
+}
+
+void
+rrouter_resolve(struct rrouter *r, uint64_t token, struct sv domain,
+    struct sv smtp_hosts, uint16_t port)
+{
+	if (r->njobs < r->max && TAILQ_EMPTY(&r->requests))
+		job_begin(r, token, domain, smtp_hosts, port);
+	else
+		request_add(r, token, domain, smtp_hosts, port);
+}
+
 /* ---- the router ---- */
 
 struct rrouter *
-rrouter_new(struct rquery_pool *pool, rroute_done_fn *done, void *arg)
+rrouter_new(struct event_base *base, struct rquery_pool *pool,
+    rroute_done_fn *done, void *arg)
 {
 	struct rrouter *r = calloc(1, sizeof(*r));
 
@@ -634,15 +734,23 @@ rrouter_new(struct rquery_pool *pool, rroute_done_fn *done, void *arg)
 	r->pool = pool;
 	r->done = done;
 	r->arg = arg;
+	r->max = RROUTE_JOBS_MAX;
+	r->pump = evtimer_new(base, on_pump, r);
+	if (r->pump == NULL)
+		fatal("no memory for the resolver");
 	LIST_INIT(&r->jobs);
+	TAILQ_INIT(&r->requests);
 	return r;
 }
 
 void
 rrouter_cancel_all(struct rrouter *r)
 {
+	struct request *q;
 	struct job *j;
 
+	while ((q = request_take(r)) != NULL)
+		free(q);
 	while ((j = LIST_FIRST(&r->jobs)) != NULL)
 		job_free(j);
 }
@@ -656,6 +764,7 @@ rrouter_free(struct rrouter **rp)
 	if (r == NULL)
 		return;
 	rrouter_cancel_all(r);
+	event_free(r->pump);
 	free(r);
 }
 
@@ -668,5 +777,11 @@ rrouter_self_set(struct rrouter *r, const struct rself *self)
 size_t
 rrouter_jobs(const struct rrouter *r)
 {
-	return r->njobs;
+	return r->njobs + r->nrequests;
+}
+
+void
+rrouter_jobs_max_set(struct rrouter *r, size_t max)
+{
+	r->max = max;
 }

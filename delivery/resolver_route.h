@@ -15,6 +15,7 @@
 
 #define RROUTE_TTL_MAX      3600 /* s */
 #define RROUTE_TEMP_TTL_MAX 15   /* s: ask again soon */
+#define RROUTE_JOBS_MAX     5000 /* of some 8 KB; the rest waits in order */
 
 struct rroute_result {
 	enum route_status status;
@@ -30,8 +31,8 @@ typedef void rroute_done_fn(void *arg, uint64_t token,
 struct rrouter;
 
 /* Aborts without memory. pool and self stay the caller's. */
-struct rrouter *rrouter_new(struct rquery_pool *pool, rroute_done_fn *done,
-    void *arg);
+struct rrouter *rrouter_new(struct event_base *base, struct rquery_pool *pool,
+    rroute_done_fn *done, void *arg);
 void rrouter_free(struct rrouter **r);
 /* Used from now on; jobs under way too. */
 void rrouter_self_set(struct rrouter *r, const struct rself *self);
@@ -42,6 +43,9 @@ void rrouter_resolve(struct rrouter *r, uint64_t token, struct sv domain,
     struct sv smtp_hosts, uint16_t port);
 /* Forgets all jobs: done is not called for them. */
 void rrouter_cancel_all(struct rrouter *r);
+/* Under way and waiting. */
 size_t rrouter_jobs(const struct rrouter *r);
+/* For tests: instead of RROUTE_JOBS_MAX. */
+void rrouter_jobs_max_set(struct rrouter *r, size_t max);
 
 #endif

@@ -16,6 +16,7 @@
 
 #define SCRIPTS_MAX 32
 #define TCP_MAX 16
+#define SEEN_MAX 1000
 
 struct script {
 	char name[256];
@@ -32,7 +33,8 @@ struct fakens {
 	ldns_rr_list *zone;
 	struct script scripts[SCRIPTS_MAX];
 	size_t nscripts;
-	bool tcp_servfail;
+	char tcp_action[32];
+	uint16_t ports[SEEN_MAX], ids[SEEN_MAX];
 	struct conn *conns[TCP_MAX];
 };
 
@@ -218,7 +220,8 @@ reply_fill(struct fakens *ns, ldns_pkt *pkt, const ldns_pkt *query,
 	else
 		answer_fill(ns, pkt, ldns_rr_list_rr(ldns_pkt_question(query),
 		    0));
-	ns->tcp_servfail = strcmp(action, "tcservfail") == 0;
+	if (strncmp(action, "tc", 2) == 0)
+		strlcpy(ns->tcp_action, action + 2, sizeof(ns->tcp_action));
 }
 
 static void
@@ -288,10 +291,26 @@ on_udp(evutil_socket_t fd, short what, void *arg)
 	    &len);
 	if (n < 0)
 		return;
-	ns->nudp++;
 	ck_assert_int_eq(ldns_wire2pkt(&query, buf, (size_t)n), 0);
+	if (ns->nudp < SEEN_MAX) {
+		ns->ports[ns->nudp] = ntohs(from.sin_port);
+		ns->ids[ns->nudp] = ldns_pkt_id(query);
+	}
+	ns->nudp++;
 	udp_answer(ns, query, &from);
 	ldns_pkt_free(query);
+}
+
+static void
+on_tcp_close(struct conn *c, void *arg, int err)
+{
+	struct fakens *ns = arg;
+
+	(void)err;
+	for (int i = 0; i < TCP_MAX; i++) {
+		if (ns->conns[i] == c)
+			conn_free(&ns->conns[i]);
+	}
 }
 
 static void
@@ -311,8 +330,11 @@ on_tcp_data(struct conn *c, void *arg)
 	ns->ntcp++;
 	ck_assert_int_eq(ldns_wire2pkt(&query, p + 2, want), 0);
 	pkt = reply_new(query);
-	reply_fill(ns, pkt, query, ns->tcp_servfail ? "servfail" : "answer");
+	reply_fill(ns, pkt, query, ns->tcp_action[0] != '\0' ?
+	    ns->tcp_action : "answer");
 	ck_assert_int_eq(ldns_pkt2wire(&wire, pkt, &n), 0);
+	if (strcmp(ns->tcp_action, "wrong") == 0)
+		wire[0] ^= 1;
 	len[0] = (uint8_t)(n >> 8);
 	len[1] = (uint8_t)n;
 	ck_assert_int_eq(buf_add(conn_out(c), len, 2), 0);
@@ -321,17 +343,9 @@ on_tcp_data(struct conn *c, void *arg)
 	free(wire);
 	ldns_pkt_free(pkt);
 	ldns_pkt_free(query);
-}
-
-static void
-on_tcp_close(struct conn *c, void *arg, int err)
-{
-	struct fakens *ns = arg;
-
-	(void)err;
-	for (int i = 0; i < TCP_MAX; i++) {
-		if (ns->conns[i] == c)
-			conn_free(&ns->conns[i]);
+	if (strcmp(ns->tcp_action, "close") == 0) {
+		buf_clear(conn_out(c));
+		on_tcp_close(c, ns, 0);
 	}
 }
 
@@ -449,4 +463,32 @@ unsigned
 fakens_tcp(const struct fakens *ns)
 {
 	return ns->ntcp;
+}
+
+static unsigned
+distinct(const uint16_t *list, unsigned n)
+{
+	unsigned found = 0;
+
+	n = n < SEEN_MAX ? n : SEEN_MAX;
+	for (unsigned i = 0; i < n; i++) {
+		unsigned k = 0;
+
+		while (list[k] != list[i])
+			k++;
+		found += k == i;
+	}
+	return found;
+}
+
+unsigned
+fakens_ports(const struct fakens *ns)
+{
+	return distinct(ns->ports, ns->nudp);
+}
+
+unsigned
+fakens_ids(const struct fakens *ns)
+{
+	return distinct(ns->ids, ns->nudp);
 }

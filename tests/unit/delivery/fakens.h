@@ -9,8 +9,9 @@
  * The first UDP question about x.test is dropped, the second gets SERVFAIL,
  * the third some forged packets and then the true answer; all others are
  * answered. "*" behind an action: for ever. Actions: answer, drop, servfail,
- * refused, formerr, lame, tc, tcservfail (truncated, and SERVFAIL by TCP),
- * spoof, broken, noedns (FORMERR if the question has EDNS).
+ * refused, formerr, lame, tc (truncated: ask by TCP), tcservfail (and SERVFAIL
+ * there), tcclose (and then end of file), tcwrong (and the answer to another
+ * question), spoof, broken, noedns (FORMERR if the question has EDNS).
  */
 #ifndef TESTS_UNIT_DELIVERY_FAKENS_H
 #define TESTS_UNIT_DELIVERY_FAKENS_H
@@ -32,5 +33,8 @@ void fakens_script(struct fakens *ns, const char *name, const char *actions);
 /* UDP and TCP questions so far. */
 unsigned fakens_udp(const struct fakens *ns);
 unsigned fakens_tcp(const struct fakens *ns);
+/* Different source ports, different ids of the first UDP questions. */
+unsigned fakens_ports(const struct fakens *ns);
+unsigned fakens_ids(const struct fakens *ns);
 
 #endif

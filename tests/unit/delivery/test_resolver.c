@@ -72,7 +72,7 @@ setup(void)
 	cache = rcache_new(1000, 1u << 20);
 	pool = rquery_pool_new(base, cache);
 	rquery_patience_set(pool, 30, 400, 1000);
-	router = rrouter_new(pool, on_route, NULL);
+	router = rrouter_new(base, pool, on_route, NULL);
 	self = rself_new();
 	rrouter_self_set(router, self);
 	servers_set(1);
@@ -425,7 +425,8 @@ END_TEST
 START_TEST(test_query_failures_go_to_next_server)
 {
 	static const char *const kinds[] = { "servfail", "refused", "lame",
-		"broken", "formerr", "drop", "tcservfail" };
+		"broken", "formerr", "drop", "tcservfail", "tcclose",
+		"tcwrong" };
 	char name[32], line[64];
 
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
@@ -531,6 +532,22 @@ START_TEST(test_query_over_the_cap_waits_its_turn)
 }
 END_TEST
 
+START_TEST(test_query_ports_and_ids_are_random)
+{
+	char name[32];
+
+	fakens_zone(ns1, SOA);
+	for (int i = 0; i < 200; i++) {
+		snprintf(name, sizeof(name), "d%d.test", i);
+		resolve(name);
+	}
+	/* By chance a few are equal: 200 of 65,536 ids give 0.3 pairs, of
+	 * 28,000 ports 0.7. */
+	ck_assert_uint_ge(fakens_ids(ns1), 190);
+	ck_assert_uint_ge(fakens_ports(ns1), 190);
+}
+END_TEST
+
 START_TEST(test_query_new_servers_finish_old_questions)
 {
 	fakens_zone(ns2, SOA "d.test. 300 IN A 192.0.2.1\n");
@@ -564,6 +581,83 @@ START_TEST(test_query_cancel_while_under_way_and_waiting)
 	resolve("f.test");
 	ck_assert_uint_eq(done, 1);
 	ck_assert_int_eq(status, ROUTE_NO_DOMAIN);
+}
+END_TEST
+
+START_TEST(test_route_jobs_over_the_cap_wait_their_turn)
+{
+	char name[32];
+
+	rrouter_jobs_max_set(router, 3);
+	fakens_zone(ns1, SOA "c.test. 300 IN A 192.0.2.1\n");
+	resolve("c.test");
+	for (int i = 0; i < 3; i++) {
+		snprintf(name, sizeof(name), "d%d.test", i);
+		rrouter_resolve(router, 1, sv_from(name), SV(""), 25);
+	}
+	/* These end at once when they begin. */
+	for (int i = 0; i < 100000; i++)
+		rrouter_resolve(router, 1, SV("c.test"), SV(""), 25);
+	ck_assert_uint_eq(rrouter_jobs(router), 100003);
+	while (done < 100004)
+		event_base_loop(base, EVLOOP_ONCE);
+	ck_assert_int_eq(status, ROUTE_OK);
+	ck_assert_uint_eq(rrouter_jobs(router), 0);
+}
+END_TEST
+
+START_TEST(test_route_cancel_drops_what_waits)
+{
+	rrouter_jobs_max_set(router, 1);
+	fakens_zone(ns1, SOA);
+	for (int i = 0; i < 10; i++)
+		rrouter_resolve(router, 1, SV("d.test"), SV("h.test"), 25);
+	rrouter_cancel_all(router);
+	ck_assert_uint_eq(rrouter_jobs(router), 0);
+	resolve("e.test");
+	ck_assert_uint_eq(done, 1);
+}
+END_TEST
+
+START_TEST(test_hosts_table)
+{
+	static const struct {
+		const char *text;
+		int n;            /* 0: refused */
+		const char *name; /* of the last one */
+		uint16_t level, port;
+	} rows[] = {
+		{ "a", 1, "a", 0, 25 }, { "A.B.", 1, "a.b", 0, 25 },
+		{ "a:1", 1, "a", 0, 1 }, { "a:65535", 1, "a", 0, 65535 },
+		{ "a:0", 0, "", 0, 0 }, { "a:65536", 0, "", 0, 0 },
+		{ "a:", 0, "", 0, 0 }, { "a:b", 0, "", 0, 0 },
+		{ ":25", 0, "", 0, 0 }, { "[", 0, "", 0, 0 },
+		{ "[]", 0, "", 0, 0 }, { "[a]", 1, "a", 0, 25 },
+		{ "[192.0.2.1]x", 0, "", 0, 0 },
+		{ "[192.0.2.1]:", 0, "", 0, 0 },
+		{ "192.0.2.1:26", 1, "[192.0.2.1]", 0, 26 },
+		{ "2001:db8::1", 1, "[2001:db8::1]", 0, 25 },
+		{ "[2001:db8::1]:26", 1, "[2001:db8::1]", 0, 26 },
+		{ "[IPv6:2001:db8::1]", 1, "[2001:db8::1]", 0, 25 },
+		{ "lookup-mx:", 0, "", 0, 0 },
+		{ "LOOKUP-MX: d.test:26", 1, "d.test", 0, 26 },
+		{ "a,,b;;c", 3, "c", 2, 25 }, { "a b", 0, "", 0, 0 },
+		{ "a,b c,d", 0, "", 0, 0 }, { "", 0, "", 0, 0 },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct rhost list[8];
+		struct sv bad;
+		size_t n = rhosts_parse(sv_from(rows[i].text), 25, list, 8,
+		    &bad);
+
+		ck_assert_msg((int)n == rows[i].n, "%s", rows[i].text);
+		if (n == 0)
+			continue;
+		ck_assert_str_eq(list[n - 1].name, rows[i].name);
+		ck_assert_uint_eq(list[n - 1].level, rows[i].level);
+		ck_assert_uint_eq(list[n - 1].port, rows[i].port);
+	}
 }
 END_TEST
 
@@ -620,8 +714,12 @@ main(void)
 	tcase_add_test(q, test_query_no_servers_is_temporary);
 	tcase_add_test(q, test_query_nobody_listens_is_temporary);
 	tcase_add_test(q, test_query_over_the_cap_waits_its_turn);
+	tcase_add_test(q, test_query_ports_and_ids_are_random);
 	tcase_add_test(q, test_query_new_servers_finish_old_questions);
 	tcase_add_test(q, test_query_cancel_while_under_way_and_waiting);
+	tcase_add_test(t, test_route_jobs_over_the_cap_wait_their_turn);
+	tcase_add_test(t, test_route_cancel_drops_what_waits);
+	tcase_add_test(t, test_hosts_table);
 	tcase_add_test(q, test_query_twice_in_one_job_is_safe);
 	srunner_run_all(r, CK_NORMAL);
 	failed = srunner_ntests_failed(r);

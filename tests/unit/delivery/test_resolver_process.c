@@ -44,6 +44,7 @@ static pid_t child;
 static uint32_t ready, generation;
 static struct answer answers[ANSWERS_MAX];
 static unsigned nanswers, closed;
+static char empty[] = "/tmp/pinnace-empty-XXXXXX"; /* a root directory */
 
 /* ---- the ends of the channels ---- */
 
@@ -126,14 +127,17 @@ static const struct chan_ops qmgr_ops = {
 /* ---- the process ---- */
 
 static void
-program_exec(int fd)
+program_exec(int fd, bool drop)
 {
 	char *argv[] = { (char[]){ PROGRAM }, (char[]){ "-i" },
-		(char[]){ "0" }, NULL };
+		(char[]){ "0" }, (char[]){ "-u" }, (char[]){ "nobody" },
+		(char[]){ "-d" }, empty, NULL };
 	char *envp[] = { NULL };
 	int log = open("tests/unit/delivery/resolver.log",
 	    O_WRONLY | O_CREAT | O_APPEND, 0644);
 
+	if (!drop)
+		argv[3] = NULL;
 	dup2(log, 2);
 	dup2(fd, 3);
 	execve(PROGRAM, argv, envp);
@@ -191,7 +195,7 @@ peer_send(void)
 }
 
 static void
-setup(void)
+start(bool drop)
 {
 	int sp[2];
 
@@ -203,12 +207,25 @@ setup(void)
 	child = fork();
 	ck_assert_int_ge(child, 0);
 	if (child == 0)
-		program_exec(sp[1]);
+		program_exec(sp[1], drop);
 	close(sp[1]);
 	master = chan_new(base, sp[0], R_MASTER, R_RESOLVER, 0, &master_ops,
 	    NULL);
 	conf_send_servers(fakens_port(ns1), 0);
 	peer_send();
+}
+
+static void
+setup(void)
+{
+	start(false);
+}
+
+static void
+setup_root(void)
+{
+	ck_assert_ptr_nonnull(mkdtemp(empty));
+	start(getuid() == 0);
 }
 
 static void
@@ -224,6 +241,13 @@ teardown(void)
 	fakens_free(&ns1);
 	fakens_free(&ns2);
 	event_base_free(base);
+}
+
+static void
+teardown_root(void)
+{
+	teardown();
+	rmdir(empty);
 }
 
 static void
@@ -361,6 +385,20 @@ START_TEST(test_process_longest_frames_are_survived)
 	ask(2, "d.test", hosts, 25);
 	ck_assert_int_eq(wait_for(1)->status, ROUTE_NO_DOMAIN);
 	ck_assert_int_ne(wait_for(2)->status, ROUTE_OK);
+}
+END_TEST
+
+/* Started as root: another user, an empty root directory. */
+START_TEST(test_process_without_files_answers)
+{
+	fakens_zone(ns1, SOA "xn--bcher-kva.test. IN MX 10 me.test.\n"
+	    "d.test. IN MX 10 a.test.\na.test. IN A 192.0.2.1\n");
+	ask(1, "b\xc3\xbc""cher.test", "", 25);
+	ask(2, "d.test", "", 25);
+	ask(3, "d.test", "lookup-mx:nowhere.test;[::1]", 25);
+	ck_assert_int_eq(wait_for(1)->status, ROUTE_SELF);
+	ck_assert_str_eq(wait_for(2)->route, "10 a.test:25 192.0.2.1");
+	ck_assert_str_eq(wait_for(3)->route, "0 [::1]:25 ::1");
 }
 END_TEST
 
@@ -568,7 +606,7 @@ int
 main(void)
 {
 	Suite *s = suite_create("resolver_process");
-	TCase *tc = tcase_create("process");
+	TCase *tc = tcase_create("process"), *root = tcase_create("root");
 	SRunner *sr;
 	int failed;
 
@@ -583,6 +621,9 @@ main(void)
 	tcase_add_test(tc, test_process_two_thousand_domains_at_once);
 	tcase_add_test(tc, test_process_longest_frames_are_survived);
 	tcase_add_test(tc, test_process_with_nsd_gives_every_row);
+	tcase_add_checked_fixture(root, setup_root, teardown_root);
+	tcase_add_test(root, test_process_without_files_answers);
+	suite_add_tcase(s, root);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
 	srunner_run_all(sr, CK_NORMAL);
