@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <bsd/string.h>
 #include <event2/event.h>
 
 #include "common/base/str.h"
@@ -178,7 +179,9 @@ static void __attribute__((noreturn))
 child_exec(const struct child *c, int chan_fd)
 {
 	const struct master *m = c->master;
-	char path[4096], index[16];
+	char path[4096], index[16], user[64];
+	char opt_i[] = "-i", opt_u[] = "-u", opt_d[] = "-d", opt_v[] = "-v";
+	char chroot_dir[] = CHROOT_DIR;
 	char *argv[10], *envp[] = { NULL };
 	int want[CHILD_FDS], n = 0;
 	struct str s;
@@ -193,16 +196,17 @@ child_exec(const struct child *c, int chan_fd)
 	STR_ON(&s, index);
 	str_addf(&s, "%u", c->index);
 	argv[n++] = path;
-	argv[n++] = (char[]){ "-i" };
+	argv[n++] = opt_i;
 	argv[n++] = index;
 	if (!m->keep_user) {
-		argv[n++] = (char[]){ "-u" };
-		argv[n++] = strdup(c->kind->user);
-		argv[n++] = (char[]){ "-d" };
-		argv[n++] = (char[]){ CHROOT_DIR };
+		argv[n++] = opt_u;
+		strlcpy(user, c->kind->user, sizeof(user));
+		argv[n++] = user;
+		argv[n++] = opt_d;
+		argv[n++] = chroot_dir;
 	}
 	if (m->debug)
-		argv[n++] = (char[]){ "-v" };
+		argv[n++] = opt_v;
 	argv[n] = NULL;
 	child_fds(c, chan_fd, want);
 	fds_place(want);

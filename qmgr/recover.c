@@ -127,7 +127,8 @@ on_event(void *arg, enum ev_type type, const union ev_any *e,
 	struct recovery *rec = arg;
 	struct qmgr *q = rec->q;
 
-	segtab_on_event(q->segtab, type, e, at);
+	(void)at;
+	segtab_on_event(q->segtab, type, e);
 	if (type == EV_ACCEPT)
 		accept_replay(rec, &e->accept);
 	else if (type == EV_ATTEMPT)
@@ -187,20 +188,6 @@ static const struct recover_ops start_ops = {
 	.on_problem = on_problem,
 };
 
-/* A number never used before: above all event files there are. */
-static uint64_t
-epoch_choose(struct sio *s)
-{
-	uint64_t *list = NULL, epoch = 1;
-	size_t n = 0;
-
-	if (sio_numbers(s, EVLOG_FOLDER, EVLOG_SUFFIX, &list, &n) == 0 &&
-	    n > 0)
-		epoch = list[n - 1] + 1;
-	free(list);
-	return epoch;
-}
-
 /* Live messages hold their segments; from here on msg_done releases. */
 static void
 refs_take(struct qmgr *q)
@@ -251,8 +238,7 @@ recover_spool(struct qmgr *q)
 
 	rec.found_end = &rec.found;
 	rec.domains = calloc(ENV_RCPTS_MAX, sizeof(*rec.domains));
-	q->segtab = segtab_open(q->sio, epoch_choose(q->sio),
-	    SEGTAB_FREE_MAX);
+	q->segtab = segtab_open(q->sio, &(struct segtab_conf){ .epoch = 0 });
 	if (rec.domains == NULL || q->segtab == NULL)
 		fatal_errno("cannot read the spool's segments");
 	if (spool_recover(q->sio, &start_ops, &rec, &stats) != 0)
@@ -260,8 +246,10 @@ recover_spool(struct qmgr *q)
 	q->log = evlog_open(q->sio, stats.end);
 	if (q->log == NULL)
 		fatal_errno("cannot open the event log");
+	segtab_epoch_set(q->segtab, stats.end.file + 1);
 	journal_init(q);
 	refs_take(q);
+	segtab_recovered(q->segtab, evlog_position(q->log));
 	q->recovered = true;
 	found_take(&rec);
 	free(rec.domains);

@@ -191,7 +191,7 @@ queue_row(const struct sched_queue_info *i, struct sched_now now)
 }
 
 struct queue_ref {
-	const struct squeue *q;
+	struct squeue *q;
 	uint64_t key;
 };
 
@@ -364,7 +364,7 @@ envelope_is_wanted(const struct selector *s, const struct envelope *e,
 }
 
 static void
-queue_list(struct client *cl, const struct squeue *sq,
+queue_list(struct client *cl, struct squeue *sq,
     const struct selector *s, uint64_t *left)
 {
 	const struct smsg *m;
