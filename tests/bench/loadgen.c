@@ -89,6 +89,7 @@ struct conn {
 	struct buf after;  /* the final dot and the next envelope */
 	STAILQ_ENTRY(conn) touched_next;
 	bool touched, broken;
+	bool pipelining; /* wanted and offered */
 };
 
 struct stats {
@@ -99,6 +100,7 @@ struct stats {
 	uint64_t resends, in_doubt, reconnects, connect_failures;
 	uint64_t started;
 	int64_t first_us, last_us; /* monotonic */
+	int64_t wall_us;           /* clock time of first_us */
 	uint64_t max_latency;
 	uint64_t latency[BUCKETS];
 };
@@ -418,7 +420,7 @@ start_envelope(struct conn *c, struct buf *b)
 	c->mail_code = 0;
 	do
 		put_envelope_step(c, b, c->written++);
-	while (opt.pipelining && c->written < c->env->nrcpts + 2u);
+	while (c->pipelining && c->written < c->env->nrcpts + 2u);
 }
 
 /* The header; its checksum stays blank and is written where the return value
@@ -484,7 +486,7 @@ start_text(struct conn *c, bool empty)
 		put_text(c, m);
 	must(buf_add(&c->after, ".\r\n", 3));
 	c->dot_at = now;
-	if (opt.pipelining)
+	if (c->pipelining)
 		start_envelope(c, &c->after);
 }
 
@@ -571,6 +573,7 @@ conn_close(struct conn *c)
 	c->body.iov_len = 0;
 	c->rsets = 0;
 	c->done = 0;
+	c->pipelining = false;
 }
 
 /* Opens again at once after an orderly end, else after a pause. */
@@ -632,7 +635,7 @@ envelope_end(struct conn *c, int code, struct sv reply)
 		must(buf_add(&c->before, "RSET\r\n", 6));
 		c->rsets++;
 	}
-	if (opt.pipelining || !mail_good)
+	if (c->pipelining || !mail_good)
 		conn_next(c);
 }
 
@@ -650,7 +653,7 @@ envelope_reply(struct conn *c, int code, struct sv reply)
 		envelope_end(c, code, reply);
 		return;
 	}
-	if (opt.pipelining)
+	if (c->pipelining)
 		return;
 	for (unsigned i = 0; i < m->nrcpts; i++)
 		good += i >= step || m->rcpts[i].code < 300;
@@ -658,6 +661,14 @@ envelope_reply(struct conn *c, int code, struct sv reply)
 		envelope_end(c, code, reply);
 	else
 		put_envelope_step(c, &c->before, c->written++);
+}
+
+/* A line of the reply to EHLO. */
+static void
+note_offer(struct conn *c, struct sv line)
+{
+	if (opt.pipelining && sv_ieq(sv_trim(line), SV("PIPELINING")))
+		c->pipelining = true;
 }
 
 static void
@@ -673,6 +684,7 @@ conn_reply(struct conn *c, int code, struct sv text)
 		stats->connect_failures++;
 		c->broken = true;
 	} else if (c->wait == WAIT_EHLO) {
+		note_offer(c, text);
 		c->backoff_ms = code == 250 ? 0 : c->backoff_ms;
 		c->broken = code != 250;
 		c->wait = WAIT_IDLE;
@@ -712,6 +724,9 @@ conn_consume(struct conn *c)
 			line.n--;
 		if (line.n < 3 || !sv_to_u64(sv_head(line, 3), 599, &code))
 			c->broken = true;
+		else if (line.n > 3 && line.p[3] == '-' &&
+		    c->wait == WAIT_EHLO)
+			note_offer(c, sv_from_at(line, 4));
 		else if (line.n == 3 || line.p[3] != '-')
 			conn_reply(c, (int)code, sv_from_at(line, 4));
 		buf_consume(&c->in, (size_t)nl + 1);
@@ -906,6 +921,7 @@ child_run(uint64_t k)
 {
 	uint64_t share = opt.messages / opt.processes;
 	uint64_t extra = opt.messages % opt.processes;
+	struct timespec ts;
 
 	stats += k;
 	next_number = opt.first_id + share * k + (k < extra ? k : extra);
@@ -922,6 +938,8 @@ child_run(uint64_t k)
 	read_clock();
 	began = progress_at = now;
 	stats->first_us = stats->last_us = now.us;
+	clock_gettime(CLOCK_REALTIME, &ts);
+	stats->wall_us = ts.tv_sec * US_PER_SEC + ts.tv_nsec / 1000;
 	for (uint64_t i = 0; i < opt.connections; i++) {
 		buf_init(&conns[i].in, 4 * READ_BYTES);
 		buf_init(&conns[i].before, SIZE_MAX / 2);
@@ -949,8 +967,10 @@ add_stats(struct stats *sum, const struct stats *s)
 	sum->reconnects += s->reconnects;
 	sum->connect_failures += s->connect_failures;
 	sum->started += s->started;
-	if (sum->first_us == 0 || s->first_us < sum->first_us)
+	if (sum->first_us == 0 || s->first_us < sum->first_us) {
 		sum->first_us = s->first_us;
+		sum->wall_us = s->wall_us;
+	}
 	if (s->last_us > sum->last_us)
 		sum->last_us = s->last_us;
 	if (s->max_latency > sum->max_latency)
@@ -969,13 +989,13 @@ print_stats(const struct stats *s)
 	       "\"refused_4xx\": %ju, \"refused_5xx\": %ju, \"lost\": %ju, "
 	       "\"refused\": %ju, \"resends\": %ju, \"in_doubt\": %ju, "
 	       "\"reconnects\": %ju, \"connect_failures\": %ju, "
-	       "\"started\": %ju, \"seconds\": %.3f, \"rate\": %.1f, "
+	       "\"started\": %ju, \"first\": %.6f, \"seconds\": %.3f, \"rate\": %.1f, "
 	       "\"p50_ms\": %.3f, \"p99_ms\": %.3f, \"max_ms\": %.3f, "
 	       "\"run_id\": \"%s\"}\n",
 	    s->accepted, s->rcpts_accepted, s->refused_4xx, s->refused_5xx,
 	    s->lost, s->refused_4xx + s->refused_5xx + s->lost, s->resends,
 	    s->in_doubt, s->reconnects, s->connect_failures, s->started,
-	    seconds, seconds > 0 ? (double)s->accepted / seconds : 0,
+	    (double)s->wall_us / (double)US_PER_SEC, seconds, seconds > 0 ? (double)s->accepted / seconds : 0,
 	    percentile(s, 0.5), percentile(s, 0.99),
 	    (double)s->max_latency / 1000, opt.run_id);
 }

@@ -10,3 +10,11 @@ tests_bench_loadgen_LDADD = $(LIB_BASE) $(LIBS_OS)
 dist_check_SCRIPTS += tests/bench/check-bench
 TESTS += tests/bench/check-bench
 EXTRA_DIST += tests/bench/README.md
+EXTRA_DIST += tests/bench/bench
+CLEANFILES += tests/bench/run/result.md tests/bench/run/result.json
+
+# BENCHFLAGS are options of tests/bench/bench, see its --help.
+.PHONY: bench
+bench: all
+	/usr/bin/python3 $(srcdir)/tests/bench/bench --build . \
+		--pinnace-version $(PACKAGE_VERSION) $(BENCHFLAGS)
