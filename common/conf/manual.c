@@ -3,7 +3,7 @@
 #include "common/conf/store.h"
 
 static const char head[] =
-    ".Dd $Mdocdate$\n"
+    ".Dd November 24, 2026\n"
     ".Dt PINNACE-CONFIG 5\n"
     ".Os\n"
     ".Sh NAME\n"

@@ -1,0 +1,249 @@
+/* SPDX-License-Identifier: ISC */
+/* The commands: one row each. */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ctl/ctl.h"
+
+static int run_plain(const struct ctl *ctl, const struct ctl_command *cmd);
+static int run_config(const struct ctl *ctl, const struct ctl_command *cmd);
+static int run_delete(const struct ctl *ctl, const struct ctl_command *cmd);
+
+static const struct ctl_command commands[] = {
+	{ "show status", "", "counters, connections, the spool", run_plain,
+	    view_status },
+	{ "show queues", "[domain[/vmta]] [domain=D] [vmta=V] [--maxitems=N] "
+	    "[--sort=rcpt|name] [--paused=yes|no] [--errors]",
+	    "queues, how many recipients they hold, and why they wait",
+	    run_plain, view_queues },
+	{ "show topqueues", "[domain[/vmta]] [--maxitems=N]",
+	    "the same, the largest first", run_plain, view_queues },
+	{ "show config", "[--defaults] [--diff]",
+	    "the settings that are in force, with file and line; --diff: "
+	    "how the file on disk differs", run_config, view_config },
+	{ "show settings", "domain[/vmta]",
+	    "every setting that the file on disk gives a queue, and from "
+	    "where", local_settings, view_config },
+	{ "show message", "ID", "the recipients of a message", run_plain,
+	    view_message },
+	{ "show version", "", "version of the running daemon", run_plain,
+	    view_version },
+	{ "list", "[--queue=domain[/vmta]] [--orig=A] [--rcpt=A] [--jobId=J] "
+	    "[--maxitems=N]", "queued recipients", run_plain, view_list },
+	{ "pause queue", "domain[/vmta]",
+	    "stop the delivery of queues; * is any", run_plain, NULL },
+	{ "resume queue", "domain[/vmta]", "go on with it", run_plain, NULL },
+	{ "schedule", "[--retry-recipients] domain[/vmta]",
+	    "try now what waits for a retry", run_plain, NULL },
+	{ "delete", "{--queue=domain[/vmta] | --jobId=J | --id=ID} "
+	    "[--orig=A] [--rcpt=A] [--older-than=T] [--yes]",
+	    "delete recipients; says how many first and asks", run_delete,
+	    NULL },
+	{ "reload", "", "read the configuration again; the old one stays if "
+	    "there is a mistake", run_plain, NULL },
+	{ "stop", "", "finish what is under way and stop", run_plain, NULL },
+	{ "test config", "[FILE]", "check a configuration; needs no daemon",
+	    local_test_config, view_problems },
+	{ "manual", "", "the manual page of the configuration, as mdoc",
+	    local_manual, NULL },
+};
+
+#define NCOMMANDS (sizeof(commands) / sizeof(commands[0]))
+
+unsigned
+ctl_command_nwords(const struct ctl_command *cmd)
+{
+	return strchr(cmd->words, ' ') == NULL ? 1 : 2;
+}
+
+void
+ctl_usage(void)
+{
+	puts("usage: pinnace [-c CONFIG] [-s SOCKET] [--json] [--timeout=S] "
+	     "COMMAND\n");
+	for (size_t i = 0; i < NCOMMANDS; i++)
+		printf("  %s %s\n      %s\n", commands[i].words,
+		    commands[i].usage, commands[i].help);
+}
+
+/* 0: no match; 1: all words start so; 2: all words are so. */
+static int
+match(const struct ctl_command *cmd, const struct ctl *ctl)
+{
+	struct sv rest = sv_from(cmd->words);
+	unsigned i = 0;
+	int best = 2;
+
+	while (rest.p != NULL) {
+		struct sv want = sv_cut(&rest, ' '), have;
+
+		if (i == ctl->nwords)
+			return 0;
+		have = sv_from(ctl->words[i++]);
+		if (have.n == 0 || !sv_starts(want, have))
+			return 0;
+		if (have.n < want.n)
+			best = 1;
+	}
+	return best;
+}
+
+/* Puts the full words into ctl. */
+static void
+spell_out(struct ctl *ctl, const struct ctl_command *cmd)
+{
+	struct sv rest = sv_from(cmd->words);
+
+	for (unsigned i = 0; i < 2 && rest.p != NULL; i++)
+		if (sv_to_cstr(sv_cut(&rest, ' '), ctl->full[i],
+		    sizeof(ctl->full[i])))
+			ctl->words[i] = ctl->full[i];
+}
+
+const struct ctl_command *
+ctl_command_find(struct ctl *ctl)
+{
+	const struct ctl_command *found = NULL;
+	bool several = false;
+
+	for (size_t i = 0; i < NCOMMANDS; i++) {
+		int m = match(&commands[i], ctl);
+
+		if (m == 0)
+			continue;
+		several = found != NULL;
+		found = &commands[i];
+		if (m == 2) {
+			several = false;
+			break;
+		}
+	}
+	if (found == NULL || several) {
+		ctl_complain("\"%s%s%s\" %s; see pinnace help", ctl->words[0],
+		    ctl->nwords > 1 ? " " : "",
+		    ctl->nwords > 1 ? ctl->words[1] : "",
+		    several ? "can mean several commands" :
+			      "is no command");
+		return NULL;
+	}
+	spell_out(ctl, found);
+	return found;
+}
+
+bool
+ctl_confirm(const char *question)
+{
+	char line[16];
+
+	if (!isatty(STDIN_FILENO))
+		return false;
+	fprintf(stderr, "%s [y/N] ", question);
+	fflush(stderr);
+	return fgets(line, sizeof(line), stdin) != NULL &&
+	    (line[0] == 'y' || line[0] == 'Y');
+}
+
+static int
+run_plain(const struct ctl *ctl, const struct ctl_command *cmd)
+{
+	struct ctl_reply r;
+	int rc;
+
+	if (ctl_ask(ctl, ctl->words, ctl->nwords, &r) == -1)
+		return CTL_UNREACHABLE;
+	rc = ctl_print(ctl, cmd, &r);
+	ctl_reply_fini(&r);
+	return rc;
+}
+
+static bool
+has_word(const struct ctl *ctl, const char *word)
+{
+	for (unsigned i = 0; i < ctl->nwords; i++)
+		if (strcmp(ctl->words[i], word) == 0)
+			return true;
+	return false;
+}
+
+static int
+run_config(const struct ctl *ctl, const struct ctl_command *cmd)
+{
+	static const char *const plain[] = { "show", "config" };
+	struct ctl_command diff = *cmd;
+	struct ctl_reply r, d;
+	int rc;
+
+	if (!has_word(ctl, "--diff"))
+		return run_plain(ctl, cmd);
+	if (ctl_ask(ctl, plain, 2, &r) == -1)
+		return CTL_UNREACHABLE;
+	diff.view = view_diff;
+	rc = CTL_FAILED;
+	if (r.status != CTL_OK) {
+		rc = ctl_print(ctl, cmd, &r);
+	} else if (local_diff(ctl, &r, &d) == 0) {
+		rc = ctl_print(ctl, &diff, &d);
+		ctl_reply_fini(&d);
+	}
+	ctl_reply_fini(&r);
+	return rc;
+}
+
+/* Recipients that the dry run found. */
+static json_int_t
+victims(const struct ctl_reply *r)
+{
+	return json_integer_value(json_object_get(json_array_get(r->rows, 0),
+	    "rcp"));
+}
+
+static int
+delete_really(const struct ctl *ctl, const struct ctl_command *cmd)
+{
+	const char *words[CTL_WORDS_MAX + 1];
+	struct ctl_reply r;
+	int rc;
+
+	memcpy(words, ctl->words, ctl->nwords * sizeof(words[0]));
+	words[ctl->nwords] = "--yes";
+	if (ctl_ask(ctl, words, ctl->nwords + 1, &r) == -1)
+		return CTL_UNREACHABLE;
+	rc = ctl_print(ctl, cmd, &r);
+	ctl_reply_fini(&r);
+	return rc;
+}
+
+/* First without --yes, which only counts; then, if that is wanted, really. */
+static int
+run_delete(const struct ctl *ctl, const struct ctl_command *cmd)
+{
+	char question[128];
+	struct ctl_reply r;
+	json_int_t n;
+	int rc;
+
+	if (ctl->nwords == CTL_WORDS_MAX) {
+		ctl_complain("too many words");
+		return CTL_MISUSE;
+	}
+	if (ctl->yes)
+		return delete_really(ctl, cmd);
+	if (ctl_ask(ctl, ctl->words, ctl->nwords, &r) == -1)
+		return CTL_UNREACHABLE;
+	n = victims(&r);
+	if (r.status != CTL_OK || n == 0 || ctl->json ||
+	    !isatty(STDIN_FILENO)) {
+		rc = ctl_print(ctl, cmd, &r);
+		ctl_reply_fini(&r);
+		return rc;
+	}
+	ctl_reply_fini(&r);
+	(void)snprintf(question, sizeof(question),
+	    "Delete %lld recipients?", (long long)n);
+	if (!ctl_confirm(question)) {
+		puts("nothing was deleted");
+		return CTL_FAILED;
+	}
+	return delete_really(ctl, cmd);
+}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * ctl: the `pinnace` command. What a command asks stands in command.c, how it
+ * reaches the daemon in client.c, how rows look for people in view.c, and
+ * what needs no daemon in local.c. Rows are the JSON objects of
+ * doc/commands.md.
+ */
+#ifndef CTL_CTL_H
+#define CTL_CTL_H
+
+#include <jansson.h>
+
+#include "common/base/sv.h"
+
+#define CTL_WORDS_MAX 64u
+#define CTL_ROWS_MAX  1000000u /* of one answer that are kept */
+
+enum ctl_exit {
+	CTL_OK = 0,
+	CTL_FAILED = 1,
+	CTL_MISUSE = 2,
+	CTL_UNREACHABLE = 111
+};
+
+struct ctl {
+	const char *config;   /* -c */
+	const char *socket;   /* -s, or NULL: from the configuration */
+	bool json, yes, help;
+	unsigned timeout_s;   /* without a row */
+	const char *words[CTL_WORDS_MAX]; /* command and arguments */
+	unsigned nwords;
+	char full[2][16];     /* the command's words, spelled out */
+};
+
+/* An answer, from the daemon or made here. */
+struct ctl_reply {
+	json_t *rows;         /* array */
+	unsigned status;      /* enum ctl_exit, without CTL_UNREACHABLE */
+	char *text;           /* closing line, may be empty */
+};
+
+struct ctl_command {
+	const char *words;    /* "show queues" */
+	const char *usage;    /* what may follow */
+	const char *help;
+	int (*run)(const struct ctl *ctl, const struct ctl_command *cmd);
+	void (*view)(const struct ctl_reply *r); /* NULL: the text only */
+};
+
+/* ---- main.c ---- */
+
+/* "pinnace: ..." on standard error. */
+void ctl_complain(const char *fmt, ...)
+    __attribute__((format(printf, 1, 2)));
+
+/* ---- command.c ---- */
+
+/* The command that ctl->words start with; each word may be cut as long as it
+ * is clear. It is spelled out in ctl->words then. NULL after a complaint. */
+const struct ctl_command *ctl_command_find(struct ctl *ctl);
+/* Number of words of its name. */
+unsigned ctl_command_nwords(const struct ctl_command *cmd);
+void ctl_usage(void);
+/* Asks on the terminal; false without one. */
+bool ctl_confirm(const char *question);
+
+/* ---- client.c ---- */
+
+/* Sends the words and waits for the answer. 0, or -1 after a complaint. */
+int ctl_ask(const struct ctl *ctl, const char *const *words, unsigned n,
+    struct ctl_reply *r_r);
+/* Is there a daemon on the socket? */
+bool ctl_is_running(const struct ctl *ctl);
+void ctl_reply_init(struct ctl_reply *r);
+void ctl_reply_fini(struct ctl_reply *r);
+/* Adds a row; takes it. */
+void ctl_reply_row(struct ctl_reply *r, json_t *row);
+void ctl_reply_text(struct ctl_reply *r, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* ---- view.c ---- */
+
+/* Prints as JSON or with the command's view; returns the exit code. */
+int ctl_print(const struct ctl *ctl, const struct ctl_command *cmd,
+    const struct ctl_reply *r);
+void view_status(const struct ctl_reply *r);
+void view_queues(const struct ctl_reply *r);
+void view_list(const struct ctl_reply *r);
+void view_message(const struct ctl_reply *r);
+void view_config(const struct ctl_reply *r);
+void view_diff(const struct ctl_reply *r);
+void view_version(const struct ctl_reply *r);
+void view_problems(const struct ctl_reply *r);
+
+/* ---- local.c ---- */
+
+int local_test_config(const struct ctl *ctl, const struct ctl_command *cmd);
+int local_settings(const struct ctl *ctl, const struct ctl_command *cmd);
+int local_spool(const struct ctl *ctl, const struct ctl_command *cmd);
+int local_manual(const struct ctl *ctl, const struct ctl_command *cmd);
+/* Rows of the file on disk that differ from these. 0, or -1 after a
+ * complaint. */
+int local_diff(const struct ctl *ctl, const struct ctl_reply *running,
+    struct ctl_reply *out);
+
+#endif

@@ -1,0 +1,395 @@
+/* SPDX-License-Identifier: ISC */
+/* How answers look for people. The fields are those of doc/commands.md; one
+ * that is missing shows as empty. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "common/base/str.h"
+#include "ctl/ctl.h"
+#include "ctl/table.h"
+
+/* ---- fields ---- */
+
+static struct sv
+text_of(const json_t *row, const char *key)
+{
+	const json_t *v = json_object_get(row, key);
+
+	if (!json_is_string(v))
+		return SV("");
+	return sv_make(json_string_value(v), json_string_length(v));
+}
+
+/* A number from the row, or from an object in it: "queue", "rcp". */
+static long long
+num_of(const json_t *row, const char *outer, const char *key)
+{
+	if (outer != NULL)
+		row = json_object_get(row, outer);
+	return (long long)json_integer_value(json_object_get(row, key));
+}
+
+static bool
+flag_of(const json_t *row, const char *key)
+{
+	return json_is_true(json_object_get(row, key));
+}
+
+static void
+cell_num(struct table *t, const json_t *row, const char *key)
+{
+	table_cellf(t, "%lld", num_of(row, NULL, key));
+}
+
+static void
+cell_text(struct table *t, const json_t *row, const char *key)
+{
+	table_cell(t, text_of(row, key));
+}
+
+/* "2026-01-31T14:05:09Z" in local time; without the day if it is today. */
+static const char *
+local_time(struct sv text, bool full, char out[32])
+{
+	time_t now = time(NULL), at;
+	struct tm tm = { 0 }, today;
+	char mem[32];
+
+	out[0] = '\0';
+	if (!sv_to_cstr(text, mem, sizeof(mem)) ||
+	    strptime(mem, "%Y-%m-%dT%H:%M:%SZ", &tm) == NULL)
+		return out;
+	at = timegm(&tm);
+	if (localtime_r(&at, &tm) == NULL ||
+	    localtime_r(&now, &today) == NULL)
+		return out;
+	(void)strftime(out, 32, full ? "%Y-%m-%d %H:%M:%S" :
+	    tm.tm_yday == today.tm_yday && tm.tm_year == today.tm_year ?
+	    "%H:%M:%S" : "%m-%d %H:%M", &tm);
+	return out;
+}
+
+static void
+cell_time(struct table *t, const json_t *row, const char *key)
+{
+	char mem[32];
+
+	table_cellf(t, "%s", local_time(text_of(row, key), false, mem));
+}
+
+/* "2d03h", "3h04m", "5m06s", "7s" */
+static void
+cell_age(struct table *t, long long s)
+{
+	if (s >= 86400)
+		table_cellf(t, "%lldd%02lldh", s / 86400, s % 86400 / 3600);
+	else if (s >= 3600)
+		table_cellf(t, "%lldh%02lldm", s / 3600, s % 3600 / 60);
+	else if (s >= 60)
+		table_cellf(t, "%lldm%02llds", s / 60, s % 60);
+	else
+		table_cellf(t, "%llds", s);
+}
+
+static void
+table_out(struct table *t)
+{
+	table_print(t, stdout);
+	table_free(&t);
+}
+
+/* Text from outside, escaped; lines stay lines. */
+static void
+print_text(struct sv text)
+{
+	char mem[4096];
+	struct str s;
+
+	while (text.p != NULL && text.n > 0) {
+		STR_ON(&s, mem);
+		table_add_safe(&s, sv_cut(&text, '\n'));
+		puts(mem);
+	}
+}
+
+/* ---- show status ---- */
+
+static void
+status_head(const json_t *row)
+{
+	char now[32], started[32];
+	long long up = num_of(row, NULL, "uptime_s");
+
+	printf("Pinnace %.*s status on %.*s on %s\n\n",
+	    SV_FMT(text_of(row, "version")), SV_FMT(text_of(row, "hostName")),
+	    local_time(text_of(row, "now"), true, now));
+	printf("     Status  %.*s    Started  %s    Uptime  "
+	    "%lld %02lld:%02lld:%02lld\n\n", SV_FMT(text_of(row, "status")),
+	    local_time(text_of(row, "started"), true, started), up / 86400,
+	    up % 86400 / 3600, up % 3600 / 60, up % 60);
+}
+
+static void
+status_traffic(const json_t *row)
+{
+	const json_t *t = json_object_get(row, "traffic");
+
+	puts("    Traffic  ------------inbound------------  "
+	     "------------outbound-----------");
+	puts("                 rcpts      msgs      kbytes      "
+	     "rcpts      msgs      kbytes");
+	printf("      Total %10lld%10lld%12lld %10lld%10lld%12lld\n\n",
+	    num_of(t, "in", "rcp"), num_of(t, "in", "msg"),
+	    num_of(t, "in", "kb"), num_of(t, "out", "rcp"),
+	    num_of(t, "out", "msg"), num_of(t, "out", "kb"));
+}
+
+static void
+status_queues(const json_t *row)
+{
+	printf("     Queues  rcpts %lld  messages %lld  queues %lld\n",
+	    num_of(row, "queue", "rcp"), num_of(row, "queue", "msg"),
+	    num_of(row, "queue", "dom"));
+	printf("      Views  submission %lld  delivery %lld  retry %lld  "
+	    "bounce %lld  hold %lld\n",
+	    num_of(row, "queue", "submission"),
+	    num_of(row, "queue", "delivery"), num_of(row, "queue", "retry"),
+	    num_of(row, "queue", "bounce"), num_of(row, "queue", "hold"));
+	printf("Connections  outbound %lld (%lld being opened)\n",
+	    num_of(row, "conn", "smtpOut"),
+	    num_of(row, "conn", "smtpOutConnecting"));
+	printf("      Spool  segments: writing %lld  sealed %lld  empty %lld "
+	    " recycled %lld;  free %lld MB\n",
+	    num_of(row, "spool", "segmentsWriting"),
+	    num_of(row, "spool", "segmentsSealed"),
+	    num_of(row, "spool", "segmentsEmpty"),
+	    num_of(row, "spool", "segmentsRecycled"),
+	    num_of(row, "spool", "freeKb") / 1024);
+	printf("   Outcomes  delivered %lld  deferred %lld  failed %lld  "
+	    "bounced %lld  in doubt %lld  corrupt %lld\n",
+	    num_of(row, NULL, "delivered"), num_of(row, NULL, "deferred"),
+	    num_of(row, NULL, "failed"), num_of(row, NULL, "bounced"),
+	    num_of(row, NULL, "inDoubt"), num_of(row, NULL, "corrupt"));
+}
+
+void
+view_status(const struct ctl_reply *r)
+{
+	const json_t *row = json_array_get(r->rows, 0);
+
+	if (row == NULL)
+		return;
+	status_head(row);
+	status_traffic(row);
+	status_queues(row);
+}
+
+/* ---- queues and recipients ---- */
+
+static void
+queue_cells(struct table *t, const json_t *row)
+{
+	static const char *const nums[] = { "rcp", "ready", "retry",
+		"inflight", "hold", "bounce", "kb", "conn" };
+	struct sv mode = text_of(row, "mode");
+
+	cell_text(t, row, "name");
+	for (size_t i = 0; i < sizeof(nums) / sizeof(nums[0]); i++)
+		cell_num(t, row, nums[i]);
+	/* N or B for the mode, P for paused. */
+	table_cellf(t, "%c%s", sv_eq(mode, SV("backoff")) ? 'B' : 'N',
+	    flag_of(row, "paused") ? "P" : "");
+	cell_time(t, row, "retryTime");
+	cell_age(t, num_of(row, NULL, "oldest_s"));
+	table_cellf(t, "%.0f", json_number_value(json_object_get(row,
+	    "rate1m")));
+	cell_text(t, row, "why");
+	cell_text(t, row, "lastError");
+}
+
+void
+view_queues(const struct ctl_reply *r)
+{
+	struct table *t = table_new("queue|>#rcpt|>ready|>retry|>out|>hold|"
+	    ">bounce|>kbytes|>conn|st|next|>oldest|>/min|waits for|"
+	    "last error");
+	size_t i;
+	json_t *row;
+
+	json_array_foreach(r->rows, i, row)
+		queue_cells(t, row);
+	if (json_array_size(r->rows) > 0)
+		table_out(t);
+	else
+		table_free(&t);
+}
+
+void
+view_list(const struct ctl_reply *r)
+{
+	struct table *t = table_new("id|state|>tries|next|queued|>size|queue|"
+	    "sender|recipient");
+	size_t i;
+	json_t *row;
+
+	json_array_foreach(r->rows, i, row) {
+		cell_text(t, row, "id");
+		cell_text(t, row, "state");
+		cell_num(t, row, "attempts");
+		cell_time(t, row, "nextTry");
+		cell_time(t, row, "queued");
+		cell_num(t, row, "size");
+		cell_text(t, row, "queue");
+		table_cellf(t, "<%.*s>", SV_FMT(text_of(row, "orig")));
+		cell_text(t, row, "rcpt");
+	}
+	if (i > 0)
+		table_out(t);
+	else
+		table_free(&t);
+}
+
+void
+view_message(const struct ctl_reply *r)
+{
+	const json_t *row = json_array_get(r->rows, 0);
+	char mem[32];
+
+	if (row == NULL)
+		return;
+	print_text(text_of(row, "id"));
+	printf("queued %s, %lld bytes, from %.*s\n\n",
+	    local_time(text_of(row, "queued"), true, mem),
+	    num_of(row, NULL, "size"), SV_FMT(text_of(row, "client")));
+	view_list(r);
+}
+
+/* ---- configuration ---- */
+
+static void
+cell_place(struct table *t, const json_t *row)
+{
+	struct sv file = text_of(row, "file");
+	long long line = num_of(row, NULL, "line");
+
+	if (file.n == 0)
+		table_cell(t, SV("(default)"));
+	else if (line == 0)
+		table_cell(t, file);
+	else
+		table_cellf(t, "%.*s:%lld", SV_FMT(file), line);
+}
+
+static void
+view_settings(const struct ctl_reply *r, bool diff)
+{
+	struct table *t = table_new(diff ? " |block|directive|value|where" :
+	    "block|directive|value|where");
+	size_t i;
+	json_t *row;
+
+	json_array_foreach(r->rows, i, row) {
+		if (diff)
+			cell_text(t, row, "change");
+		cell_text(t, row, "scope");
+		cell_text(t, row, "name");
+		cell_text(t, row, "value");
+		cell_place(t, row);
+	}
+	if (i > 0)
+		table_out(t);
+	else
+		table_free(&t);
+}
+
+void
+view_config(const struct ctl_reply *r)
+{
+	view_settings(r, false);
+}
+
+void
+view_diff(const struct ctl_reply *r)
+{
+	view_settings(r, true);
+}
+
+void
+view_version(const struct ctl_reply *r)
+{
+	const json_t *row = json_array_get(r->rows, 0);
+
+	printf("%.*s %.*s\n", SV_FMT(text_of(row, "name")),
+	    SV_FMT(text_of(row, "version")));
+}
+
+void
+view_problems(const struct ctl_reply *r)
+{
+	size_t i;
+	json_t *row;
+
+	json_array_foreach(r->rows, i, row) {
+		struct sv kind = text_of(row, "kind");
+
+		if (kind.n > 0 && !sv_eq(kind, SV("line")))
+			printf("%.*s: ", SV_FMT(kind));
+		print_text(text_of(row, "text"));
+	}
+}
+
+/* ---- all ---- */
+
+static const char *
+status_name(unsigned status)
+{
+	switch (status) {
+	case CTL_OK:
+		return "success";
+	case CTL_MISUSE:
+		return "misuse";
+	default:
+		return "failed";
+	}
+}
+
+static void
+print_json(const struct ctl_reply *r)
+{
+	json_t *o = json_object();
+	struct sv text = sv_from(r->text);
+
+	if (o == NULL || json_object_set(o, "data", r->rows) != 0 ||
+	    json_object_set_new(o, "status",
+	    json_string(status_name(r->status))) != 0)
+		abort();
+	/* Not UTF-8: leave it out rather than fail. */
+	if (json_object_set_new(o, "message",
+	    json_stringn(text.p, text.n)) != 0)
+		(void)json_object_set_new(o, "message", json_string(""));
+	(void)json_dumpf(o, stdout, JSON_ENSURE_ASCII | JSON_COMPACT);
+	putchar('\n');
+	json_decref(o);
+}
+
+int
+ctl_print(const struct ctl *ctl, const struct ctl_command *cmd,
+    const struct ctl_reply *r)
+{
+	if (ctl->json) {
+		print_json(r);
+	} else if (r->status == CTL_OK || json_array_size(r->rows) > 0) {
+		if (cmd->view != NULL)
+			cmd->view(r);
+		print_text(sv_from(r->text));
+	} else {
+		ctl_complain("%s", r->text);
+	}
+	if (fflush(stdout) != 0 || ferror(stdout)) {
+		ctl_complain("cannot write the answer");
+		return CTL_FAILED;
+	}
+	return (int)r->status;
+}
