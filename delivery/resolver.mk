@@ -42,3 +42,5 @@ tests_unit_delivery_test_resolver_process_CFLAGS = $(AM_CFLAGS) $(LDNS_CFLAGS)
 tests_unit_delivery_test_resolver_process_LDADD = $(LIB_NET) $(LIBS_CHECK) \
 	$(LIBS_RESOLVER)
 CLEANFILES += tests/unit/delivery/resolver.log tests/unit/delivery/nsd.log
+
+EXTRA_DIST += doc/resolver.md

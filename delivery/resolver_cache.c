@@ -143,7 +143,8 @@ entry_match(const void *entry, const void *key)
 	const struct rcache_entry *e = entry;
 	const struct question *q = key;
 
-	return e->type == q->type && sv_eq(sv_make(e->name, e->name_n), q->name);
+	return e->type == q->type &&
+	    sv_eq(sv_make(e->name, e->name_n), q->name);
 }
 
 struct rcache *

@@ -65,7 +65,7 @@ struct dnspkt_rr {
 
 struct dnspkt_answer {
 	uint16_t rcode;    /* with the extended bits of EDNS */
-	bool ad;           /* as it stands in the packet: trust is the caller's */
+	bool ad;           /* as it stands there: trust is the caller's */
 	bool open;         /* ends in a CNAME to `name`, about which the packet
 	                    * says nothing: ask for that name */
 	bool cacheable;    /* false: a negative answer without SOA */

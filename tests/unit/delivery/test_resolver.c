@@ -695,7 +695,8 @@ main(void)
 	tcase_add_test(t, test_route_all_hosts_fail_one_for_now_is_temporary);
 	tcase_add_test(t, test_route_own_name_drops_equal_and_worse);
 	tcase_add_test(t, test_route_own_address_best_is_self);
-	tcase_add_test(t, test_route_better_than_us_without_address_is_not_self);
+	tcase_add_test(t,
+	    test_route_better_than_us_without_address_is_not_self);
 	tcase_add_test(t, test_route_useless_addresses_are_left_out);
 	tcase_add_test(t, test_route_literals_need_no_lookup);
 	tcase_add_test(t, test_route_bad_domains_are_refused_without_lookup);

@@ -198,7 +198,8 @@ main(void)
 	tcase_add_test(tc, test_cache_type_is_part_of_the_key);
 	tcase_add_test(tc, test_cache_new_answer_replaces_old);
 	tcase_add_test(tc, test_cache_negative_and_failed_answers_are_kept);
-	tcase_add_test(tc, test_cache_full_of_entries_drops_least_recently_used);
+	tcase_add_test(tc,
+	    test_cache_full_of_entries_drops_least_recently_used);
 	tcase_add_test(tc, test_cache_full_of_bytes_stays_below_the_cap);
 	tcase_add_test(tc, test_cache_answer_outlives_its_entry);
 	tcase_add_test(tc, test_cache_answer_bigger_than_all_is_not_kept);

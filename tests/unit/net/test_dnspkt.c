@@ -213,8 +213,8 @@ START_TEST(test_name_parse_table)
 		{ "a..b", NULL }, { ".a", NULL }, { "a b", NULL },
 		{ "a\\.b", NULL }, { "a@b", NULL }, { "\xc3\xbc", NULL },
 		{ "a..", NULL },
-		{ "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
-		  "aaa", NULL },
+		{ "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+		  "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", NULL },
 	};
 	char out[DNSPKT_NAME_SIZE];
 
@@ -628,7 +628,8 @@ main(void)
 	tcase_add_test(tc, test_answer_mx_that_is_no_host_name_is_left_out);
 	tcase_add_test(tc, test_answer_extended_rcode_is_seen);
 	tcase_add_test(tc, test_answer_failure_needs_no_records);
-	tcase_add_test(tc, test_answer_of_65535_bytes_keeps_the_best_and_is_quick);
+	tcase_add_test(tc,
+	    test_answer_of_65535_bytes_keeps_the_best_and_is_quick);
 	tcase_add_test(tc, test_answer_counts_beyond_the_packet_are_broken);
 	tcase_add_test(tc, test_answer_any_byte_changed_is_survived);
 	suite_add_tcase(s, tc);
