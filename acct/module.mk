@@ -21,7 +21,6 @@ tests_unit_acct_test_columns_LDADD = $(LIB_CONF) $(LIBS_CHECK)
 # needs the program: automake's check builds all of it first
 check_PROGRAMS += tests/unit/acct/test_acct
 TESTS += tests/unit/acct/test_acct
-READER_TEST = tests/unit/acct/proc.c tests/unit/acct/proc.h
 tests_unit_acct_test_acct_SOURCES = \
 	tests/unit/acct/test_acct.c $(ACCT_TEST) $(READER_TEST) $(ACCT_PURE)
 tests_unit_acct_test_acct_LDADD = $(LIB_ALL) $(LIBS_CHECK)

@@ -136,7 +136,7 @@ drop(struct engine *e, uint64_t id, const uint32_t *list, uint32_t n,
 {
 	char mem[MSGID_TEXT];
 
-	log_warn("%s: no DSN: %.*s", msgid_format(id, mem), SV_FMT(why));
+	log_info("%s: no DSN: %.*s", msgid_format(id, mem), SV_FMT(why));
 	if (e->qmgr != NULL && n > 0)
 		ipc_send_bounce_drop(e->qmgr, &(struct ipc_bounce_drop){
 		    .id = id, .rcpts = { .array = list, .n = n },
@@ -248,8 +248,13 @@ reader_check(struct engine *e)
 	e->reader = r;
 }
 
-/* True if there is more to read now. */
-static bool
+enum read_end {
+	READ_ALL,   /* up to the limit, or nothing can be read now */
+	READ_MORE,  /* there is more */
+	READ_FULL,  /* there may be more; jobs must end first */
+};
+
+static enum read_end
 log_read(struct engine *e)
 {
 	size_t bytes = bytes_held(e);
@@ -257,8 +262,8 @@ log_read(struct engine *e)
 	for (unsigned i = 0; i < RUN_EVENTS; i++) {
 		struct evlog_record ev;
 
-		if (e->njobs >= ENGINE_JOBS_MAX || bytes > ENGINE_BYTES_MAX)
-			return false;
+		if (e->njobs > ENGINE_JOBS_MAX || bytes > ENGINE_BYTES_MAX)
+			return READ_FULL;
 		switch (evlog_reader_next(e->reader, e->limit, &ev)) {
 		case EVLOG_RECORD:
 			event_take(e, &ev);
@@ -268,7 +273,7 @@ log_read(struct engine *e)
 				    ev.at.offset);
 			break;
 		case EVLOG_END:
-			return false;
+			return READ_ALL;
 		case EVLOG_MISSING:
 		case EVLOG_DAMAGED:
 			log_warn("a part of the event log is missing or "
@@ -276,18 +281,32 @@ log_read(struct engine *e)
 			break;
 		case EVLOG_ERROR:
 			failed(e, "the event log cannot be read");
-			return false;
+			return READ_ALL;
 		}
 	}
-	return true;
+	return READ_MORE;
+}
+
+/* The newest one may get more recipients if there is more to read. */
+static void
+jobs_ask(struct engine *e, enum read_end end)
+{
+	struct job *j;
+
+	TAILQ_FOREACH(j, &e->jobs, link) {
+		if (j->state == JOB_GATHERING &&
+		    (end == READ_ALL || TAILQ_NEXT(j, link) != NULL))
+			j->state = JOB_READY;
+		if (j->state == JOB_READY)
+			job_ask(e, j);
+	}
 }
 
 static void
 on_work(evutil_socket_t fd, short what, void *arg)
 {
 	struct engine *e = arg;
-	struct job *j;
-	bool more = false;
+	enum read_end end = READ_ALL;
 
 	(void)fd;
 	(void)what;
@@ -302,17 +321,12 @@ on_work(evutil_socket_t fd, short what, void *arg)
 	/* without qmgr a null sender's recipients could not be let go */
 	if (e->qmgr != NULL && e->limit.file != 0) {
 		reader_check(e);
-		more = log_read(e);
+		end = log_read(e);
 	}
-	TAILQ_FOREACH(j, &e->jobs, link) {
-		if (j->state == JOB_GATHERING)
-			j->state = JOB_READY;
-		if (j->state == JOB_READY)
-			job_ask(e, j);
-	}
+	jobs_ask(e, end);
 	tell(e);
 	save(e, false);
-	if (more)
+	if (end == READ_MORE)
 		work_in(e, 0);
 }
 
