@@ -71,7 +71,7 @@ setup(void)
 	ns2 = fakens_new(base);
 	cache = rcache_new(1000, 1u << 20);
 	pool = rquery_pool_new(base, cache);
-	rquery_patience_set(pool, 30, 400, 1000);
+	rquery_patience_set(pool, 30, 5000, 1000);
 	router = rrouter_new(base, pool, on_route, NULL);
 	self = rself_new();
 	rrouter_self_set(router, self);
@@ -455,6 +455,7 @@ END_TEST
 
 START_TEST(test_query_silence_ends_in_time)
 {
+	rquery_patience_set(pool, 10, 60, 1000);
 	fakens_script(ns1, "d.test", "drop*");
 	resolve("d.test");
 	ck_assert_int_eq(status, ROUTE_TEMPORARY);
@@ -509,6 +510,7 @@ START_TEST(test_query_nobody_listens_is_temporary)
 	rquery_server_make(&ip, fakens_port(gone), &s);
 	fakens_free(&gone);
 	rquery_servers_set(pool, &s, 1);
+	rquery_patience_set(pool, 10, 60, 1000);
 	resolve("d.test");
 	ck_assert_int_eq(status, ROUTE_TEMPORARY);
 	ck_assert_ptr_nonnull(strstr(text, "refused"));
