@@ -85,6 +85,9 @@ buf_add_sv(struct buf *b, struct sv v)
 	return buf_add(b, v.p, v.n);
 }
 
+static int buf_vaddf(struct buf *b, const char *fmt, va_list ap)
+    __attribute__((format(printf, 2, 0)));
+
 static int
 buf_vaddf(struct buf *b, const char *fmt, va_list ap)
 {

@@ -29,6 +29,9 @@ log_init(const char *name, unsigned index, bool debug)
 	self.debug = debug;
 }
 
+static void log_line(const char *level, const char *fmt, va_list ap, int err)
+    __attribute__((format(printf, 2, 0)));
+
 static void
 log_line(const char *level, const char *fmt, va_list ap, int err)
 {
