@@ -19,3 +19,12 @@ TESTS += tests/unit/qmgr/test_sched
 tests_unit_qmgr_test_sched_SOURCES = tests/unit/qmgr/test_sched.c
 tests_unit_qmgr_test_sched_LDADD = libsched.a $(LIB_CONF) $(PCRE2_LIBS) \
 	$(LIBS_CHECK)
+
+# Scenarios on a virtual clock; without arguments it runs all of them.
+check_PROGRAMS += tests/unit/qmgr/scenario
+TESTS += tests/unit/qmgr/scenario
+tests_unit_qmgr_scenario_SOURCES = tests/unit/qmgr/scenario.c \
+	tests/unit/qmgr/world.c tests/unit/qmgr/world.h
+tests_unit_qmgr_scenario_LDADD = libsched.a $(LIB_CONF) $(PCRE2_LIBS) \
+	$(LIBS_OS)
+EXTRA_DIST += tests/unit/qmgr/scenarios

@@ -1,0 +1,805 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * scenario: runs the scheduler in a simulated world by text files and checks
+ * what happened when. Without arguments, all scenarios/[a-z]*.scn. A line:
+ *
+ *   [at TIME] COMMAND
+ *
+ *   conf <<END ... END       the configuration; a second one is a reload
+ *   seed N                   before conf
+ *   add N to=D[,D...] [vmta=V] [rcpts=N] [every=T] [age=T] [together]
+ *                            D may be d{1..9}.test; messages go to the
+ *                            domains by turns, or each to all (together)
+ *   remote D [latency=T] [connect-latency=T] [dns-latency=T] [ttl=T]
+ *       [reply=CODE] [until=T] [fail-first=N] [limit=N] [max-sessions=N]
+ *       [drop=N] [doubt=N] [connect=ok|fail|4xx|5xx|421|lost|route]
+ *       [dns=ok|temp|nodomain|nullmx|unusable|self]
+ *   pause|resume|schedule|retry-now|hold|release|delete queue D/V
+ *   worker add|kill N        there is worker 0
+ *   restart [keep]           keep: the workers live on
+ *   clock TIME | clock -TIME the wall clock jumps
+ *   forget routes
+ *   expect WHAT [X] OP N     X: D, D/V, /V, * ; OP: = <= >= < >
+ *   expect between T1 T2 WHAT X OP N
+ *   expect first|last WHAT X OP TIME
+ *   expect try N X between T1 T2    the Nth try of the oldest message of X,
+ *                            counted from its 1st
+ *   expect gap WHAT X OP TIME       the smallest
+ *   expect wait D/V = NAME
+ *   expect status|diag = TEXT       of the last one given up (diag: begins)
+ *
+ * WHAT: dispatched delivers delivered deferred failed given-up opened closed
+ * up ended resolved qfail, or what is now: queued ready retry inflight held
+ * sessions max-sessions max-group done queues.
+ */
+#include <ctype.h>
+#include <glob.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "qmgr/sched_private.h"
+#include "tests/unit/qmgr/world.h"
+
+#define WORDS_MAX 32
+#define SPECS_MAX 64
+
+struct script {
+	const char *file;
+	char *text, *at;        /* at: the next line */
+	int line;
+	int failures;
+	int64_t t;              /* of this line */
+	struct world w;
+	struct spec *specs[SPECS_MAX];
+	uint32_t nspecs;
+	char *words[WORDS_MAX];
+	int nwords;
+};
+
+static void
+wrong(struct script *sc, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void
+wrong(struct script *sc, const char *fmt, ...)
+{
+	va_list ap;
+
+	fprintf(stderr, "%s:%d: ", sc->file, sc->line);
+	va_start(ap, fmt);
+	vfprintf(stderr, fmt, ap);
+	va_end(ap);
+	fprintf(stderr, "\n");
+	sc->failures++;
+}
+
+/* A script that cannot be read is of no use. */
+static void
+syntax(struct script *sc, const char *what)
+{
+	wrong(sc, "%s", what);
+	exit(1);
+}
+
+/* ---- words ---- */
+
+static int64_t
+time_of(struct script *sc, const char *s)
+{
+	static const struct { const char *unit; int64_t us; } units[] = {
+		{ "ms", 1000 }, { "us", 1 }, { "s", US_PER_SEC },
+		{ "m", 60 * US_PER_SEC }, { "h", 3600 * US_PER_SEC },
+		{ "d", 86400 * US_PER_SEC } };
+	int64_t sum = 0;
+
+	while (*s != '\0') {
+		char *end;
+		long long n = strtoll(s, &end, 10);
+		size_t i;
+
+		for (i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+			if (strncmp(end, units[i].unit,
+			    strlen(units[i].unit)) == 0)
+				break;
+		}
+		if (end == s || i == sizeof(units) / sizeof(units[0]))
+			syntax(sc, "want a time such as 1h30m, 100ms");
+		sum += n * units[i].us;
+		s = end + strlen(units[i].unit);
+	}
+	return sum;
+}
+
+static uint32_t
+number_of(struct script *sc, const char *s)
+{
+	uint64_t n;
+
+	if (!sv_to_u64(sv_from(s), UINT32_MAX, &n))
+		syntax(sc, "want a number");
+	return (uint32_t)n;
+}
+
+/* Value of the word "key=..." or NULL. */
+static const char *
+option(const struct script *sc, const char *key)
+{
+	size_t n = strlen(key);
+
+	for (int i = 1; i < sc->nwords; i++) {
+		if (strncmp(sc->words[i], key, n) == 0 &&
+		    sc->words[i][n] == '=')
+			return sc->words[i] + n + 1;
+	}
+	return NULL;
+}
+
+static bool
+has_word(const struct script *sc, const char *word)
+{
+	for (int i = 1; i < sc->nwords; i++) {
+		if (strcmp(sc->words[i], word) == 0)
+			return true;
+	}
+	return false;
+}
+
+static const char *
+word(struct script *sc, int i)
+{
+	if (i >= sc->nwords)
+		syntax(sc, "a word is missing");
+	return sc->words[i];
+}
+
+static char *
+line_next(struct script *sc)
+{
+	char *line = sc->at, *end;
+
+	if (line == NULL || *line == '\0')
+		return NULL;
+	sc->line++;
+	end = strchr(line, '\n');
+	if (end == NULL) {
+		sc->at = NULL;
+		return line;
+	}
+	*end = '\0';
+	sc->at = end + 1;
+	return line;
+}
+
+static void
+words_split(struct script *sc, char *line)
+{
+	char *save = line;
+
+	sc->nwords = 0;
+	while (*save != '\0' && *save != '#') {
+		while (isspace((unsigned char)*save))
+			save++;
+		if (*save == '\0' || *save == '#')
+			break;
+		if (sc->nwords == WORDS_MAX)
+			syntax(sc, "too many words");
+		sc->words[sc->nwords++] = save;
+		while (*save != '\0' && !isspace((unsigned char)*save))
+			save++;
+		if (*save != '\0')
+			*save++ = '\0';
+	}
+}
+
+/* ---- commands ---- */
+
+static void
+do_conf(struct script *sc)
+{
+	const char *mark = word(sc, 1);
+	struct conf_report rep;
+	struct conf *c;
+	char *start = sc->at, *line;
+
+	if (strncmp(mark, "<<", 2) != 0)
+		syntax(sc, "want conf <<END");
+	mark += 2;
+	while ((line = line_next(sc)) != NULL && strcmp(line, mark) != 0) {
+		if (sc->at != NULL)
+			sc->at[-1] = '\n';
+	}
+	if (line == NULL)
+		syntax(sc, "the end of the configuration is missing");
+	conf_report_init(&rep);
+	c = conf_parse(sc->file, sv_make(start, (size_t)(line - start)), &rep);
+	if (c == NULL)
+		syntax(sc, rep.nerrors > 0 ? rep.errors[0] : "bad conf");
+	conf_report_fini(&rep);
+	world_conf(&sc->w, c);
+}
+
+/* "a.test,d{1..3}.test" */
+static void
+spec_domains(struct script *sc, struct spec *sp, const char *list)
+{
+	struct sv rest = sv_from(list);
+
+	while (rest.p != NULL) {
+		struct sv one = sv_cut(&rest, ',');
+		unsigned lo = 0, hi = 0;
+		ptrdiff_t brace = sv_find(one, '{'), end = sv_find(one, '}');
+
+		if (brace >= 0 && (end < 0 ||
+		    sscanf(one.p + brace, "{%u..%u}", &lo, &hi) != 2))
+			syntax(sc, "want d{1..9}.test");
+		for (unsigned i = lo; i <= hi; i++) {
+			char name[128];
+
+			if (brace >= 0)
+				snprintf(name, sizeof(name), "%.*s%u%.*s",
+				    (int)brace, one.p, i,
+				    SV_FMT(sv_from_at(one, (size_t)end + 1)));
+			else
+				snprintf(name, sizeof(name), "%.*s",
+				    SV_FMT(one));
+			sp->domains = reallocarray(sp->domains,
+			    sp->ndomains + 1, sizeof(*sp->domains));
+			if (sp->domains == NULL)
+				abort();
+			sp->domains[sp->ndomains++] = sv_make(
+			    sv_dup(sv_from(name)), strlen(name));
+		}
+	}
+}
+
+static void
+do_add(struct script *sc)
+{
+	struct spec *sp = calloc(1, sizeof(*sp));
+	const char *vmta = option(sc, "vmta"), *rcpts = option(sc, "rcpts");
+	const char *every = option(sc, "every"), *age = option(sc, "age");
+	const char *to = option(sc, "to");
+	uint32_t n = number_of(sc, word(sc, 1));
+
+	if (sp == NULL || sc->nspecs == SPECS_MAX || to == NULL)
+		syntax(sc, "add N to=DOMAIN");
+	sc->specs[sc->nspecs++] = sp;
+	snprintf(sp->vmta, sizeof(sp->vmta), "%s", vmta ? vmta : "{default}");
+	sp->rcpts = rcpts ? number_of(sc, rcpts) : 1;
+	sp->together = has_word(sc, "together");
+	spec_domains(sc, sp, to);
+	for (uint32_t i = 0; i < n; i++) {
+		world_add(&sc->w, sp, age ? time_of(sc, age) : 0);
+		if (every != NULL)
+			world_until(&sc->w, sc->w.t + time_of(sc, every));
+	}
+}
+
+static int
+choice(struct script *sc, const char *value, const char *const *names)
+{
+	for (int i = 0; names[i] != NULL; i++) {
+		if (strcmp(names[i], value) == 0)
+			return i;
+	}
+	syntax(sc, "unknown value");
+	return 0;
+}
+
+static int
+connect_of(struct script *sc, const char *value)
+{
+	static const char *const names[] = { "ok", "fail", "4xx", "5xx", "421",
+		"lost", "route", NULL };
+	static const int ends[] = { -1, END_CONNECT, END_GREETING_TEMP,
+		END_GREETING_PERM, END_421, END_LOST, END_ROUTE };
+
+	return ends[choice(sc, value, names)];
+}
+
+static void
+do_remote(struct script *sc)
+{
+	static const char *const dns[] = { "ok", "temp", "nodomain", "nullmx",
+		"unusable", "self", NULL };
+	struct remote *r = world_remote(&sc->w, word(sc, 1));
+	const struct { const char *key; int64_t *to; } times[] = {
+		{ "latency", &r->latency },
+		{ "connect-latency", &r->connect_latency },
+		{ "dns-latency", &r->dns_latency }, { "ttl", &r->ttl },
+		{ "until", &r->until } };
+	const struct { const char *key; unsigned *to; } numbers[] = {
+		{ "reply", &r->reply }, { "fail-first", &r->fail_first },
+		{ "limit", &r->limit }, { "max-sessions", &r->max_sessions },
+		{ "drop", &r->drop }, { "doubt", &r->doubt } };
+	const char *v;
+
+	r->until = 0;
+	for (size_t i = 0; i < sizeof(times) / sizeof(times[0]); i++) {
+		if ((v = option(sc, times[i].key)) != NULL)
+			*times[i].to = time_of(sc, v);
+	}
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+		if ((v = option(sc, numbers[i].key)) != NULL)
+			*numbers[i].to = number_of(sc, v);
+	}
+	if ((v = option(sc, "connect")) != NULL)
+		r->connect = connect_of(sc, v);
+	if ((v = option(sc, "dns")) != NULL)
+		r->dns = (enum dns)choice(sc, v, dns);
+}
+
+static struct squeue *
+queue_named(struct script *sc, const char *name, struct sv *domain,
+    struct sv *vmta)
+{
+	struct sv rest = sv_from(name);
+
+	*domain = sv_cut(&rest, '/');
+	*vmta = rest;
+	if (rest.p == NULL)
+		syntax(sc, "want DOMAIN/VMTA");
+	return sched_queue_find(sc->w.s, *domain, *vmta);
+}
+
+/* hold, release, delete: all recipients of the queue. */
+static void
+queue_rcpts(struct script *sc, struct squeue *q, const char *what)
+{
+	struct { uint64_t id; uint32_t idx; } *all;
+	const struct smsg *m;
+	const void *at = NULL;
+	uint32_t idx;
+	size_t n = 0;
+
+	all = calloc(sc->w.nmsgs * 100 + 1, sizeof(*all));
+	if (all == NULL)
+		abort();
+	while (sched_queue_rcpt_next(q, &at, &m, &idx)) {
+		all[n].id = m->id;
+		all[n++].idx = idx;
+	}
+	for (size_t i = 0; i < n; i++) {
+		struct smsg *sm = sched_msg_find(sc->w.s, all[i].id);
+
+		if (strcmp(what, "delete") == 0)
+			sched_final(sc->w.s, world_now(&sc->w), sm,
+			    all[i].idx, SR_DONE);
+		else
+			sched_rcpt_hold(sc->w.s, world_now(&sc->w), sm,
+			    all[i].idx, strcmp(what, "hold") == 0);
+	}
+	free(all);
+}
+
+static void
+do_queue(struct script *sc)
+{
+	const char *what = word(sc, 0);
+	struct sv domain, vmta;
+	struct squeue *q;
+
+	if (strcmp(word(sc, 1), "queue") != 0)
+		syntax(sc, "want queue DOMAIN/VMTA");
+	q = queue_named(sc, word(sc, 2), &domain, &vmta);
+	if (strcmp(what, "pause") == 0 || strcmp(what, "resume") == 0)
+		sched_queue_pause(sc->w.s, world_now(&sc->w), domain, vmta,
+		    what[0] == 'p');
+	else if (q == NULL)
+		wrong(sc, "no such queue");
+	else if (strcmp(what, "schedule") == 0 ||
+	    strcmp(what, "retry-now") == 0)
+		sched_queue_schedule(sc->w.s, world_now(&sc->w), q,
+		    what[0] == 'r');
+	else
+		queue_rcpts(sc, q, what);
+}
+
+static void
+do_other(struct script *sc)
+{
+	const char *what = word(sc, 0);
+
+	if (strcmp(what, "seed") == 0)
+		sc->w.seed = number_of(sc, word(sc, 1));
+	else if (strcmp(what, "worker") == 0 &&
+	    strcmp(word(sc, 1), "add") == 0)
+		sched_worker_add(sc->w.s, number_of(sc, word(sc, 2)));
+	else if (strcmp(what, "worker") == 0)
+		world_worker_kill(&sc->w, number_of(sc, word(sc, 2)));
+	else if (strcmp(what, "restart") == 0)
+		world_restart(&sc->w, has_word(sc, "keep"));
+	else if (strcmp(what, "clock") == 0)
+		sc->w.wall_off += word(sc, 1)[0] == '-' ?
+		    -time_of(sc, word(sc, 1) + 1) : time_of(sc, word(sc, 1));
+	else if (strcmp(what, "forget") == 0)
+		sched_routes_forget(sc->w.s);
+	else
+		syntax(sc, "unknown command");
+}
+
+/* ---- expectations ---- */
+
+static const char *const what_names[] = { "dispatched", "delivers",
+	"delivered", "deferred", "failed", "given-up", "opened", "closed",
+	"up", "ended", "resolved", "qfail", NULL };
+
+static int
+what_of(const char *name)
+{
+	for (int i = 0; what_names[i] != NULL; i++) {
+		if (strcmp(what_names[i], name) == 0)
+			return i;
+	}
+	return -1;
+}
+
+/* D, D/V, /V or * */
+static bool
+queue_is(const char *queue, const char *x)
+{
+	size_t n = strlen(x), slash = strcspn(queue, "/");
+
+	if (strcmp(x, "*") == 0)
+		return true;
+	if (x[0] == '/')
+		return strcmp(queue + slash, x) == 0;
+	if (strchr(x, '/') != NULL)
+		return strcmp(queue, x) == 0;
+	return n == slash && strncmp(queue, x, n) == 0;
+}
+
+static bool
+happening_is(const struct script *sc, const struct happening *h, int what,
+    const char *x)
+{
+	return h->what == what && queue_is(sc->w.names[h->queue], x);
+}
+
+static bool
+compare(int64_t got, const char *op, int64_t want)
+{
+	if (strcmp(op, "=") == 0)
+		return got == want;
+	if (strcmp(op, "<=") == 0)
+		return got <= want;
+	if (strcmp(op, ">=") == 0)
+		return got >= want;
+	if (strcmp(op, "<") == 0)
+		return got < want;
+	return strcmp(op, ">") == 0 && got > want;
+}
+
+static void
+check_number(struct script *sc, int64_t got, int op)
+{
+	int64_t want = number_of(sc, word(sc, op + 1));
+
+	if (!compare(got, word(sc, op), want))
+		wrong(sc, "got %lld, want %s %lld", (long long)got,
+		    word(sc, op), (long long)want);
+}
+
+static void
+check_time(struct script *sc, int64_t got, int op)
+{
+	int64_t want = time_of(sc, word(sc, op + 1));
+
+	if (!compare(got, word(sc, op), want))
+		wrong(sc, "got %.6f s, want %s %.6f s", (double)got / 1e6,
+		    word(sc, op), (double)want / 1e6);
+}
+
+static int64_t
+count_between(const struct script *sc, int what, const char *x, int64_t from,
+    int64_t to)
+{
+	int64_t n = 0;
+
+	for (size_t i = 0; i < sc->w.nlog; i++) {
+		const struct happening *h = &sc->w.log[i];
+
+		if (h->t >= from && h->t < to && happening_is(sc, h, what, x))
+			n += what == W_QFAIL ? 1 : h->n;
+	}
+	return n;
+}
+
+/* What is now, summed over the queues. */
+static int64_t
+count_now(struct script *sc, const char *what, const char *x)
+{
+	struct sched_queue_info i;
+	struct squeue *q;
+	size_t at = 0;
+	int64_t n = 0;
+
+	while ((q = sched_queue_next(sc->w.s, &at)) != NULL) {
+		uint32_t name = world_queue(&sc->w, squeue_name(q));
+
+		if (!queue_is(sc->w.names[name], x))
+			continue;
+		sched_queue_info(sc->w.s, world_now(&sc->w), q, &i);
+		if (strcmp(what, "queued") == 0)
+			n += i.nready + i.nretry + i.ninflight + i.nheld;
+		else if (strcmp(what, "ready") == 0)
+			n += i.nready;
+		else if (strcmp(what, "retry") == 0)
+			n += i.nretry;
+		else if (strcmp(what, "inflight") == 0)
+			n += i.ninflight;
+		else if (strcmp(what, "held") == 0)
+			n += i.nheld;
+		else if (strcmp(what, "sessions") == 0)
+			n += i.nsessions;
+		else if (strcmp(what, "queues") == 0)
+			n++;
+		else
+			syntax(sc, "expect what?");
+	}
+	return n;
+}
+
+static int64_t
+max_sessions(const struct script *sc, const char *x)
+{
+	int64_t n = 0;
+
+	if (strcmp(x, "*") == 0)
+		return sc->w.max_all;
+	if (x[0] == '/') {
+		/* of a VMTA: counted from the record */
+		int64_t now = 0;
+
+		for (size_t i = 0; i < sc->w.nlog; i++) {
+			now += happening_is(sc, &sc->w.log[i], W_OPENED, x);
+			now -= happening_is(sc, &sc->w.log[i], W_ENDED, x);
+			n = now > n ? now : n;
+		}
+		return n;
+	}
+	for (uint32_t i = 0; i < sc->w.nnames; i++) {
+		if (queue_is(sc->w.names[i], x) &&
+		    sc->w.max_sessions[i] > n)
+			n = sc->w.max_sessions[i];
+	}
+	return n;
+}
+
+static void
+expect_edge(struct script *sc, bool first)
+{
+	int what = what_of(word(sc, 2));
+	int64_t t = -1;
+
+	for (size_t i = 0; i < sc->w.nlog; i++) {
+		if (!happening_is(sc, &sc->w.log[i], what, word(sc, 3)))
+			continue;
+		t = sc->w.log[i].t;
+		if (first)
+			break;
+	}
+	if (t < 0)
+		wrong(sc, "it never happened");
+	else
+		check_time(sc, t, 4);
+}
+
+static void
+expect_gap(struct script *sc)
+{
+	int what = what_of(word(sc, 2));
+	int64_t last = -1, gap = INT64_MAX;
+
+	for (size_t i = 0; i < sc->w.nlog; i++) {
+		const struct happening *h = &sc->w.log[i];
+
+		if (!happening_is(sc, h, what, word(sc, 3)))
+			continue;
+		if (last >= 0 && h->t - last < gap)
+			gap = h->t - last;
+		last = h->t;
+	}
+	check_time(sc, gap, 4);
+}
+
+/* expect try N X between T1 T2 */
+static void
+expect_try(struct script *sc)
+{
+	uint32_t n = number_of(sc, word(sc, 2)), seen = 0;
+	int64_t lo = time_of(sc, word(sc, 5)), hi = time_of(sc, word(sc, 6));
+	int64_t start = 0;
+	uint64_t id = 0;
+
+	for (size_t i = 0; i < sc->w.nlog; i++) {
+		const struct happening *h = &sc->w.log[i];
+
+		if (!happening_is(sc, h, W_DELIVERS, word(sc, 3)) ||
+		    (id != 0 && h->id != id))
+			continue;
+		if (id == 0)
+			start = h->t;
+		id = h->id;
+		if (++seen == n) {
+			if (h->t - start < lo || h->t - start > hi)
+				wrong(sc, "got %.3f s, want %s to %s",
+				    (double)(h->t - start) / 1e6, word(sc, 5),
+				    word(sc, 6));
+			return;
+		}
+	}
+	wrong(sc, "got %u tries, want %u", seen, n);
+}
+
+static void
+expect_text(struct script *sc, const char *got)
+{
+	char want[600] = "";
+
+	for (int i = 3; i < sc->nwords; i++)
+		snprintf(want + strlen(want), sizeof(want) - strlen(want),
+		    "%s%s", i > 3 ? " " : "", sc->words[i]);
+	if (strncmp(got, want, strlen(want)) != 0)
+		wrong(sc, "got \"%s\", want \"%s\"", got, want);
+}
+
+static void
+expect_wait(struct script *sc)
+{
+	struct sched_queue_info i;
+	struct sv domain, vmta;
+	struct squeue *q = queue_named(sc, word(sc, 2), &domain, &vmta);
+
+	if (q == NULL) {
+		wrong(sc, "no such queue");
+		return;
+	}
+	sched_queue_info(sc->w.s, world_now(&sc->w), q, &i);
+	if (strcmp(sched_wait_name(i.wait), word(sc, 4)) != 0)
+		wrong(sc, "got %s, want %s", sched_wait_name(i.wait),
+		    word(sc, 4));
+}
+
+static void
+do_expect(struct script *sc)
+{
+	const char *w = word(sc, 1);
+
+	if (strcmp(w, "between") == 0)
+		check_number(sc, count_between(sc, what_of(word(sc, 4)),
+		    word(sc, 5), time_of(sc, word(sc, 2)),
+		    time_of(sc, word(sc, 3))), 6);
+	else if (strcmp(w, "first") == 0 || strcmp(w, "last") == 0)
+		expect_edge(sc, w[0] == 'f');
+	else if (strcmp(w, "gap") == 0)
+		expect_gap(sc);
+	else if (strcmp(w, "try") == 0)
+		expect_try(sc);
+	else if (strcmp(w, "wait") == 0)
+		expect_wait(sc);
+	else if (strcmp(w, "status") == 0)
+		expect_text(sc, sc->w.last_status);
+	else if (strcmp(w, "diag") == 0)
+		expect_text(sc, sc->w.last_diag);
+	else if (strcmp(w, "done") == 0)
+		check_number(sc, (int64_t)sc->w.done, 2);
+	else if (strcmp(w, "max-group") == 0)
+		check_number(sc, sc->w.max_group, 2);
+	else if (strcmp(w, "max-sessions") == 0)
+		check_number(sc, max_sessions(sc, word(sc, 2)), 3);
+	else if (what_of(w) >= 0)
+		check_number(sc, count_between(sc, what_of(w), word(sc, 2), 0,
+		    INT64_MAX), 3);
+	else
+		check_number(sc, count_now(sc, w, word(sc, 2)), 3);
+}
+
+/* ---- the script ---- */
+
+static void
+line_run(struct script *sc)
+{
+	const char *verb;
+
+	if (strcmp(sc->words[0], "at") == 0) {
+		int64_t t = time_of(sc, word(sc, 1));
+
+		if (t < sc->w.t)
+			syntax(sc, "time goes forward only");
+		if (sc->w.s == NULL)
+			syntax(sc, "conf comes first");
+		world_until(&sc->w, t);
+		sched_check(sc->w.s);
+		memmove(sc->words, sc->words + 2,
+		    (size_t)(sc->nwords - 2) * sizeof(sc->words[0]));
+		sc->nwords -= 2;
+		if (sc->nwords == 0)
+			return;
+	}
+	verb = sc->words[0];
+	if (strcmp(verb, "conf") == 0)
+		do_conf(sc);
+	else if (strcmp(verb, "add") == 0)
+		do_add(sc);
+	else if (strcmp(verb, "remote") == 0)
+		do_remote(sc);
+	else if (strcmp(verb, "expect") == 0)
+		do_expect(sc);
+	else if (sc->nwords > 1 && strcmp(sc->words[1], "queue") == 0)
+		do_queue(sc);
+	else
+		do_other(sc);
+}
+
+static char *
+file_read(const char *path)
+{
+	FILE *f = fopen(path, "r");
+	char *text = calloc(1, 65537);
+
+	if (f == NULL || text == NULL) {
+		perror(path);
+		exit(1);
+	}
+	text[fread(text, 1, 65536, f)] = '\0';
+	fclose(f);
+	return text;
+}
+
+static int
+scenario_run(const char *path)
+{
+	struct script sc = { .file = path };
+	clock_t start = clock();
+	char *line;
+
+	sc.text = sc.at = file_read(path);
+	world_init(&sc.w);
+	while ((line = line_next(&sc)) != NULL) {
+		words_split(&sc, line);
+		if (sc.nwords > 0)
+			line_run(&sc);
+	}
+	printf("%s: %s (%.2f s)\n", path, sc.failures == 0 ? "ok" : "FAILED",
+	    (double)(clock() - start) / CLOCKS_PER_SEC);
+	world_fini(&sc.w);
+	for (uint32_t i = 0; i < sc.nspecs; i++) {
+		for (uint32_t d = 0; d < sc.specs[i]->ndomains; d++)
+			free((char *)(uintptr_t)sc.specs[i]->domains[d].p);
+		free(sc.specs[i]->domains);
+		free(sc.specs[i]);
+	}
+	free(sc.text);
+	return sc.failures;
+}
+
+int
+main(int argc, char **argv)
+{
+	const char *srcdir = getenv("srcdir");
+	char pattern[1024];
+	int failures = 0;
+	glob_t g;
+
+	if (argc > 1) {
+		for (int i = 1; i < argc; i++)
+			failures += scenario_run(argv[i]);
+		return failures != 0;
+	}
+	snprintf(pattern, sizeof(pattern),
+	    "%s/tests/unit/qmgr/scenarios/[a-z]*.scn",
+	    srcdir != NULL ? srcdir : ".");
+	if (glob(pattern, 0, NULL, &g) != 0) {
+		fprintf(stderr, "%s: no scenarios\n", pattern);
+		return 1;
+	}
+	for (size_t i = 0; i < g.gl_pathc; i++)
+		failures += scenario_run(g.gl_pathv[i]);
+	printf("%zu scenarios, %d failures\n", g.gl_pathc, failures);
+	globfree(&g);
+	return failures != 0;
+}

@@ -1,0 +1,718 @@
+/* SPDX-License-Identifier: ISC */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/spool/event.h"
+#include "qmgr/sched_private.h"
+#include "tests/unit/qmgr/world.h"
+
+enum wevent_kind { E_ROUTE, E_CONNECTED, E_ANSWER, E_IDLE };
+
+struct wevent {
+	int64_t t;
+	uint64_t seq, session, stamp;
+	uint32_t queue;
+	uint8_t kind;
+};
+
+struct wdeliver {
+	struct wdeliver *next;
+	uint64_t id;
+	uint32_t n, idx[];
+};
+
+struct wsession {
+	uint64_t id;
+	uint32_t queue, worker;
+	uint32_t nmsgs, max_msgs;
+	int64_t idle;
+	uint64_t stamp;      /* idle events with another one are void */
+	bool up, closing;
+	struct wdeliver *first, **last;
+};
+
+static void *
+grown(void *p, size_t *size, size_t n, size_t each)
+{
+	if (n < *size)
+		return p;
+	*size = *size == 0 ? 1024 : *size * 2;
+	p = reallocarray(p, *size, each);
+	if (p == NULL)
+		abort();
+	return p;
+}
+
+static void
+fail(const char *what)
+{
+	fprintf(stderr, "world: %s\n", what);
+	abort();
+}
+
+struct sched_now
+world_now(const struct world *w)
+{
+	return (struct sched_now){ .mono = { w->t + US_PER_SEC },
+		.wall = { WORLD_WALL0 + w->t + w->wall_off } };
+}
+
+uint32_t
+world_queue(struct world *w, struct sv name)
+{
+	for (uint32_t i = 0; i < w->nnames; i++) {
+		if (strlen(w->names[i]) == name.n &&
+		    memcmp(w->names[i], name.p, name.n) == 0)
+			return i;
+	}
+	w->names = reallocarray(w->names, w->nnames + 1, sizeof(*w->names));
+	w->max_sessions = reallocarray(w->max_sessions, w->nnames + 1, 4);
+	w->now_sessions = reallocarray(w->now_sessions, w->nnames + 1, 4);
+	if (w->names == NULL || w->max_sessions == NULL ||
+	    w->now_sessions == NULL)
+		abort();
+	snprintf(w->names[w->nnames], 256, "%.*s", SV_FMT(name));
+	w->max_sessions[w->nnames] = w->now_sessions[w->nnames] = 0;
+	return w->nnames++;
+}
+
+/* The queue's number is kept in the scheduler, next to the queue. */
+static uint32_t
+queue_of(struct world *w, const struct squeue *q)
+{
+	uintptr_t u = (uintptr_t)sched_queue_user(q);
+
+	if (u == 0) {
+		u = world_queue(w, squeue_name(q)) + 1;
+		sched_queue_user_set((struct squeue *)(uintptr_t)q, (void *)u);
+	}
+	return (uint32_t)(u - 1);
+}
+
+static void
+note(struct world *w, enum what what, uint32_t queue, uint64_t id, uint32_t n)
+{
+	w->log = grown(w->log, &w->log_size, w->nlog, sizeof(*w->log));
+	w->log[w->nlog++] = (struct happening){ .t = w->t, .id = id,
+		.queue = queue, .n = n, .what = (uint8_t)what };
+}
+
+/* ---- events to come: a heap by time, then by order of making ---- */
+
+static bool
+before(const struct wevent *a, const struct wevent *b)
+{
+	return a->t != b->t ? a->t < b->t : a->seq < b->seq;
+}
+
+static void
+event_push(struct world *w, struct wevent e)
+{
+	size_t i;
+
+	w->events = grown(w->events, &w->events_size, w->nevents,
+	    sizeof(*w->events));
+	e.seq = w->seq++;
+	for (i = w->nevents++; i > 0 && before(&e, &w->events[(i - 1) / 2]);
+	    i = (i - 1) / 2)
+		w->events[i] = w->events[(i - 1) / 2];
+	w->events[i] = e;
+}
+
+static struct wevent
+event_pop(struct world *w)
+{
+	struct wevent top = w->events[0], e = w->events[--w->nevents];
+	size_t i = 0, c;
+
+	while ((c = i * 2 + 1) < w->nevents) {
+		if (c + 1 < w->nevents &&
+		    before(&w->events[c + 1], &w->events[c]))
+			c++;
+		if (!before(&w->events[c], &e))
+			break;
+		w->events[i] = w->events[c];
+		i = c;
+	}
+	w->events[i] = e;
+	return top;
+}
+
+/* ---- remotes ---- */
+
+struct remote *
+world_remote(struct world *w, const char *domain)
+{
+	struct remote *r;
+
+	for (uint32_t i = 0; i < w->nremotes; i++) {
+		if (strcmp(w->remotes[i].domain, domain) == 0)
+			return &w->remotes[i];
+	}
+	w->remotes = reallocarray(w->remotes, w->nremotes + 1, sizeof(*r));
+	if (w->remotes == NULL)
+		abort();
+	r = &w->remotes[w->nremotes++];
+	*r = (struct remote){ .latency = 10 * US_PER_MS,
+		.connect_latency = 10 * US_PER_MS,
+		.dns_latency = 10 * US_PER_MS, .ttl = 3600 * US_PER_SEC,
+		.reply = 250, .connect = -1 };
+	snprintf(r->domain, sizeof(r->domain), "%s", domain);
+	return r;
+}
+
+static struct remote *
+remote_of(struct world *w, uint32_t queue)
+{
+	char domain[128];
+	struct remote *r;
+
+	snprintf(domain, sizeof(domain), "%.*s",
+	    (int)strcspn(w->names[queue], "/"), w->names[queue]);
+	for (uint32_t i = 0; i < w->nremotes; i++) {
+		r = &w->remotes[i];
+		if (strcmp(r->domain, domain) == 0 &&
+		    (r->until == 0 || w->t < r->until))
+			return r;
+	}
+	return world_remote(w, "*");
+}
+
+/* ---- sessions ---- */
+
+static struct wsession *
+session_find(const struct world *w, uint64_t id, uint32_t *at_r)
+{
+	for (uint32_t i = 0; i < w->nsessions; i++) {
+		if (w->sessions[i]->id == id) {
+			*at_r = i;
+			return w->sessions[i];
+		}
+	}
+	return NULL;
+}
+
+static void
+session_free(struct world *w, uint32_t at)
+{
+	struct wsession *se = w->sessions[at];
+	struct wdeliver *d;
+
+	while ((d = se->first) != NULL) {
+		se->first = d->next;
+		free(d);
+	}
+	w->now_sessions[se->queue]--;
+	w->sessions[at] = w->sessions[--w->nsessions];
+	free(se);
+}
+
+static void
+session_over(struct world *w, uint64_t id, enum session_end end,
+    const char *text)
+{
+	struct sched_why why = { .status = SV("4.4.2"),
+		.diag = sv_from(text) };
+	uint32_t at;
+	struct wsession *se = session_find(w, id, &at);
+
+	if (end == END_GREETING_PERM)
+		why.status = SV("5.3.2");
+	note(w, W_ENDED, se->queue, 0, 1);
+	session_free(w, at);
+	sched_session_end(w->s, world_now(w), id, end, 0, &why);
+}
+
+static void
+on_resolve(void *arg, struct squeue *q, struct sv domain, struct sv vmta,
+    const struct conf_domain *conf)
+{
+	struct world *w = arg;
+	uint32_t queue = queue_of(w, q);
+
+	(void)domain;
+	(void)vmta;
+	(void)conf;
+	note(w, W_RESOLVED, queue, 0, 1);
+	event_push(w, (struct wevent){ .t = w->t +
+	    remote_of(w, queue)->dns_latency, .queue = queue,
+	    .kind = E_ROUTE });
+}
+
+static void
+on_session_open(void *arg, const struct sched_session *v)
+{
+	struct world *w = arg;
+	struct wsession *se = calloc(1, sizeof(*se));
+	size_t size = w->sessions_size;
+
+	if (se == NULL)
+		abort();
+	se->id = v->id;
+	se->worker = v->worker;
+	se->queue = queue_of(w, v->queue);
+	se->max_msgs = v->conf->max_msg_per_connection;
+	se->idle = v->conf->connection_idle_timeout_ms * US_PER_MS;
+	se->last = &se->first;
+	w->sessions = grown(w->sessions, &size, w->nsessions, sizeof(se));
+	w->sessions_size = (uint32_t)size;
+	w->sessions[w->nsessions++] = se;
+	if (++w->now_sessions[se->queue] > w->max_sessions[se->queue])
+		w->max_sessions[se->queue] = w->now_sessions[se->queue];
+	if (w->nsessions > w->max_all)
+		w->max_all = w->nsessions;
+	note(w, W_OPENED, se->queue, 0, 1);
+	event_push(w, (struct wevent){ .t = w->t +
+	    remote_of(w, se->queue)->connect_latency, .session = se->id,
+	    .kind = E_CONNECTED });
+}
+
+static void
+answer_later(struct world *w, const struct wsession *se)
+{
+	event_push(w, (struct wevent){ .t = w->t +
+	    remote_of(w, se->queue)->latency, .session = se->id,
+	    .kind = E_ANSWER });
+}
+
+static void
+on_deliver(void *arg, const struct sched_session *v, const struct smsg *m,
+    const uint32_t *idx, uint32_t n)
+{
+	struct world *w = arg;
+	struct wdeliver *d = malloc(sizeof(*d) + n * sizeof(*idx));
+	uint32_t at;
+	struct wsession *se = session_find(w, v->id, &at);
+
+	if (d == NULL || se == NULL || !se->up || se->closing)
+		fail("DELIVER for a session that takes none");
+	for (uint32_t i = 0; i < n; i++) {
+		if (smsg_rcpt_state(m, idx[i]) != SR_INFLIGHT)
+			fail("DELIVER of a recipient that is not in flight");
+	}
+	d->next = NULL;
+	d->id = m->id;
+	d->n = n;
+	memcpy(d->idx, idx, n * sizeof(*idx));
+	if (n > w->max_group)
+		w->max_group = n;
+	if (se->first == NULL)
+		answer_later(w, se);
+	*se->last = d;
+	se->last = &d->next;
+	se->stamp++;
+	note(w, W_DISPATCHED, se->queue, m->id, n);
+	note(w, W_DELIVERS, se->queue, m->id, 1);
+}
+
+/* A new session waits a second for its first message. */
+static void
+idle_start(struct world *w, struct wsession *se)
+{
+	int64_t idle = se->idle;
+
+	if (se->closing)
+		idle = 0;
+	else if (se->nmsgs == 0 && idle < US_PER_SEC)
+		idle = US_PER_SEC;
+	se->stamp++;
+	event_push(w, (struct wevent){ .t = w->t + idle, .session = se->id,
+	    .stamp = se->stamp, .kind = E_IDLE });
+}
+
+static void
+on_session_close(void *arg, uint64_t session, unsigned worker)
+{
+	struct world *w = arg;
+	uint32_t at;
+	struct wsession *se = session_find(w, session, &at);
+
+	(void)worker;
+	if (se == NULL || se->closing)
+		fail("closing a session that is not there");
+	se->closing = true;
+	note(w, W_CLOSED, se->queue, 0, 1);
+	if (se->first == NULL)
+		idle_start(w, se);
+}
+
+static void
+on_give_up(void *arg, struct smsg *m, uint32_t idx,
+    const struct sched_why *why)
+{
+	struct world *w = arg;
+
+	snprintf(w->last_status, sizeof(w->last_status), "%.*s",
+	    SV_FMT(why->status));
+	snprintf(w->last_diag, sizeof(w->last_diag), "%.*s",
+	    SV_FMT(why->diag));
+	note(w, W_GIVEN_UP, queue_of(w, smsg_rcpt_queue(m, idx)), m->id, 1);
+	sched_final(w->s, world_now(w), m, idx, SR_DONE);
+}
+
+static void
+on_queue_deferred(void *arg, const struct squeue *q, struct wall next,
+    uint32_t failures, const struct sched_why *why)
+{
+	struct world *w = arg;
+
+	(void)why;
+	if (next.us <= world_now(w).wall.us)
+		fail("a queue is deferred to the past");
+	note(w, W_QFAIL, queue_of(w, q), 0, failures);
+}
+
+static void
+on_msg_done(void *arg, const struct smsg *m)
+{
+	struct world *w = arg;
+
+	(void)m;
+	w->done++;
+}
+
+static const struct sched_ops world_ops = {
+	.resolve = on_resolve, .session_open = on_session_open,
+	.deliver = on_deliver, .session_close = on_session_close,
+	.give_up = on_give_up, .queue_deferred = on_queue_deferred,
+	.msg_done = on_msg_done,
+};
+
+/* ---- what happens ---- */
+
+static void
+happens_route(struct world *w, uint32_t queue)
+{
+	static const enum route_status status[] = { ROUTE_OK, ROUTE_TEMPORARY,
+		ROUTE_NO_DOMAIN, ROUTE_NULL_MX, ROUTE_UNUSABLE, ROUTE_SELF };
+	const struct remote *r = remote_of(w, queue);
+	const char *name = w->names[queue];
+	size_t n = strcspn(name, "/");
+	struct squeue *q = sched_queue_find(w->s, sv_make(name, n),
+	    sv_from(name + n + 1));
+
+	if (q != NULL)
+		sched_route(w->s, world_now(w), q, status[r->dns],
+		    r->ttl / US_PER_MS, NULL);
+}
+
+static void
+happens_connected(struct world *w, uint64_t id)
+{
+	uint32_t at;
+	struct wsession *se = session_find(w, id, &at);
+	const struct remote *r;
+
+	if (se == NULL)
+		return;
+	r = remote_of(w, se->queue);
+	if (r->connect >= 0) {
+		session_over(w, id, (enum session_end)r->connect,
+		    "cannot connect");
+		return;
+	}
+	if (r->max_sessions != 0 &&
+	    w->now_sessions[se->queue] > r->max_sessions) {
+		session_over(w, id, END_GREETING_TEMP, "too many connections");
+		return;
+	}
+	se->up = true;
+	note(w, W_UP, se->queue, 0, 1);
+	sched_session_up(w->s, world_now(w), id);
+	if (se->closing || se->first == NULL)
+		idle_start(w, se);
+}
+
+static enum outcome
+outcome_of(struct remote *r, const struct smsg *m, uint32_t idx)
+{
+	if (smsg_rcpt_attempts(m, idx) < r->fail_first)
+		return OUT_TEMPORARY;
+	if (r->drop != 0 && r->count % r->drop == 0)
+		return OUT_LOST;
+	if (r->doubt != 0 && r->count % r->doubt == 0)
+		return OUT_IN_DOUBT;
+	return r->reply < 400 ? OUT_DELIVERED :
+	    r->reply < 500 ? OUT_TEMPORARY : OUT_PERMANENT;
+}
+
+static enum outcome
+answer(struct world *w, struct wsession *se, const struct wdeliver *d,
+    struct remote *r)
+{
+	static const enum what whats[] = { W_DELIVERED, W_DEFERRED, W_FAILED };
+	enum outcome out = OUT_DELIVERED;
+	uint64_t session = se->id;
+	uint32_t queue = se->queue;
+
+	r->count++;
+	for (uint32_t i = 0; i < d->n; i++) {
+		struct smsg *m = sched_msg_find(w->s, d->id);
+		struct sched_result res = { .status = SV("4.2.0"),
+			.text = SV("451 4.2.0 as told") };
+		struct sched_decision dec;
+
+		if (m == NULL)
+			continue;
+		out = res.outcome = outcome_of(r, m, d->idx[i]);
+		if (sched_result(w->s, world_now(w), session, m, d->idx[i],
+		    &res, &dec))
+			note(w, whats[dec.action], queue, d->id, 1);
+	}
+	sched_deliver_done(w->s, world_now(w), session, d->id);
+	return out;
+}
+
+static void
+happens_answer(struct world *w, uint64_t id)
+{
+	uint32_t at;
+	struct wsession *se = session_find(w, id, &at);
+	struct wdeliver *d;
+	struct remote *r;
+	enum outcome out;
+
+	if (se == NULL)
+		return;
+	d = se->first;
+	se->first = d->next;
+	if (se->first == NULL)
+		se->last = &se->first;
+	r = remote_of(w, se->queue);
+	out = answer(w, se, d, r);
+	free(d);
+	se->nmsgs++;
+	if (out == OUT_LOST || out == OUT_IN_DOUBT)
+		session_over(w, id, END_LOST, "connection lost");
+	else if (r->limit != 0 && se->nmsgs >= r->limit)
+		session_over(w, id, END_421, "421 closing");
+	else if (se->max_msgs != 0 && se->nmsgs >= se->max_msgs)
+		session_over(w, id, END_LIMIT, "");
+	else if (se->first != NULL)
+		answer_later(w, se);
+	else
+		idle_start(w, se);
+}
+
+static void
+happens_idle(struct world *w, uint64_t id, uint64_t stamp)
+{
+	uint32_t at;
+	struct wsession *se = session_find(w, id, &at);
+
+	if (se != NULL && se->first == NULL && se->up && se->stamp == stamp)
+		session_over(w, id, END_IDLE, "");
+}
+
+static void
+happens(struct world *w, const struct wevent *e)
+{
+	switch (e->kind) {
+	case E_ROUTE:
+		happens_route(w, e->queue);
+		return;
+	case E_CONNECTED:
+		happens_connected(w, e->session);
+		return;
+	case E_ANSWER:
+		happens_answer(w, e->session);
+		return;
+	default:
+		happens_idle(w, e->session, e->stamp);
+		return;
+	}
+}
+
+static void
+decide(struct world *w)
+{
+	for (int i = 0; sched_run(w->s, world_now(w)); i++) {
+		if (i == 1000000)
+			fail("sched_run() finds no end");
+	}
+}
+
+void
+world_until(struct world *w, int64_t t)
+{
+	int same = 0;
+
+	decide(w);
+	for (;;) {
+		int64_t next = sched_next(w->s).us, was = w->t;
+
+		if (next != INT64_MAX)
+			next -= US_PER_SEC;
+		if (w->nevents > 0 && w->events[0].t < next)
+			next = w->events[0].t;
+		if (next > t)
+			break;
+		if (next > w->t)
+			w->t = next;
+		while (w->nevents > 0 && w->events[0].t <= w->t) {
+			struct wevent e = event_pop(w);
+
+			happens(w, &e);
+		}
+		decide(w);
+		same = w->t == was ? same + 1 : 0;
+		if (same > 1000000)
+			fail("time stands still");
+	}
+	w->t = t;
+	decide(w);
+}
+
+/* ---- from the script ---- */
+
+void
+world_init(struct world *w)
+{
+	*w = (struct world){ .seed = 1 };
+	(void)world_remote(w, "*");
+}
+
+void
+world_fini(struct world *w)
+{
+	while (w->nsessions > 0)
+		session_free(w, 0);
+	sched_free(&w->s);
+	conf_free(&w->conf);
+	free(w->remotes);
+	free(w->events);
+	free(w->sessions);
+	free(w->names);
+	free(w->log);
+	free(w->msgs);
+	free(w->max_sessions);
+	free(w->now_sessions);
+}
+
+void
+world_conf(struct world *w, struct conf *conf)
+{
+	struct conf *old = w->conf;
+
+	w->conf = conf;
+	if (w->s == NULL) {
+		w->s = sched_new(&world_ops, w, conf, w->seed);
+		sched_worker_add(w->s, 0);
+	} else {
+		sched_conf_set(w->s, world_now(w), conf);
+	}
+	conf_free(&old);
+}
+
+/* The domains of message number i of a spec, one per recipient. */
+static uint32_t
+msg_domains(const struct spec *sp, uint32_t i, struct sv *out)
+{
+	uint32_t n = 0;
+
+	for (uint32_t d = 0; d < (sp->together ? sp->ndomains : 1); d++) {
+		for (uint32_t k = 0; k < sp->rcpts; k++)
+			out[n++] = sp->domains[sp->together ? d :
+			    i % sp->ndomains];
+	}
+	return n;
+}
+
+static void
+msg_put(struct world *w, const struct sched_msg *m, const struct wmsg *wm)
+{
+	const struct spec *sp = wm->spec;
+	struct sv *domains = calloc((size_t)sp->ndomains * sp->rcpts + 1,
+	    sizeof(*domains));
+	uint32_t n;
+
+	if (domains == NULL)
+		abort();
+	n = msg_domains(sp, wm->i, domains);
+	if (sched_msg_add(w->s, world_now(w), m, sv_from(sp->vmta), domains,
+	    n) == NULL)
+		fail("sched_msg_add() refused a message");
+	free(domains);
+}
+
+void
+world_add(struct world *w, const struct spec *spec, int64_t age)
+{
+	struct sched_msg m = { .id = w->nmsgs + 1, .segment = 1,
+		.length = 800, .body_len = 600,
+		.arrival_us = world_now(w).wall.us - age };
+	struct wmsg wm = { .spec = spec, .i = (uint32_t)w->nmsgs };
+
+	w->msgs = grown(w->msgs, &w->msgs_size, w->nmsgs, sizeof(*w->msgs));
+	w->msgs[w->nmsgs++] = wm;
+	w->added++;
+	msg_put(w, &m, &wm);
+}
+
+void
+world_worker_kill(struct world *w, unsigned number)
+{
+	for (uint32_t i = w->nsessions; i-- > 0; ) {
+		if (w->sessions[i]->worker == number)
+			session_free(w, i);
+	}
+	sched_worker_remove(w->s, world_now(w), number);
+}
+
+static void
+msg_restore(struct world *w, struct sched *old, const struct smsg *om)
+{
+	struct sched_msg info;
+	struct smsg *m;
+
+	(void)old;
+	smsg_info(om, &info);
+	msg_put(w, &info, &w->msgs[info.id - 1]);
+	for (uint32_t i = 0; i < om->nrcpts; i++) {
+		enum srcpt_state st = smsg_rcpt_state(om, i);
+
+		m = sched_msg_find(w->s, info.id);
+		sched_rcpt_restore(w->s, world_now(w), m, i,
+		    st == SR_INFLIGHT ? SR_READY : st,
+		    smsg_rcpt_attempts(om, i), smsg_rcpt_next_us(om, i));
+	}
+}
+
+static void
+workers_kept(struct world *w)
+{
+	for (uint32_t i = 0; i < w->nsessions; i++) {
+		const struct wsession *se = w->sessions[i];
+
+		for (struct wdeliver *d = se->first; d != NULL; d = d->next) {
+			for (uint32_t k = 0; k < d->n; k++)
+				sched_rcpt_held_by(w->s,
+				    sched_msg_find(w->s, d->id), d->idx[k],
+				    se->worker);
+		}
+		w->sessions[i]->closing = true;
+		if (se->first == NULL)
+			idle_start(w, w->sessions[i]);
+	}
+}
+
+void
+world_restart(struct world *w, bool keep)
+{
+	struct sched *old = w->s;
+	const struct smsg *m;
+	size_t at = 0;
+
+	if (!keep) {
+		while (w->nsessions > 0)
+			session_free(w, 0);
+	}
+	w->s = sched_new(&world_ops, w, w->conf, ++w->seed);
+	while ((m = sched_msg_next(old, &at)) != NULL)
+		msg_restore(w, old, m);
+	sched_worker_add(w->s, 0);
+	if (keep)
+		workers_kept(w);
+	sched_free(&old);
+}

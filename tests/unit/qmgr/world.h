@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * world: a scheduler in a simulated world for scenario.c: a virtual clock,
+ * delivery workers, name servers and remote hosts that behave as told. It
+ * keeps a record of everything that happened.
+ */
+#ifndef TESTS_UNIT_QMGR_WORLD_H
+#define TESTS_UNIT_QMGR_WORLD_H
+
+#include "common/base/htab.h"
+#include "common/conf/conf.h"
+#include "qmgr/sched.h"
+
+#define WORLD_WALL0 (INT64_C(1900000000) * US_PER_SEC)
+
+enum what {           /* a kind of thing that happens, see world.c */
+	W_DISPATCHED, /* recipients */
+	W_DELIVERS,   /* DELIVERs */
+	W_DELIVERED,
+	W_DEFERRED,
+	W_FAILED,     /* by a reply, or expired in a reply */
+	W_GIVEN_UP,
+	W_OPENED,     /* sessions */
+	W_CLOSED,
+	W_UP,
+	W_ENDED,
+	W_RESOLVED,   /* look-ups */
+	W_QFAIL,      /* queue_deferred */
+	W_WHATS
+};
+
+struct happening {
+	int64_t t;       /* since the start */
+	uint64_t id;     /* of the message, or 0 */
+	uint32_t queue;  /* index into world.names */
+	uint32_t n;      /* how many; W_QFAIL: failures so far */
+	uint8_t what;
+};
+
+enum dns { DNS_OK, DNS_TEMPORARY, DNS_NO_DOMAIN, DNS_NULL_MX, DNS_UNUSABLE,
+	DNS_SELF };
+
+/* How the hosts of a domain behave. */
+struct remote {
+	char domain[128];
+	int64_t latency, connect_latency, dns_latency, ttl;
+	int64_t until;          /* then as the default; 0: for ever */
+	unsigned reply;         /* to the message */
+	unsigned fail_first;    /* tries of each message that get 451 */
+	unsigned limit;         /* 421 after so many in one connection; 0 */
+	unsigned max_sessions;  /* more cannot connect; 0 */
+	unsigned drop;          /* every nth message loses the connection */
+	unsigned doubt;         /* every nth: no answer to the final dot */
+	int connect;            /* enum session_end, or -1: works */
+	enum dns dns;
+	unsigned count;         /* messages so far */
+};
+
+struct spec {           /* of `add` */
+	char vmta[64];
+	struct sv *domains;
+	uint32_t ndomains, rcpts;
+	bool together;
+};
+
+struct wmsg {
+	const struct spec *spec;
+	uint32_t i;
+};
+
+struct world {
+	struct sched *s;
+	struct conf *conf;
+	uint64_t seed;
+	int64_t t;              /* since the start */
+	int64_t wall_off;       /* clock jumps */
+	struct remote *remotes;
+	uint32_t nremotes;
+	struct wevent *events;  /* heap */
+	size_t nevents, events_size;
+	uint64_t seq;
+	struct wsession **sessions;
+	uint32_t nsessions, sessions_size;
+	char (*names)[256];     /* of queues */
+	uint32_t nnames;
+	struct happening *log;
+	size_t nlog, log_size;
+	struct wmsg *msgs;      /* by id - 1 */
+	size_t nmsgs, msgs_size;
+	uint64_t added, done;
+	uint32_t *max_sessions; /* by queue */
+	uint32_t *now_sessions;
+	uint32_t max_all, max_group;
+	char last_status[32], last_diag[600];
+	bool in_run;
+};
+
+void world_init(struct world *w);
+void world_fini(struct world *w);
+struct sched_now world_now(const struct world *w);
+/* Takes conf; starts the scheduler at the first time. */
+void world_conf(struct world *w, struct conf *conf);
+struct remote *world_remote(struct world *w, const char *domain);
+void world_add(struct world *w, const struct spec *spec, int64_t age);
+void world_worker_kill(struct world *w, unsigned number);
+/* A new scheduler from the state of the old one. keep: the workers live on
+ * with their sessions. */
+void world_restart(struct world *w, bool keep);
+/* Lets everything happen up to and at t. */
+void world_until(struct world *w, int64_t t);
+uint32_t world_queue(struct world *w, struct sv name);
+
+#endif
