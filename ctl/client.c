@@ -16,8 +16,6 @@
 #include "common/ipc/chan.h"
 #include "ctl/ctl.h"
 
-#define TEXT_MAX 70000u /* of a CTL_END, with what is put around it */
-
 struct client {
 	struct event_base *base;
 	struct event *timer;
@@ -73,7 +71,7 @@ lose(struct client *cl, const char *why)
 {
 	struct str s;
 
-	if (cl->lost)
+	if (cl->lost || cl->ended)
 		return;
 	cl->lost = true;
 	STR_ON(&s, cl->why);
@@ -111,6 +109,9 @@ on_end(struct chan *c, void *arg, const void *msg)
 	struct client *cl = arg;
 
 	(void)c;
+	/* Frames of one read are all handled, after a bad one as well. */
+	if (cl->lost)
+		return;
 	cl->reply->status = m->status <= CTL_MISUSE ? m->status : CTL_FAILED;
 	free(cl->reply->text);
 	cl->reply->text = sv_dup(m->text);

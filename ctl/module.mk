@@ -9,3 +9,8 @@ ctl_pinnace_SOURCES = \
 	ctl/table.c ctl/table.h \
 	ctl/view.c
 ctl_pinnace_LDADD = $(LIB_CONF) $(LIBS_OS) $(JANSSON_LIBS)
+
+check_PROGRAMS += tests/unit/ctl/test_ctl
+TESTS += tests/unit/ctl/test_ctl
+tests_unit_ctl_test_ctl_SOURCES = tests/unit/ctl/test_ctl.c
+tests_unit_ctl_test_ctl_LDADD = $(LIB_IPC) $(LIBS_CHECK) $(JANSSON_LIBS)
