@@ -214,7 +214,7 @@ session_over(struct world *w, uint64_t id, enum session_end end,
 {
 	struct sched_why why = { .status = SV("4.4.2"),
 		.diag = sv_from(text) };
-	uint32_t at;
+	uint32_t at = 0;
 	struct wsession *se = session_find(w, id, &at);
 
 	if (end == END_GREETING_PERM)
@@ -282,7 +282,7 @@ on_deliver(void *arg, const struct sched_session *v, const struct smsg *m,
 {
 	struct world *w = arg;
 	struct wdeliver *d = malloc(sizeof(*d) + n * sizeof(*idx));
-	uint32_t at;
+	uint32_t at = 0;
 	struct wsession *se = session_find(w, v->id, &at);
 
 	if (d == NULL || se == NULL || !se->up || se->closing)
@@ -325,7 +325,7 @@ static void
 on_session_close(void *arg, uint64_t session, unsigned worker)
 {
 	struct world *w = arg;
-	uint32_t at;
+	uint32_t at = 0;
 	struct wsession *se = session_find(w, session, &at);
 
 	(void)worker;
@@ -400,7 +400,7 @@ happens_route(struct world *w, uint32_t queue)
 static void
 happens_connected(struct world *w, uint64_t id)
 {
-	uint32_t at;
+	uint32_t at = 0;
 	struct wsession *se = session_find(w, id, &at);
 	const struct remote *r;
 
@@ -467,7 +467,7 @@ answer(struct world *w, struct wsession *se, const struct wdeliver *d,
 static void
 happens_answer(struct world *w, uint64_t id)
 {
-	uint32_t at;
+	uint32_t at = 0;
 	struct wsession *se = session_find(w, id, &at);
 	struct wdeliver *d;
 	struct remote *r;
@@ -498,7 +498,7 @@ happens_answer(struct world *w, uint64_t id)
 static void
 happens_idle(struct world *w, uint64_t id, uint64_t stamp)
 {
-	uint32_t at;
+	uint32_t at = 0;
 	struct wsession *se = session_find(w, id, &at);
 
 	if (se != NULL && se->first == NULL && se->up && se->stamp == stamp)
