@@ -88,7 +88,7 @@ buf_add_sv(struct buf *b, struct sv v)
 static int buf_vaddf(struct buf *b, const char *fmt, va_list ap)
     __attribute__((format(printf, 2, 0)));
 
-static int
+static int __attribute__((format(printf, 2, 0)))
 buf_vaddf(struct buf *b, const char *fmt, va_list ap)
 {
 	unsigned char *at;

@@ -32,7 +32,7 @@ log_init(const char *name, unsigned index, bool debug)
 static void log_line(const char *level, const char *fmt, va_list ap, int err)
     __attribute__((format(printf, 2, 0)));
 
-static void
+static void __attribute__((format(printf, 2, 0)))
 log_line(const char *level, const char *fmt, va_list ap, int err)
 {
 	struct wall now = clock_wall();

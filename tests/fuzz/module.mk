@@ -1,1 +1,63 @@
 # SPDX-License-Identifier: ISC
+# With --enable-fuzzing each target is a libFuzzer program; without, the same
+# function is run over its corpus and some thousand mutations by make check.
+if FUZZING
+FUZZ_MAIN =
+FUZZ_LINK = -fsanitize=fuzzer
+else
+FUZZ_MAIN = tests/fuzz/replay.c
+FUZZ_LINK =
+endif
+EXTRA_DIST += tests/fuzz/replay.c tests/fuzz/corpus
+
+FUZZ_BINS = \
+	tests/fuzz/fuzz_conf \
+	tests/fuzz/fuzz_conf_decode \
+	tests/fuzz/fuzz_dnspkt \
+	tests/fuzz/fuzz_dsn \
+	tests/fuzz/fuzz_envelope \
+	tests/fuzz/fuzz_event \
+	tests/fuzz/fuzz_ipc \
+	tests/fuzz/fuzz_record \
+	tests/fuzz/fuzz_smtp_client \
+	tests/fuzz/fuzz_smtp_hosts \
+	tests/fuzz/fuzz_smtp_reply
+check_PROGRAMS += $(FUZZ_BINS)
+TESTS += tests/fuzz/run-fuzz
+dist_check_SCRIPTS += tests/fuzz/run-fuzz
+
+FUZZ_LIBS = $(LIB_CONF) $(LIBS_OS) $(PCRE2_LIBS)
+
+tests_fuzz_fuzz_conf_SOURCES = tests/fuzz/fuzz_conf.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_conf_LDADD = $(FUZZ_LIBS)
+tests_fuzz_fuzz_conf_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LINK)
+tests_fuzz_fuzz_conf_decode_SOURCES = tests/fuzz/fuzz_conf_decode.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_conf_decode_LDADD = $(FUZZ_LIBS)
+tests_fuzz_fuzz_conf_decode_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LINK)
+tests_fuzz_fuzz_dnspkt_SOURCES = tests/fuzz/fuzz_dnspkt.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_dnspkt_LDADD = $(LIB_NET) $(LDNS_LIBS) $(LIBS_OS)
+tests_fuzz_fuzz_dnspkt_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LINK)
+tests_fuzz_fuzz_dsn_SOURCES = tests/fuzz/fuzz_dsn.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_dsn_LDADD = $(LIB_MAIL) $(LIBS_OS)
+tests_fuzz_fuzz_dsn_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LINK)
+tests_fuzz_fuzz_envelope_SOURCES = tests/fuzz/fuzz_envelope.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_envelope_LDADD = $(LIB_MAIL) $(LIBS_OS)
+tests_fuzz_fuzz_envelope_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LINK)
+tests_fuzz_fuzz_event_SOURCES = tests/fuzz/fuzz_event.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_event_LDADD = $(LIB_SPOOL) $(LIBS_OS)
+tests_fuzz_fuzz_event_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LINK)
+tests_fuzz_fuzz_ipc_SOURCES = tests/fuzz/fuzz_ipc.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_ipc_LDADD = $(LIB_IPC) $(LIBS_OS)
+tests_fuzz_fuzz_ipc_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LINK)
+tests_fuzz_fuzz_record_SOURCES = tests/fuzz/fuzz_record.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_record_LDADD = $(LIB_SPOOL) $(LIBS_OS)
+tests_fuzz_fuzz_record_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LINK)
+tests_fuzz_fuzz_smtp_client_SOURCES = tests/fuzz/fuzz_smtp_client.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_smtp_client_LDADD = $(LIB_MAIL) $(LIBS_OS)
+tests_fuzz_fuzz_smtp_client_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LINK)
+tests_fuzz_fuzz_smtp_hosts_SOURCES = tests/fuzz/fuzz_smtp_hosts.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_smtp_hosts_LDADD = $(LIB_RESOLVER) $(LIBS_RESOLVER)
+tests_fuzz_fuzz_smtp_hosts_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LINK)
+tests_fuzz_fuzz_smtp_reply_SOURCES = tests/fuzz/fuzz_smtp_reply.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_smtp_reply_LDADD = $(LIB_MAIL) $(LIBS_OS)
+tests_fuzz_fuzz_smtp_reply_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LINK)
