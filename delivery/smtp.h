@@ -127,6 +127,7 @@ struct worker {
 	struct role *role;
 	struct chan *qmgr;
 	struct event *ev_lost;        /* the channel broke */
+	struct event *ev_dirty;       /* sessions are to be run */
 	bool qmgr_lost;
 	bool synced;                  /* INTENT came on this channel */
 	struct htab by_id;
@@ -154,7 +155,7 @@ struct session *session_find(const struct worker *w, uint64_t id);
 /* To be run when all frames of this turn were seen. */
 void session_mark(struct session *s);
 void session_run_dirty(struct worker *w);
-/* Intent slots were freed. */
+/* Intent slots were freed; those that wait run from the event loop. */
 void session_wake_slot_waiters(struct worker *w);
 /* qmgr is gone: whatever has no final dot out is dropped. */
 void session_orphan_all(struct worker *w);

@@ -15,3 +15,14 @@ TESTS += tests/unit/delivery/test_smtp_process
 tests_unit_delivery_test_smtp_process_SOURCES = \
 	tests/unit/delivery/test_smtp_process.c
 tests_unit_delivery_test_smtp_process_LDADD = $(LIB_SPOOL) $(LIBS_CHECK)
+
+check_PROGRAMS += tests/unit/delivery/test_smtp_connect
+TESTS += tests/unit/delivery/test_smtp_connect
+tests_unit_delivery_test_smtp_connect_SOURCES = \
+	tests/unit/delivery/test_smtp_connect.c delivery/smtp_connect.c
+tests_unit_delivery_test_smtp_connect_LDADD = $(LIB_SPOOL) $(LIBS_CHECK)
+
+check_PROGRAMS += tests/unit/spool/test_intent
+TESTS += tests/unit/spool/test_intent
+tests_unit_spool_test_intent_SOURCES = tests/unit/spool/test_intent.c
+tests_unit_spool_test_intent_LDADD = $(LIB_SPOOL) $(LIBS_CHECK)

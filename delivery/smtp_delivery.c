@@ -119,6 +119,7 @@ delivery_free(struct delivery *d)
 	if (d->large_fd >= 0)
 		close(d->large_fd);
 	intent_unreserve(&w->intents, d->reserved);
+	session_wake_slot_waiters(w);
 	if (w->nspare >= SMTP_SPARE_DELIVERIES) {
 		arena_fini(&d->arena);
 		buf_fini(&d->bytes);

@@ -155,6 +155,14 @@ on_lost(evutil_socket_t fd, short what, void *arg)
 }
 
 static void
+on_dirty(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	session_run_dirty(arg);
+}
+
+static void
 smtp_init(struct role *r)
 {
 	struct worker *w = calloc(1, sizeof(*w));
@@ -171,7 +179,8 @@ smtp_init(struct role *r)
 	buf_init(&w->scratch, (size_t)64 << 20);
 	w->intents.free = INTENT_NONE;
 	w->ev_lost = event_new(r->base, -1, 0, on_lost, w);
-	if (w->ev_lost == NULL)
+	w->ev_dirty = event_new(r->base, -1, 0, on_dirty, w);
+	if (w->ev_lost == NULL || w->ev_dirty == NULL)
 		fatal("out of memory");
 }
 

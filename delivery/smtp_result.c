@@ -190,16 +190,13 @@ void
 result_ack(struct worker *w, uint64_t seq)
 {
 	struct result *r;
-	bool freed = false;
 
 	while ((r = TAILQ_FIRST(&w->results)) != NULL && r->seq <= seq) {
 		TAILQ_REMOVE(&w->results, r, link);
-		freed = freed || r->slot != INTENT_NONE;
 		intent_release(&w->intents, r->slot);
 		free(r);
 	}
-	if (freed)
-		session_wake_slot_waiters(w);
+	session_wake_slot_waiters(w);
 }
 
 /* ---- a new qmgr ---- */
@@ -286,7 +283,7 @@ resync(struct worker *w, uint32_t slots, int fd)
 		log_warn_errno("cannot map the intent file");
 	close(fd);
 	TAILQ_FOREACH(s, &w->sessions, link)
-		if (s->client.dotted != NULL && !s->client.dotted->lone_dot)
+		if (s->client.dotted != NULL)
 			resync_dotted(w, s->client.dotted->owner);
 	results_again(w);
 	ipc_send_resync_end(w->qmgr, &end);

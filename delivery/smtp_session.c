@@ -6,8 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/siphash.h"
-#include "common/base/str.h"
+#include <event2/event.h>
+
 #include "common/sys/log.h"
 #include "delivery/smtp.h"
 
@@ -78,13 +78,17 @@ session_run_dirty(struct worker *w)
 void
 session_wake_slot_waiters(struct worker *w)
 {
+	uint32_t n = w->intents.nfree - w->intents.nreserved;
 	struct session *s;
 
-	while ((s = TAILQ_FIRST(&w->slot_waiters)) != NULL) {
+	if (TAILQ_EMPTY(&w->slot_waiters))
+		return;
+	while (n-- > 0 && (s = TAILQ_FIRST(&w->slot_waiters)) != NULL) {
 		TAILQ_REMOVE(&w->slot_waiters, s, slot_link);
 		s->wants_slots = false;
 		session_mark(s);
 	}
+	event_active(w->ev_dirty, EV_WRITE, 0);
 }
 
 /* ---- the end ---- */
@@ -434,6 +438,32 @@ on_drain(struct conn *c, void *arg)
 	session_step(s);
 }
 
+/*
+ * A server that has had enough says so and closes, and we may learn of the
+ * closing first, when writing. Its words are still there to be read; only a
+ * refusal counts, since what it answers may not have left here.
+ */
+static void
+last_words(struct session *s)
+{
+	struct buf *in = conn_in(s->conn), *out = conn_out(s->conn);
+	bool between = s->client.reply.lines == 0 || s->client.reply.done;
+	unsigned char *at;
+	ssize_t n;
+
+	if (buf_len(in) > 0 || !between)
+		return;
+	at = buf_reserve(in, SMTP_CLIENT_IN_CAP);
+	if (at == NULL)
+		return;
+	n = recv(conn_fd(s->conn), at, SMTP_CLIENT_IN_CAP, MSG_DONTWAIT);
+	if (n <= 0)
+		return;
+	buf_commit(in, (size_t)n);
+	if (at[0] == '4' || at[0] == '5')
+		(void)smtp_client_run(&s->client, in, out);
+}
+
 static void
 on_close(struct conn *c, void *arg, int err)
 {
@@ -445,6 +475,8 @@ on_close(struct conn *c, void *arg, int err)
 		(void)connect_next(s);
 		return;
 	}
+	if (err != 0)
+		last_words(s);
 	smtp_client_lost(&s->client, buf_len(conn_out(c)), false,
 	    sv_from(err != 0 ? strerror(err) : NULL));
 	session_over(s);

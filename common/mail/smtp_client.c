@@ -835,8 +835,12 @@ reply_unasked(struct smtp_client *c)
 	unsigned class = smtp_reply_class(&c->reply);
 	struct smtp_txn *t = c->txn;
 
-	if (c->reply.code == 421)
-		client_421(c, c->txn);
+	/* between transactions the server may have had enough of us: it is
+	 * no failure of the queue */
+	if (c->reply.code == 421 && c->up && t == NULL && c->nstarted > 0)
+		end_reply(c, END_LOST);
+	else if (c->reply.code == 421)
+		client_421(c, t);
 	else if (t != NULL && t->phase == TXN_BODY && class >= 4)
 		reply_early(c, t);
 	else
@@ -947,16 +951,23 @@ smtp_client_quit(struct smtp_client *c)
 	c->want_quit = true;
 }
 
+static void
+txn_abandon(struct smtp_client *c, struct smtp_txn *t)
+{
+	if (t == NULL)
+		return;
+	txn_detach(c, t);
+	c->ops->txn_untried(c->arg, t);
+}
+
 bool
 smtp_client_abandon(struct smtp_client *c)
 {
-	struct smtp_txn *t = c->txn;
-
 	c->no_more = true;
-	if (t != NULL) {
-		txn_detach(c, t);
-		c->ops->txn_untried(c->arg, t);
-	}
+	txn_abandon(c, c->txn);
+	/* nothing hangs on the answer to a lone dot */
+	if (c->dotted != NULL && c->dotted->lone_dot)
+		txn_abandon(c, c->dotted);
 	return c->dotted != NULL;
 }
 

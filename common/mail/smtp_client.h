@@ -167,8 +167,9 @@ void smtp_client_quit(struct smtp_client *c);
  */
 void smtp_client_lost(struct smtp_client *c, size_t unsent, bool timeout,
     struct sv reason);
-/* Hands back untried what has no final dot yet; no new transactions. True if
- * an answer to a dot is still to come: then go on. */
+/* Hands back as untried, whatever the server said, what has no final dot yet;
+ * no new transactions. True if an answer to a dot is still to come: then go
+ * on. */
 bool smtp_client_abandon(struct smtp_client *c);
 
 /* Nothing under way: no answer is waited for, nothing is being sent. */

@@ -38,6 +38,7 @@
 enum sink_mode {
 	SINK_GOOD,
 	SINK_REFUSE_RCPT_B,  /* 550 to b@ */
+	SINK_REFUSE_ALL,     /* 550 to each RCPT */
 	SINK_DROP_AT_DOT,    /* reads the message, then closes */
 	SINK_HANG_AT_DOT,    /* reads the message, says nothing */
 	SINK_GREETING_450,
@@ -120,8 +121,9 @@ sink_command(struct sink_io *io, const char *line)
 		sink_say(io, io->mode == SINK_NO_EHLO ? "500 what?" :
 		    "250-sink.test hello\r\n250-PIPELINING\r\n250-DSN\r\n"
 		    "250 SIZE 1000000");
-	} else if (strncmp(line, "RCPT TO:<b@", 11) == 0 &&
-	    io->mode == SINK_REFUSE_RCPT_B) {
+	} else if ((strncmp(line, "RCPT TO:<b@", 11) == 0 &&
+	               io->mode == SINK_REFUSE_RCPT_B) ||
+	    (strncmp(line, "RCPT", 4) == 0 && io->mode == SINK_REFUSE_ALL)) {
 		sink_say(io, "550 5.1.1 no such user");
 	} else if (strncmp(line, "DATA", 4) == 0) {
 		return sink_data(io);
@@ -245,6 +247,7 @@ struct fx {
 	pid_t pid;
 	int seg_fd, large_fd, intent_fd;
 	uint64_t seg_end;
+	uint32_t idle_ms;
 	unsigned char *intents;
 	bool ready, closed;
 	unsigned nup, nend, nresync, nresync_end;
@@ -549,7 +552,7 @@ open_session_to(struct fx *f, uint64_t id, const struct sink *const *sinks,
 		.session = id, .queue = SV("sink.test/v"),
 		.helo = SV("here.test"), .route = sv_make(mem, w.n),
 		.window = 4, .max_msgs = max_msgs, .final_ms = final_ms,
-		.idle_ms = 60000 });
+		.idle_ms = f->idle_ms != 0 ? f->idle_ms : 60000 });
 }
 
 static void
@@ -893,6 +896,85 @@ START_TEST(test_session_max_msgs_ends_with_limit)
 }
 END_TEST
 
+START_TEST(test_session_without_work_ends_idle)
+{
+	const struct sink *to;
+	struct fx f;
+	struct sink sink;
+
+	sink_start(&sink, SINK_GOOD);
+	fx_start(&f);
+	to = &sink;
+	f.idle_ms = 50;
+	open_session_to(&f, 1, &to, 1, 0, 0);
+	fx_wait(&f, &f.nend, 1);
+	ck_assert_uint_eq(f.nup, 1);
+	ck_assert_uint_eq(f.end.why, END_IDLE);
+	fx_stop(&f);
+	sink_stop(&sink);
+}
+END_TEST
+
+START_TEST(test_no_slots_left_waiting_session_goes_on)
+{
+	struct fx f;
+	struct sink refuses, good;
+	struct where at;
+
+	sink_start(&refuses, SINK_REFUSE_ALL);
+	sink_start(&good, SINK_GOOD);
+	fx_start(&f);
+	at = record_put(&f, 1, SV("x\r\n"), false);
+	/* all slots but one are taken by results without acknowledgement */
+	open_session(&f, 1, &good);
+	for (unsigned i = 0; i < SLOTS - 1; i++)
+		deliver(&f, 1, &at, 1);
+	fx_wait(&f, &f.nresults, SLOTS - 1);
+	/* two sessions share the last; what is refused gives it back */
+	open_session(&f, 2, &refuses);
+	open_session(&f, 3, &refuses);
+	for (unsigned i = 0; i < 10; i++) {
+		deliver(&f, 2, &at, 1);
+		deliver(&f, 3, &at, 1);
+	}
+	fx_wait(&f, &f.nresults, SLOTS - 1 + 20);
+	ck_assert_uint_eq(f.results[SLOTS + 5].outcome[0], OUT_PERMANENT);
+	fx_stop(&f);
+	sink_stop(&refuses);
+	sink_stop(&good);
+}
+END_TEST
+
+START_TEST(test_stop_queued_given_back_and_begun_finished)
+{
+	struct fx f;
+	struct sink wait;
+	struct where at;
+	size_t n;
+
+	sink_start(&wait, SINK_WAIT_AT_DOT);
+	fx_start(&f);
+	at = record_put(&f, 1, SV("x\r\n"), false);
+	open_session(&f, 1, &wait);
+	for (int i = 0; i < 4; i++)
+		deliver(&f, 1, &at, 1);
+	chan_flush(f.qmgr);
+	free(sink_message(&wait, &n));
+	ipc_send_stop(f.master, &(struct ipc_stop){ .drain_ms = 5000 });
+	chan_flush(f.master);
+	/* the next one's MAIL left with the first one's dot: both go */
+	ck_assert_int_eq(write(wait.gate, "gg", 2), 2);
+	fx_wait(&f, &f.nend, 1);
+	ck_assert_uint_le(f.nresults, 3);
+	ck_assert_uint_ge(f.nresults, 1);
+	for (unsigned i = 0; i < f.nresults; i++)
+		ck_assert_uint_eq(f.results[i].outcome[0], OUT_DELIVERED);
+	ck_assert_uint_eq(f.end.why, END_IDLE);
+	fx_stop(&f);
+	sink_stop(&wait);
+}
+END_TEST
+
 START_TEST(test_qmgr_restart_waiting_and_unacknowledged_come_again)
 {
 	struct fx f;
@@ -962,6 +1044,9 @@ main(void)
 	tcase_add_test(t, test_open_failing_hosts_next_is_used);
 	tcase_add_test(t, test_open_all_hosts_fail_end_says_why);
 	tcase_add_test(t, test_session_max_msgs_ends_with_limit);
+	tcase_add_test(t, test_session_without_work_ends_idle);
+	tcase_add_test(t, test_no_slots_left_waiting_session_goes_on);
+	tcase_add_test(t, test_stop_queued_given_back_and_begun_finished);
 	tcase_add_test(t,
 	    test_qmgr_restart_waiting_and_unacknowledged_come_again);
 	suite_add_tcase(s, t);

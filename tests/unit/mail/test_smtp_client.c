@@ -184,7 +184,7 @@ static const struct script scripts[] = {
 	{ "dot answered in lines", .dot = "250-2.0.0 a\r\n250 2.0.0 b",
 	    .nmsgs = 2, .want = { "DDD", "DDD" } },
 	{ "dot, then 421", .dot = "250 ok\r\n421 closing!", SERIAL, FIRST,
-	    .at_once = true, .nmsgs = 2, .want = { "DDD", "" }, .why = END_421 },
+	    .at_once = true, .nmsgs = 2, .want = { "DDD", "" }, .why = END_LOST },
 
 	/* RSET and QUIT */
 	{ "RSET refused", .data = "554 no", .rset = "500 what", FIRST,
@@ -751,6 +751,28 @@ START_TEST(test_client_abandon_waits_for_dot_only)
 }
 END_TEST
 
+START_TEST(test_client_endless_reply_ends_session)
+{
+	struct script s = { "x", .nmsgs = 1 };
+	struct smtp_client c;
+	struct owner o;
+	struct server v = { .s = &s };
+	struct buf in, out;
+	unsigned lines = 0;
+
+	to_the_dot(&c, &o, &s, &in, &out);
+	do {
+		ck_assert_uint_lt(lines++, 1000);
+		ck_assert_int_eq(buf_add_sv(&in, SV("250-more\r\n")), 0);
+	} while (smtp_client_run(&c, &in, &out));
+	ck_assert_int_eq(letter(&o.rcpts[0][0]), 'I');
+	ck_assert_int_eq(c.why, END_LOST);
+	buf_fini(&in);
+	buf_fini(&out);
+	play_end(&o, &v);
+}
+END_TEST
+
 START_TEST(test_command_add_injection_refused)
 {
 	static const struct {
@@ -794,6 +816,7 @@ main(void)
 	tcase_add_test(t, test_client_parameters_sent_when_offered);
 	tcase_add_test(t, test_client_lost_with_dot_unsent_is_not_in_doubt);
 	tcase_add_test(t, test_client_abandon_waits_for_dot_only);
+	tcase_add_test(t, test_client_endless_reply_ends_session);
 	tcase_add_test(t, test_command_add_injection_refused);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
