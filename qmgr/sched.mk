@@ -28,3 +28,9 @@ tests_unit_qmgr_scenario_SOURCES = tests/unit/qmgr/scenario.c \
 tests_unit_qmgr_scenario_LDADD = libsched.a $(LIB_CONF) $(PCRE2_LIBS) \
 	$(LIBS_OS)
 EXTRA_DIST += tests/unit/qmgr/scenarios
+
+# Not a test: prints nanoseconds per message.
+noinst_PROGRAMS += tests/unit/qmgr/bench_sched
+tests_unit_qmgr_bench_sched_SOURCES = tests/unit/qmgr/bench_sched.c
+tests_unit_qmgr_bench_sched_LDADD = libsched.a $(LIB_CONF) $(PCRE2_LIBS) \
+	$(LIBS_OS)
