@@ -14,3 +14,10 @@ check_PROGRAMS += tests/unit/ctl/test_ctl
 TESTS += tests/unit/ctl/test_ctl
 tests_unit_ctl_test_ctl_SOURCES = tests/unit/ctl/test_ctl.c
 tests_unit_ctl_test_ctl_LDADD = $(LIB_IPC) $(LIBS_CHECK) $(JANSSON_LIBS)
+
+# The schema knows all directives: the page is made from it.
+man5_MANS = doc/man/pinnace-config.5
+CLEANFILES += doc/man/pinnace-config.5
+doc/man/pinnace-config.5: ctl/pinnace$(EXEEXT)
+	$(AM_V_GEN)$(MKDIR_P) doc/man && ctl/pinnace$(EXEEXT) manual >$@.tmp \
+	    && mv $@.tmp $@

@@ -426,6 +426,8 @@ build(struct conf *c, struct conf_report *rep)
 		ok = build_listeners(&b) && build_vmtas(&b) &&
 		    build_index(&b) && build_relay(&b) && build_accts(&b);
 	}
+	if (ok && !regexes_make(c))
+		ok = too_large(&b);
 	if (ok)
 		check_names(&b);
 	free(b.vmta_of);

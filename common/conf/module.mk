@@ -10,6 +10,7 @@ libconf_a_SOURCES = \
 	common/conf/node.c \
 	common/conf/query.c \
 	common/conf/reader.c \
+	common/conf/regex.c \
 	common/conf/report.c \
 	common/conf/schema.c \
 	common/conf/show.c \

@@ -1,8 +1,5 @@
 /* SPDX-License-Identifier: ISC */
 /* Questions to a configuration. */
-#define PCRE2_CODE_UNIT_WIDTH 8
-#include <pcre2.h>
-
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,8 +10,6 @@
 #define NODES_MAX   1024u
 #define DOMAIN_MAX  255u
 #define CACHE_MAX   (256u << 20)
-/* Strangers choose the text: far above what a sane expression needs. */
-#define MATCH_STEPS_MAX 20000u
 
 static const uint64_t hash_key[2] = { 3, 4 };
 
@@ -288,30 +283,6 @@ conf_relay_allows(const struct conf *c, struct sv domain)
 	return false;
 }
 
-/* Does "/re/" match? An expression that runs too long does not. */
-static bool
-regex_matches(struct sv re, struct sv text)
-{
-	pcre2_match_context *mc = pcre2_match_context_create(NULL);
-	pcre2_match_data *md = pcre2_match_data_create(1, NULL);
-	PCRE2_SIZE off;
-	pcre2_code *code;
-	int rc = -1;
-
-	code = pcre2_compile((PCRE2_SPTR)(const void *)(re.p + 1), re.n - 2,
-	    PCRE2_CASELESS, &rc, &off, NULL);
-	rc = -1;
-	if (code != NULL && mc != NULL && md != NULL) {
-		pcre2_set_match_limit(mc, MATCH_STEPS_MAX);
-		rc = pcre2_match(code, (PCRE2_SPTR)(const void *)text.p,
-		    text.n, 0, 0, md, mc);
-	}
-	pcre2_code_free(code);
-	pcre2_match_data_free(md);
-	pcre2_match_context_free(mc);
-	return rc >= 0;
-}
-
 bool
 conf_relay_allows_rcpt(const struct conf *c, struct sv local,
     struct sv domain)
@@ -328,9 +299,8 @@ conf_relay_allows_rcpt(const struct conf *c, struct sv local,
 	    buf_add_sv(&b, domain) == 0) {
 		addr = buf_sv(&b);
 		for (uint32_t i = 0; !found && i < list->n; i++)
-			found = list->v[i].p[0] == '/' ?
-			    regex_matches(list->v[i], addr) :
-			    sv_ieq(list->v[i], addr);
+			found = sv_ieq(list->v[i], addr);
+		found = found || regexes_match(c->regexes, addr);
 	}
 	buf_fini(&b);
 	return found;

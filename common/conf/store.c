@@ -32,6 +32,7 @@ conf_free(struct conf **cp)
 		return;
 	*cp = NULL;
 	cache_free(&c->cache);
+	regexes_free(&c->regexes);
 	htab_fini(&c->domains);
 	htab_fini(&c->source_names);
 	free(c->literals.v);

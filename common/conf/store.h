@@ -132,6 +132,7 @@ struct conf {
 	struct nodes literals;      /* of all VMTAs; sorted by bits */
 	struct nodes sources;       /* networks; sorted by bits */
 	struct htab source_names;   /* struct node by domain = name */
+	struct relay_regexes *regexes;
 	struct conf_cache *cache;
 };
 
@@ -251,6 +252,14 @@ void nodes_sort(struct conf *c);
 /* What the machine knows and the file does not say: host name, resolvers,
  * addresses in source ranges. */
 bool system_defaults(struct conf *c, struct conf_report *rep);
+
+/* ---- regex.c ---- */
+
+/* Compiles the expressions of relay-address. False without memory. */
+bool regexes_make(struct conf *c);
+void regexes_free(struct relay_regexes **r);
+/* Does any of them match? One that takes too many steps does not. */
+bool regexes_match(const struct relay_regexes *r, struct sv text);
 
 /* ---- query.c ---- */
 

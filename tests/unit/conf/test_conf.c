@@ -398,6 +398,19 @@ START_TEST(test_relay_lists)
 }
 END_TEST
 
+START_TEST(test_relay_regex_that_never_ends_does_not_match)
+{
+	struct conf *c = must_parse("relay-address /^(a+)+@x$/\n");
+	char text[301];
+
+	memset(text, 'a', sizeof(text));
+	text[300] = '!';
+	ck_assert(!conf_relay_allows_rcpt(c, sv_make(text, 301), SV("x")));
+	ck_assert(conf_relay_allows_rcpt(c, sv_make(text, 9), SV("x")));
+	conf_free(&c);
+}
+END_TEST
+
 /* ---- mistakes ---- */
 
 START_TEST(test_errors_are_sentences_with_file_and_line)
@@ -600,6 +613,7 @@ main(void)
 	tcase_add_test(tc, test_vmta_inherits_what_it_does_not_say);
 	tcase_add_test(tc, test_acct_files);
 	tcase_add_test(tc, test_relay_lists);
+	tcase_add_test(tc, test_relay_regex_that_never_ends_does_not_match);
 	tcase_add_test(tc, test_errors_are_sentences_with_file_and_line);
 	tcase_add_test(tc, test_errors_are_all_collected);
 	tcase_add_test(tc, test_warnings_do_not_stop);
