@@ -86,6 +86,22 @@ body_commit(struct body *b, size_t n)
 	b->bytes += n;
 }
 
+unsigned char *
+body_first(struct body *b, size_t *n_r)
+{
+	if (b->first == NULL)
+		return NULL;
+	*n_r = b->first->n;
+	return b->first->mem;
+}
+
+void
+body_first_cut(struct body *b, size_t n)
+{
+	b->bytes -= b->first->n - n;
+	b->first->n = n;
+}
+
 void
 body_clear(struct body *b, struct body_pool *pool)
 {

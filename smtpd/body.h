@@ -35,6 +35,10 @@ bool body_pool_is_over(const struct body_pool *pool);
 unsigned char *body_room(struct body *b, struct body_pool *pool, size_t min,
     size_t *room_r);
 void body_commit(struct body *b, size_t n);
+/* The first chunk's bytes, *n_r of them; NULL if there is none. */
+unsigned char *body_first(struct body *b, size_t *n_r);
+/* It has only n bytes now. */
+void body_first_cut(struct body *b, size_t n);
 /* Gives all chunks back. */
 void body_clear(struct body *b, struct body_pool *pool);
 /* Fills iov, which has b->nchunks entries. */

@@ -115,14 +115,14 @@ make_head(const struct commit_req *req, uint64_t id, struct buf *head,
 	};
 
 	(void)req;
-	if (!s->src->add_received_header)
-		return 0;
 	msgid_format(id, text);
 	r.id = sv_make(text, MSGID_TEXT - 1);
 	/* RFC 5321 7.2: more than one would tell of blind copies */
 	if (t->nrcpts == 1)
 		r.rcpt = t->rcpts[0].addr;
-	return received_put(head, &r);
+	if (s->src->add_received_header && received_put(head, &r) != 0)
+		return -1;
+	return control_head(s, r.id, head);
 }
 
 static bool
@@ -133,7 +133,6 @@ envelope_make(struct session *s)
 		.flags = t->flags,
 		.sender = t->sender,
 		.envid = t->envid,
-		.vmta = s->src->default_virtual_mta,
 		.src_type = SV("smtp"),
 		.helo = sv_from(s->helo),
 		.client_ip = sv_from(s->client_ip),
@@ -142,6 +141,7 @@ envelope_make(struct session *s)
 	};
 	struct wr w;
 
+	control_apply(s, &e);
 	wr_init_buf(&w, &t->env);
 	envelope_encode(&w, &e);
 	return !w.failed;
@@ -262,11 +262,26 @@ data_verdict(const struct session *s)
 	return t->fail;
 }
 
+/* The control fields, before any of it leaves memory. */
+static void
+data_header(struct session *s)
+{
+	enum reply r;
+
+	if (s->txn.ctl_done || s->txn.fail != NO_REPLY ||
+	    s->txn.dec.error != DATA_FINE)
+		return;
+	r = control_take(s);
+	if (r != NO_REPLY)
+		data_fail(s, r);
+}
+
 static void
 data_end(struct session *s)
 {
 	enum reply r;
 
+	data_header(s);
 	if (s->txn.large != NULL && s->txn.fail == NO_REPLY)
 		large_write(s);
 	r = data_verdict(s);
@@ -286,6 +301,10 @@ data_place(struct session *s)
 		data_fail(s, REPLY_LOCAL_ERROR);
 		return;
 	}
+	if (s->ctl_look && (!t->dec.in_header || t->body.nchunks > 1))
+		data_header(s);
+	if (t->fail != NO_REPLY)
+		return;
 	if (t->large != NULL) {
 		if (t->body.bytes >= BODY_CHUNK - ROOM_MIN)
 			large_write(s);

@@ -7,6 +7,7 @@ smtpd_pinnace_smtpd_LDADD = libsmtpd.a $(LIB_CONF) $(LIBS_OS)
 noinst_LIBRARIES += libsmtpd.a
 libsmtpd_a_SOURCES = \
 	smtpd/body.c smtpd/body.h \
+	smtpd/control.c \
 	smtpd/data.c \
 	smtpd/listener.c smtpd/listener.h \
 	smtpd/server.c smtpd/server.h \

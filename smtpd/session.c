@@ -129,6 +129,15 @@ session_reply(struct session *s, enum reply r)
 		error_count(s);
 }
 
+struct sv
+session_suffix(const struct session *s)
+{
+	/* a stranger's "user" is nobody we know */
+	if (!s->src->auto_qualify_domain || !s->src->always_allow_relaying)
+		return SV("");
+	return conf_global(s->settings->conf)->domain_suffix;
+}
+
 void
 session_log_refusal(const struct session *s, const char *what, struct sv arg,
     enum reply r)
@@ -338,6 +347,7 @@ session_new(struct server *srv, int fd, const struct route_addr *ip,
 	route_addr_format(ip, s->client_ip);
 	s->settings = settings_hold(srv->settings);
 	s->src = conf_source_get(s->settings->conf, ip, source);
+	control_init(s);
 	arena_init(&s->txn.arena, TXN_MEMORY);
 	buf_init(&s->txn.env, RECORD_ENV_MAX);
 	s->txn.fail = NO_REPLY;

@@ -13,6 +13,7 @@
 
 #include "common/base/arena.h"
 #include "common/base/timeval.h"
+#include "common/mail/ctl_headers.h"
 #include "common/mail/data_dec.h"
 #include "common/mail/reply.h"
 #include "common/mail/smtp_cmd.h"
@@ -60,6 +61,8 @@ struct txn {
 	struct data_dec dec;
 	struct body body;
 	struct commit_large *large; /* ours until submitted */
+	struct ctl_headers ctl;
+	bool ctl_done;              /* the header was looked at */
 	enum reply fail;            /* why data is only swallowed, or NO_REPLY */
 	int64_t data_start_ms;
 	uint64_t data_in;           /* bytes taken, as they came */
@@ -89,6 +92,8 @@ struct session {
 		struct smtp_mail mail;
 		struct smtp_rcpt rcpt;
 	} cmd;
+	unsigned ctl_drop;              /* fields to remove, 1 << ctl_field */
+	bool ctl_look;                  /* the header matters to us */
 	struct txn txn;
 };
 
@@ -108,10 +113,21 @@ void session_abort(struct session *s);
 /* For entries other than the connection's callbacks: goes on with input that
  * waited, sends, frees. s is gone afterwards if it ended. */
 void session_resume(struct session *s);
+/* What completes addresses without a domain from this client, or "". */
+struct sv session_suffix(const struct session *s);
 /* To S_COMMAND, with the deadline for it. */
 void session_command_wait(struct session *s);
 void session_log_refusal(const struct session *s, const char *what,
     struct sv arg, enum reply r);
+
+/* control.c: what the client's header fields and settings add. */
+void control_init(struct session *s);
+/* Looks at the header once it is there; NO_REPLY or why to refuse. */
+enum reply control_take(struct session *s);
+/* Sets VMTA, job, ENVID and RET of e. */
+void control_apply(struct session *s, struct envelope *e);
+/* Adds Date and Message-ID where wanted. 0, or -1 if they do not fit. */
+int control_head(const struct session *s, struct sv id, struct buf *head);
 
 /* data.c: from DATA to the answer of the committer. */
 void data_begin(struct session *s);

@@ -31,6 +31,9 @@ enum reply
 verb_mail_check(struct session *s, struct sv arg)
 {
 	const struct conf_source *src = s->src;
+	struct smtp_mail *m = &s->cmd.mail;
+	struct sv suffix = session_suffix(s);
+	enum cmd_result res;
 	enum reply r;
 
 	if (s->txn.active)
@@ -38,13 +41,16 @@ verb_mail_check(struct session *s, struct sv arg)
 	if (src->max_msg_per_session != 0 &&
 	    s->messages >= src->max_msg_per_session)
 		return REPLY_TOO_MANY_MSGS;
-	r = mail_refusal(smtp_mail_parse(arg, src->allow_smtputf8,
-	    &s->cmd.mail));
+	res = smtp_mail_parse(arg, src->allow_smtputf8, m);
+	if (res == CMD_UNQUALIFIED && suffix.n > 0)
+		res = addr_qualify(m->local, suffix,
+		    (m->flags & ENV_SMTPUTF8) != 0, &m->from);
+	r = mail_refusal(res);
 	if (r != NO_REPLY)
 		return r;
 	/* RFC 1870 6.1 */
 	if (src->max_message_size_bytes != 0 &&
-	    s->cmd.mail.size > src->max_message_size_bytes)
+	    m->size > src->max_message_size_bytes)
 		return REPLY_TOO_BIG;
 	if (committer_refusal(s->srv->committer).n > 0)
 		return REPLY_NO_SPACE;

@@ -59,12 +59,15 @@ static enum reply
 rcpt_check(struct session *s, struct sv arg)
 {
 	struct smtp_rcpt *r = &s->cmd.rcpt;
-	enum reply res;
+	bool utf8 = (s->txn.flags & ENV_SMTPUTF8) != 0;
+	struct sv suffix = session_suffix(s);
+	enum cmd_result res;
 
-	res = rcpt_refusal(smtp_rcpt_parse(arg,
-	    (s->txn.flags & ENV_SMTPUTF8) != 0, r));
-	if (res != NO_REPLY)
-		return res;
+	res = smtp_rcpt_parse(arg, utf8, r);
+	if (res == CMD_UNQUALIFIED && suffix.n > 0)
+		res = addr_qualify(r->local, suffix, utf8, &r->to);
+	if (res != CMD_OK)
+		return rcpt_refusal(res);
 	if (!may_relay(s, r))
 		return REPLY_RELAY_DENIED;
 	return is_full(s) ? REPLY_TOO_MANY_RCPTS : NO_REPLY;

@@ -56,6 +56,7 @@ R(SENDER_LONG,    553, "5.1.7", "Sender address too long") \
 R(RCPT_LONG,      553, "5.1.3", "Recipient address too long") \
 R(UNQUALIFIED,    553, "5.1.3", "A full address is needed: user@domain") \
 R(SENDER_UNQUAL,  553, "5.1.7", "A full address is needed: user@domain") \
+R(BAD_VMTA,       550, "5.7.1", "No such virtual MTA") \
 R(TOO_BIG,        552, "5.3.4", "Message too big") \
 R(LOOP,           554, "5.4.6", "Too many hops, mail is looping") \
 R(NO_SERVICE,     554, "5.7.1", "No service for this client") \

@@ -322,6 +322,21 @@ addr_parse(struct sv v, bool utf8_ok, struct addr *a_r)
 	return CMD_OK;
 }
 
+enum cmd_result
+addr_qualify(struct sv local, struct sv domain, bool utf8_ok,
+    struct addr *a_r)
+{
+	char text[ENV_ADDR_MAX];
+
+	addr_clear(a_r);
+	if (local.n >= sizeof(text) || domain.n > sizeof(text) - local.n - 1)
+		return CMD_ADDR_LONG;
+	memcpy(text, local.p, local.n);
+	text[local.n] = '@';
+	memcpy(text + local.n + 1, domain.p, domain.n);
+	return addr_parse(sv_make(text, local.n + 1 + domain.n), utf8_ok, a_r);
+}
+
 struct sv
 addr_text(const struct addr *a)
 {
@@ -554,6 +569,7 @@ smtp_mail_parse(struct sv arg, bool utf8_ok, struct smtp_mail *m_r)
 	struct sv path;
 	enum cmd_result res;
 
+	m_r->local = SV("");
 	m_r->size = 0;
 	m_r->flags = 0;
 	m_r->envid = SV("");
@@ -565,6 +581,7 @@ smtp_mail_parse(struct sv arg, bool utf8_ok, struct smtp_mail *m_r)
 	    sizeof(mail_params) / sizeof(mail_params[0]), m_r, utf8_ok);
 	if (res != CMD_OK || path.n == 0)
 		return res;
+	m_r->local = path;
 	return addr_parse(path, (m_r->flags & ENV_SMTPUTF8) != 0, &m_r->from);
 }
 
@@ -636,6 +653,7 @@ smtp_rcpt_parse(struct sv arg, bool utf8, struct smtp_rcpt *r_r)
 	struct sv path;
 	enum cmd_result res;
 
+	r_r->local = SV("");
 	r_r->postmaster = false;
 	r_r->notify = 0;
 	r_r->orcpt = SV("");
@@ -651,5 +669,6 @@ smtp_rcpt_parse(struct sv arg, bool utf8, struct smtp_rcpt *r_r)
 	r_r->postmaster = sv_ieq(path, SV("postmaster"));
 	if (r_r->postmaster)
 		return CMD_OK;
+	r_r->local = path;
 	return addr_parse(path, utf8, &r_r->to);
 }

@@ -58,6 +58,7 @@ struct addr {
 
 struct smtp_mail {
 	struct addr from;
+	struct sv local;    /* with CMD_UNQUALIFIED: the address */
 	uint64_t size;      /* of SIZE=, else 0 */
 	uint32_t flags;     /* enum env_flags */
 	struct sv envid;    /* xtext as given, or "" */
@@ -65,6 +66,7 @@ struct smtp_mail {
 
 struct smtp_rcpt {
 	struct addr to;
+	struct sv local;    /* with CMD_UNQUALIFIED: the address */
 	bool postmaster;    /* <postmaster> without domain; to is empty */
 	uint8_t notify;     /* enum env_notify */
 	struct sv orcpt;    /* "type;xtext" as given, or "" */
@@ -82,6 +84,9 @@ enum cmd_result smtp_rcpt_parse(struct sv arg, bool utf8,
 
 /* local@domain (RFC 5321 4.1.2 Mailbox), nothing around it. */
 enum cmd_result addr_parse(struct sv v, bool utf8_ok, struct addr *a_r);
+/* local@domain from an address without a domain. */
+enum cmd_result addr_qualify(struct sv local, struct sv domain, bool utf8_ok,
+    struct addr *a_r);
 struct sv addr_text(const struct addr *a);
 struct sv addr_local(const struct addr *a);
 /* RFC 5321 Domain or address literal. */

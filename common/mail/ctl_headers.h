@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * ctl_headers: the header fields by which a trusted client steers its message
+ * (x-virtual-mta, x-job, x-envid), taken out of a header in memory; and
+ * whether Date and Message-ID are there. Nothing else of the header changes.
+ */
+#ifndef COMMON_MAIL_CTL_HEADERS_H
+#define COMMON_MAIL_CTL_HEADERS_H
+
+#include "common/base/sv.h"
+
+#define CTL_VALUE_MAX 128u /* longer values are cut; as the log's columns */
+
+enum ctl_field {
+	CTL_VMTA,        /* x-virtual-mta */
+	CTL_JOB,         /* x-job */
+	CTL_ENVID,       /* x-envid */
+	CTL_DATE,        /* date */
+	CTL_MESSAGE_ID,  /* message-id */
+	CTL_FIELDS
+};
+
+struct ctl_headers {
+	bool seen[CTL_FIELDS];
+	/* of the first one, unfolded and trimmed, no control byte, NUL behind;
+	 * kept for the first three only */
+	char value[CTL_ENVID + 1][CTL_VALUE_MAX + 1];
+};
+
+/*
+ * mem holds n bytes of a message from its start. Looks at the complete fields
+ * of its header; those with a bit (1 << field) in drop are removed and the
+ * bytes behind them moved up. Returns the bytes left.
+ */
+size_t ctl_headers_take(unsigned char *mem, size_t n, unsigned drop,
+    struct ctl_headers *h_r);
+struct sv ctl_value(const struct ctl_headers *h, enum ctl_field f);
+
+#endif
