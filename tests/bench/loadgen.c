@@ -989,13 +989,15 @@ print_stats(const struct stats *s)
 	       "\"refused_4xx\": %ju, \"refused_5xx\": %ju, \"lost\": %ju, "
 	       "\"refused\": %ju, \"resends\": %ju, \"in_doubt\": %ju, "
 	       "\"reconnects\": %ju, \"connect_failures\": %ju, "
-	       "\"started\": %ju, \"first\": %.6f, \"seconds\": %.3f, \"rate\": %.1f, "
+	       "\"started\": %ju, \"first\": %.6f, \"seconds\": %.3f, "
+	       "\"rate\": %.1f, "
 	       "\"p50_ms\": %.3f, \"p99_ms\": %.3f, \"max_ms\": %.3f, "
 	       "\"run_id\": \"%s\"}\n",
 	    s->accepted, s->rcpts_accepted, s->refused_4xx, s->refused_5xx,
 	    s->lost, s->refused_4xx + s->refused_5xx + s->lost, s->resends,
 	    s->in_doubt, s->reconnects, s->connect_failures, s->started,
-	    (double)s->wall_us / (double)US_PER_SEC, seconds, seconds > 0 ? (double)s->accepted / seconds : 0,
+	    (double)s->wall_us / (double)US_PER_SEC, seconds,
+	    seconds > 0 ? (double)s->accepted / seconds : 0,
 	    percentile(s, 0.5), percentile(s, 0.99),
 	    (double)s->max_latency / 1000, opt.run_id);
 }

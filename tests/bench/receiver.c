@@ -144,7 +144,8 @@ must(int rv)
 static void
 print_totals(void)
 {
-	uint64_t missing = opt.expect > pairs.used ? opt.expect - pairs.used : 0;
+	uint64_t missing = opt.expect > pairs.used ?
+	    opt.expect - pairs.used : 0;
 
 	printf("{\"messages\": %ju, \"recipients\": %ju, \"bytes\": %ju, "
 	       "\"ids\": %zu, \"pairs\": %zu, \"duplicates\": %ju, "
@@ -835,6 +836,11 @@ session_readable(struct session *s)
 	}
 	done = session_consume(s, read_buffer, kept + (size_t)n);
 	session_keep(s, read_buffer + done, kept + (size_t)n - done);
+	/* A client with Nagle's algorithm holds the rest of the message back
+	 * until this much is acknowledged: do not let it wait 40 ms. */
+	if (s->mode == MODE_DATA && s->bytes > 0)
+		setsockopt(s->fd, IPPROTO_TCP, TCP_QUICKACK, &(int){ 1 },
+		    sizeof(int));
 }
 
 /* A hold has ended: whatever the client sent meanwhile is looked at now. */

@@ -359,8 +359,8 @@ conditions_hold(struct script *s, struct rule *r, const char *subject,
 	if (r->every != 0 && r->hits % r->every != 0)
 		return false;
 	if (r->first != 0 || r->after != 0) {
-		nth = r->overall ?
-		    r->hits : idset_add(&r->seen, idset_hash(1, sv_from(subject)));
+		nth = r->overall ? r->hits : idset_add(&r->seen,
+		    idset_hash(1, sv_from(subject)));
 		if (r->first != 0 && nth > r->after + r->first)
 			return false;
 		if (nth <= r->after)
