@@ -276,9 +276,9 @@ void
 resync(struct worker *w, uint32_t slots, int fd)
 {
 	const struct ipc_resync_end end;
+	struct intent_map old = w->intents;
 	struct session *s;
 
-	intent_map_close(&w->intents);
 	if (intent_map_open(&w->intents, fd, slots) != 0)
 		log_warn_errno("cannot map the intent file");
 	close(fd);
@@ -286,6 +286,9 @@ resync(struct worker *w, uint32_t slots, int fd)
 		if (s->client.dotted != NULL)
 			resync_dotted(w, s->client.dotted->owner);
 	results_again(w);
+	if (w->intents.slots != NULL)
+		intent_map_wipe(&old);
+	intent_map_close(&old);
 	ipc_send_resync_end(w->qmgr, &end);
 	w->synced = true;
 }

@@ -75,17 +75,26 @@ session_run_dirty(struct worker *w)
 	}
 }
 
+static void
+slot_wait_end(struct session *s)
+{
+	if (s->wants_slots)
+		TAILQ_REMOVE(&s->w->slot_waiters, s, slot_link);
+	s->wants_slots = false;
+}
+
 void
 session_wake_slot_waiters(struct worker *w)
 {
-	uint32_t n = w->intents.nfree - w->intents.nreserved;
 	struct session *s;
 
-	if (TAILQ_EMPTY(&w->slot_waiters))
+	if (TAILQ_EMPTY(&w->slot_waiters) ||
+	    w->intents.nfree == w->intents.nreserved)
 		return;
-	while (n-- > 0 && (s = TAILQ_FIRST(&w->slot_waiters)) != NULL) {
-		TAILQ_REMOVE(&w->slot_waiters, s, slot_link);
-		s->wants_slots = false;
+	/* all of them: one that has no use for a slot any more must not be
+	 * the only one that hears of it */
+	while ((s = TAILQ_FIRST(&w->slot_waiters)) != NULL) {
+		slot_wait_end(s);
 		session_mark(s);
 	}
 	event_active(w->ev_dirty, EV_WRITE, 0);
@@ -123,8 +132,7 @@ session_free(struct session *s)
 	conn_free(&s->conn);
 	if (s->dirty)
 		TAILQ_REMOVE(&w->dirty, s, dirty_link);
-	if (s->wants_slots)
-		TAILQ_REMOVE(&w->slot_waiters, s, slot_link);
+	slot_wait_end(s);
 	TAILQ_REMOVE(&w->sessions, s, link);
 	w->nsessions--;
 	arena_fini(&s->arena);
@@ -232,6 +240,7 @@ slots_reserve(struct session *s, struct delivery *d)
 		n = w->intents.n; /* rcpts_limit() cuts the recipients */
 	if (n > 0 && intent_reserve(&w->intents, n)) {
 		d->reserved = n;
+		slot_wait_end(s);
 		return true;
 	}
 	if (!s->wants_slots) {

@@ -68,6 +68,20 @@ intent_map_close(struct intent_map *m)
 	*m = (struct intent_map){ .free = INTENT_NONE };
 }
 
+static void
+state_set(struct intent_slot *s, enum intent_state state)
+{
+	atomic_store_explicit(&s->state, (uint32_t)state,
+	    memory_order_release);
+}
+
+void
+intent_map_wipe(struct intent_map *m)
+{
+	for (uint32_t i = 0; i < m->n; i++)
+		state_set(&m->slots[i], INTENT_EMPTY);
+}
+
 uint32_t
 intent_slots_for(uint32_t nrcpts)
 {
@@ -87,13 +101,6 @@ void
 intent_unreserve(struct intent_map *m, uint32_t n)
 {
 	m->nreserved -= n < m->nreserved ? n : m->nreserved;
-}
-
-static void
-state_set(struct intent_slot *s, enum intent_state state)
-{
-	atomic_store_explicit(&s->state, (uint32_t)state,
-	    memory_order_release);
 }
 
 uint32_t

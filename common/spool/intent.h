@@ -64,6 +64,8 @@ struct intent_map {
  * errno. */
 int intent_map_open(struct intent_map *m, int fd, uint32_t slots);
 void intent_map_close(struct intent_map *m);
+/* Empties every slot in the file, when another file says it all. */
+void intent_map_wipe(struct intent_map *m);
 /* Slots that so many recipients need. */
 uint32_t intent_slots_for(uint32_t nrcpts);
 /* Promises n slots to a transaction that begins; false if there are too few.

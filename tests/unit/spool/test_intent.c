@@ -60,6 +60,9 @@ START_TEST(test_intent_life_of_a_transaction_seen_in_the_file)
 	intent_release(&m, slot);
 	ck_assert_uint_eq(count(fd, INTENT_DELIVERED, &nrcpts), 0);
 	ck_assert_uint_eq(m.nfree, SLOTS);
+	ck_assert_uint_ne(intent_take(&m, 78, idx, 1), INTENT_NONE);
+	intent_map_wipe(&m);
+	ck_assert_uint_eq(count(fd, INTENT_DOT_SENT, &nrcpts), 0);
 	intent_map_close(&m);
 	close(fd);
 }
