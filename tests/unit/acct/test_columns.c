@@ -196,17 +196,14 @@ write_bytes(void)
 	return 0;
 }
 
-int
-main(int argc, char **argv)
+static int
+run_tests(void)
 {
 	Suite *s = suite_create("columns");
 	TCase *t = tcase_create("columns");
 	SRunner *r;
 	int failed;
 
-	setenv("TZ", "UTC", 1);
-	if (argc > 1 && strcmp(argv[1], "bytes") == 0)
-		return write_bytes();
 	tcase_add_test(t, test_header_types_as_powermta);
 	tcase_add_test(t, test_header_fields_selected);
 	tcase_add_test(t, test_header_unknown_name_reported);
@@ -219,4 +216,13 @@ main(int argc, char **argv)
 	failed = srunner_ntests_failed(r);
 	srunner_free(r);
 	return failed == 0 ? 0 : 1;
+}
+
+int
+main(int argc, char **argv)
+{
+	setenv("TZ", "UTC", 1);
+	if (argc > 1 && strcmp(argv[1], "bytes") == 0)
+		return write_bytes();
+	return run_tests();
 }

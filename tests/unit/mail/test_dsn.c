@@ -367,16 +367,14 @@ write_sample(const char *name)
 	return 0;
 }
 
-int
-main(int argc, char **argv)
+static int
+run_tests(void)
 {
 	Suite *s = suite_create("dsn");
 	TCase *t = tcase_create("dsn");
 	SRunner *r;
 	int failed;
 
-	if (argc > 1)
-		return write_sample(argv[1]);
 	tcase_add_test(t, test_build_null_sender_refused);
 	tcase_add_test(t, test_build_small_cap_too_big);
 	tcase_add_test(t, test_build_hostile_bytes_made_safe);
@@ -392,4 +390,12 @@ main(int argc, char **argv)
 	failed = srunner_ntests_failed(r);
 	srunner_free(r);
 	return failed == 0 ? 0 : 1;
+}
+
+int
+main(int argc, char **argv)
+{
+	if (argc > 1)
+		return write_sample(argv[1]);
+	return run_tests();
 }
