@@ -24,3 +24,8 @@ TESTS += tests/unit/acct/test_acct
 tests_unit_acct_test_acct_SOURCES = \
 	tests/unit/acct/test_acct.c $(ACCT_TEST) $(READER_TEST) $(ACCT_PURE)
 tests_unit_acct_test_acct_LDADD = $(LIB_ALL) $(LIBS_CHECK)
+
+check_PROGRAMS += tests/unit/spool/test_offset
+TESTS += tests/unit/spool/test_offset
+tests_unit_spool_test_offset_SOURCES = tests/unit/spool/test_offset.c
+tests_unit_spool_test_offset_LDADD = $(LIB_SPOOL) $(LIBS_CHECK)
