@@ -853,6 +853,8 @@ session_resume(struct session *s)
 	TAILQ_REMOVE(&held, s, held_next);
 	if (s->held_close)
 		s->closing = true;
+	if (n == 0)
+		return;
 	memcpy(read_buffer, buf_data(&s->in), n);
 	done = session_consume(s, read_buffer, n);
 	session_keep(s, read_buffer + done, n - done);
