@@ -41,6 +41,7 @@ struct listeners {
 	struct htab clients;
 	uint64_t key[2];
 	uint32_t nconns;
+	uint32_t cpus;
 };
 
 /* ---- counting ---- */
@@ -88,13 +89,13 @@ client_drop(struct server *srv, const struct route_addr *ip)
 
 /* This process's part of a limit of the whole system. */
 static uint32_t
-share(const struct conf_global *g, uint32_t limit)
+share(const struct listeners *ls, const struct conf_global *g,
+    uint32_t limit)
 {
-	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	uint32_t n = g->smtpd_processes;
 
 	if (n == 0)
-		n = cpus > 0 ? (uint32_t)cpus : 1;
+		n = ls->cpus;
 	return limit / n + (limit % n != 0);
 }
 
@@ -107,7 +108,7 @@ client_add(struct listeners *ls, const struct route_addr *ip)
 	uint32_t each = g->max_smtp_in_per_address;
 	struct client key, *c = client_find(ls, ip, &key);
 
-	if (total != 0 && ls->nconns >= share(g, total))
+	if (total != 0 && ls->nconns >= share(ls, g, total))
 		return false;
 	if (c != NULL && each != 0 && c->n >= each)
 		return false;
@@ -230,10 +231,12 @@ struct listeners *
 listeners_new(struct server *srv)
 {
 	struct listeners *ls = calloc(1, sizeof(*ls));
+	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 
 	if (ls == NULL)
 		abort();
 	ls->srv = srv;
+	ls->cpus = cpus > 0 ? (uint32_t)cpus : 1;
 	TAILQ_INIT(&ls->list);
 	htab_init(&ls->clients, client_hash);
 	arc4random_buf(ls->key, sizeof(ls->key));

@@ -347,6 +347,44 @@ START_TEST(test_session_flood_in_commit_answered_in_order)
 }
 END_TEST
 
+/* A client that sends commands and reads no answers makes us wait, not grow;
+ * when it reads, every answer is there. */
+START_TEST(test_session_answers_unread_waits_then_all_there)
+{
+	enum { N = 20000 };
+	static char all[3 * N];
+	struct harness h;
+	char mem[600];
+	size_t sent = 0, got = 0;
+	int small = 4096, stuck = 0;
+	struct session *s;
+
+	for (size_t i = 0; i < sizeof(all); i += 3)
+		memcpy(all + i, "X\r\n", 3);
+	harness_init(&h, HARNESS_CONF
+	    "<source 0/0>\nmax-errors-per-session 0\n</source>\n");
+	harness_connect(&h, "192.0.2.1");
+	s = TAILQ_FIRST(&h.srv.sessions);
+	setsockopt(conn_fd(s->conn), SOL_SOCKET, SO_SNDBUF, &small,
+	    sizeof(small));
+	while (stuck < 5 && sent < sizeof(all)) {
+		ssize_t n = send(h.client, all + sent, sizeof(all) - sent,
+		    MSG_NOSIGNAL);
+
+		sent += n > 0 ? (size_t)n : 0;
+		stuck = n > 0 ? 0 : stuck + 1;
+		event_base_loop(h.base, EVLOOP_NONBLOCK);
+		ck_assert_uint_le(buf_len(conn_out(s->conn)), OUT_SOFT + 64);
+	}
+	harness_send(&h, sv_make(all + sent, sizeof(all) - sent), 100000);
+	ck_assert(sv_starts(harness_reply(&h, mem, 600), SV("220")));
+	while (sv_starts(harness_reply(&h, mem, 600), SV("500")))
+		got++;
+	ck_assert_uint_eq(got, N);
+	harness_fini(&h);
+}
+END_TEST
+
 /* ---- limits ---- */
 
 START_TEST(test_session_rcpts_at_limit_ok_over_452)
@@ -937,6 +975,7 @@ main(void)
 	tcase_add_test(t, test_session_errors_over_limit_421);
 	tcase_add_test(t, test_session_timeout_421);
 	tcase_add_test(t, test_session_no_service_554);
+	tcase_add_test(t, test_session_answers_unread_waits_then_all_there);
 	tcase_add_test(t,
 	    test_session_control_fields_trusted_obeyed_and_removed);
 	tcase_add_test(t, test_session_control_fields_stranger_mean_nothing);
