@@ -220,7 +220,7 @@ struct sched_queue_info {
 	uint64_t kb;
 	bool paused, backoff;
 	int64_t retry_us;                    /* wall; 0 if not in retry */
-	int64_t oldest_us;                   /* arrival of the oldest, wall; 0 */
+	int64_t oldest_us;                  /* arrival of the oldest, wall; 0 */
 	enum sched_wait wait;
 	uint64_t wait_ms[SCHED_WAITS];       /* integrated */
 	uint64_t delivered, deferred, failed;/* since start, attempts */

@@ -197,7 +197,7 @@ rcpt_msg(const struct srcpt *r)
 /* One DELIVER that has not come to its end. */
 struct sdeliv {
 	TAILQ_ENTRY(sdeliv) link;      /* session or worker */
-	struct ssession *se;           /* one of these two: kept_by for what a */
+	struct ssession *se;          /* one of these two: kept_by for what a */
 	struct sworker *kept_by;       /* worker kept over a restart of qmgr */
 	struct smsg *msg;              /* valid while open is not 0 */
 	uint64_t id;
@@ -293,7 +293,7 @@ struct squeue {
 	bool paused;
 	bool doomed;                   /* its ready recipients are given up */
 	uint32_t failures, dns_failures;
-	int64_t retry_at;              /* queue-level retry, if later than now */
+	int64_t retry_at;             /* queue-level retry, if later than now */
 	struct qerror *error;
 
 	bool resolving;

@@ -435,7 +435,8 @@ END_TEST
 
 START_TEST(test_give_up_refused_tries_again_without_spinning)
 {
-	struct world *w = world_new("<domain *>\nbounce-after 1h\n</domain>\n", 1);
+	struct world *w = world_new("<domain *>\nbounce-after 1h\n"
+	    "</domain>\n", 1);
 
 	w->keep_give_up = true;
 	add(w, 1, "a.test", 1);
@@ -655,6 +656,27 @@ random_session(struct world *w)
 	}
 }
 
+/* The old configuration goes away at once. */
+static void
+random_reload(struct world *w)
+{
+	struct conf *old = w->conf;
+
+	w->conf = conf_of(random_conf);
+	sched_conf_set(w->s, w->now, w->conf);
+	conf_free(&old);
+}
+
+static void
+random_final(struct world *w)
+{
+	struct smsg *m = sched_msg_find(w->s, 1 + rnd(w, 500));
+
+	if (m != NULL)
+		sched_final(w->s, w->now, m, rnd(w, smsg_nrcpts(m)),
+		    rnd(w, 2) == 0 ? SR_BOUNCING : SR_DONE);
+}
+
 static void
 random_operator(struct world *w)
 {
@@ -665,7 +687,7 @@ random_operator(struct world *w)
 	const void *at = NULL;
 	uint32_t idx;
 
-	switch (rnd(w, 6)) {
+	switch (rnd(w, 8)) {
 	case 0:
 		sched_queue_pause(w->s, w->now, domain, vmta,
 		    rnd(w, 3) == 0);
@@ -682,13 +704,21 @@ random_operator(struct world *w)
 				break;
 		}
 		if (at != NULL)
-			sched_rcpt_hold(w->s, w->now, sched_msg_find(w->s,
-			    m->id), idx, rnd(w, 3) == 0);
+			sched_rcpt_hold(w->s, w->now,
+			    sched_msg_find(w->s, m->id), idx,
+			    rnd(w, 3) == 0);
 		return;
 	case 4:
 		if (rnd(w, 20) == 0)
 			w->now.wall.us += ((int64_t)rnd(w, 400) - 200) *
 			    86400 * US_PER_SEC;
+		return;
+	case 5:
+		if (rnd(w, 10) == 0)
+			random_reload(w);
+		return;
+	case 6:
+		random_final(w);
 		return;
 	default:
 		if (rnd(w, 5) == 0) {
@@ -736,6 +766,20 @@ random_step(struct world *w, uint64_t *next_id, uint64_t *rcpts)
 	}
 }
 
+static void
+random_bounces_done(struct world *w)
+{
+	struct smsg *m;
+
+	for (uint64_t id = 1; id < 100000; id++) {
+		for (uint32_t i = 0; (m = sched_msg_find(w->s, id)) != NULL &&
+		    i < smsg_nrcpts(m); i++) {
+			if (smsg_rcpt_state(m, i) == SR_BOUNCING)
+				sched_final(w->s, w->now, m, i, SR_DONE);
+		}
+	}
+}
+
 /* Nothing is stuck: freed of all limits, everything comes to its end. */
 static void
 random_drain(struct world *w)
@@ -760,6 +804,7 @@ random_drain(struct world *w)
 			sched_rcpt_hold(w->s, w->now,
 			    sched_msg_find(w->s, m->id), i, false);
 	}
+	random_bounces_done(w);
 	for (int i = 0; ; i++) {
 		run(w);
 		answer_routes(w);
