@@ -46,11 +46,29 @@ file_leave(struct evlog *l)
 	evframe_renumber(&l->frames, l->number);
 }
 
+/* The records that move here come before the header, which ends the old file:
+ * a kill in between forgets none of them. */
 static int
-file_make(struct evlog *l)
+file_start(struct evlog *l, struct sio_file *f)
 {
 	unsigned char head[EVFRAME_FILE_HEADER];
 	struct evframe_file info = { l->number, l->prev.file, l->prev.offset };
+	struct sv frames = buf_sv(&l->frames);
+
+	evframe_header_make(head, EVFRAME_LOG, &info);
+	if (frames.n > 0 &&
+	    sio_pwrite(f, frames.p, frames.n, EVLOG_FILE_START) != 0)
+		return -1;
+	if (sio_pwrite(f, head, sizeof(head), 0) != 0 ||
+	    sio_fdatasync(f) != 0 || sio_fsync_dir(l->s, EVLOG_FOLDER) != 0)
+		return -1;
+	l->nwritten = frames.n;
+	return 0;
+}
+
+static int
+file_make(struct evlog *l)
+{
 	char path[SIO_PATH_MAX];
 	struct sio_file *f;
 	int err;
@@ -59,12 +77,10 @@ file_make(struct evlog *l)
 	f = sio_open(l->s, path, SIO_WRITE | SIO_CREATE | SIO_TRUNC);
 	if (f == NULL)
 		return -1;
-	evframe_header_make(head, EVFRAME_LOG, &info);
 	/* So that outcomes can be recorded on a disk that became full; where
 	 * it cannot be done it is done without. */
 	(void)sio_allocate(f, EVLOG_FILE_SIZE);
-	if (sio_pwrite(f, head, sizeof(head), 0) == 0 &&
-	    sio_fdatasync(f) == 0 && sio_fsync_dir(l->s, EVLOG_FOLDER) == 0) {
+	if (file_start(l, f) == 0) {
 		l->file = f;
 		return 0;
 	}
@@ -136,7 +152,7 @@ is_passing(int err)
 int
 evlog_write(struct evlog *l)
 {
-	size_t n = buf_len(&l->frames) - l->nwritten;
+	size_t n;
 
 	if (l->broken && l->syncing) {
 		errno = EIO;

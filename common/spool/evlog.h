@@ -112,6 +112,8 @@ void evlog_reader_close(struct evlog_reader **r);
  * with a higher limit. */
 enum evlog_next evlog_reader_next(struct evlog_reader *r,
     struct evlog_pos limit, struct evlog_record *rec_r);
+/* The file at the position is there. */
+bool evlog_reader_has_file(const struct evlog_reader *r);
 /* Where the next record stands. */
 struct evlog_pos evlog_reader_position(const struct evlog_reader *r);
 

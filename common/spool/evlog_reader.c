@@ -65,6 +65,12 @@ evlog_reader_position(const struct evlog_reader *r)
 	return r->pos;
 }
 
+bool
+evlog_reader_has_file(const struct evlog_reader *r)
+{
+	return r->file != NULL;
+}
+
 /* Opens a file and checks its header. NULL: errno is ENOENT if it is not
  * there, or if its header never became whole: then nothing is in it. */
 static struct sio_file *

@@ -2,22 +2,30 @@
 noinst_LIBRARIES += libspool.a
 libspool_a_SOURCES = \
 	common/spool/batch.c common/spool/batch.h \
-	common/spool/checkpoint.h \
+	common/spool/checkpoint.c common/spool/checkpoint.h \
 	common/spool/committer.c common/spool/committer.h \
 	common/spool/event.c common/spool/event.def common/spool/event.h \
 	common/spool/evframe.c common/spool/evframe.h \
 	common/spool/evlog.c common/spool/evlog.h \
 	common/spool/evlog_reader.c \
+	common/spool/idset.c common/spool/idset.h \
 	common/spool/intent.c common/spool/intent.h \
-	common/spool/recover.h \
+	common/spool/live.c common/spool/live.h \
+	common/spool/recover.c common/spool/recover.h \
 	common/spool/segment.c common/spool/segment.h \
-	common/spool/segtab.h \
-	common/spool/sio.c common/spool/sio.h common/spool/sio_mem.h \
+	common/spool/segtab.c common/spool/segtab.h \
+	common/spool/sio.c common/spool/sio.h \
+	common/spool/sio_mem.c common/spool/sio_mem.h \
 	common/spool/sio_os.c \
-	common/spool/spoolcheck.h
+	common/spool/spoolcheck.c common/spool/spoolcheck.h
 
 check_PROGRAMS += tests/unit/spool/test_committer
 TESTS += tests/unit/spool/test_committer
 tests_unit_spool_test_committer_SOURCES = \
 	tests/unit/spool/test_committer.c tests/unit/spool/tmpspool.h
 tests_unit_spool_test_committer_LDADD = $(LIB_SPOOL) $(LIBS_CHECK)
+
+check_PROGRAMS += tests/unit/spool/test_crash
+TESTS += tests/unit/spool/test_crash
+tests_unit_spool_test_crash_SOURCES = tests/unit/spool/test_crash.c
+tests_unit_spool_test_crash_LDADD = $(LIB_SPOOL) $(LIBS_CHECK)

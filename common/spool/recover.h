@@ -2,8 +2,11 @@
 /*
  * recover: the queue from the spool: the newest whole checkpoint, the event
  * log from there to its valid end, then the tail of each segment behind what
- * the log knows of it. Changes nothing but for syncing segments in whose tails
- * messages were found, so it can be run again.
+ * the log knows of it. Changes nothing: what it takes for true and may not be
+ * durable (the last log file, records found in tails) is written anew as it is
+ * and synced. So it can be run again.
+ *
+ * The caller writes a checkpoint when it has started.
  */
 #ifndef COMMON_SPOOL_RECOVER_H
 #define COMMON_SPOOL_RECOVER_H
@@ -33,7 +36,7 @@ struct recover_stats {
 	                           * read, duplicates are possible */
 };
 
-/* 0, or -1 with errno if the spool cannot be read at all. */
+/* 0, or -1 with errno if the log cannot be read, or not be made durable. */
 int spool_recover(struct sio *s, const struct recover_ops *ops, void *arg,
     struct recover_stats *stats_r);
 /* The tail of one segment, from known up to end, for a SEG_DONE or a writer

@@ -117,6 +117,26 @@ iov_of(const void *p, size_t n)
 	return v;
 }
 
+void
+record_parts_of(const struct record *r, uint64_t segment, struct iovec *body,
+    struct record_parts *p_r)
+{
+	*body = iov_of(r->body.p, r->body.n);
+	*p_r = (struct record_parts){
+		.flags = r->flags,
+		.id = r->id,
+		.segment = segment,
+		.arrival_us = r->arrival_us,
+		.env = r->env,
+		.head = r->head,
+		.body = body,
+		.nbody = r->large_id != 0 ? 0 : 1,
+		.large_id = r->large_id,
+		.large_len = r->body_len,
+		.large_crc = r->crc_body,
+	};
+}
+
 static void
 header_fill(const struct record_parts *p, uint64_t body_len,
     unsigned char header[RECORD_HEADER])

@@ -92,6 +92,10 @@ uint64_t record_length(const struct record_parts *p);
  */
 size_t record_build(const struct record_parts *p,
     unsigned char header[RECORD_HEADER], struct iovec *iov);
+/* The parts of a record that was read, to be written to another segment with
+ * its old id. body: one entry for p. */
+void record_parts_of(const struct record *r, uint64_t segment,
+    struct iovec *body, struct record_parts *p_r);
 /* CRC of a large body, piece by piece; start with crc 0 and at 0. */
 uint32_t record_large_crc(uint64_t large_id, uint32_t crc, uint64_t at,
     const void *p, size_t n);

@@ -41,13 +41,23 @@ struct seg_info {
 
 struct segtab;
 
+struct segtab_conf {
+	uint64_t epoch;        /* never used before: the event file that this
+	                        * start begins, recover_stats.end.file + 1 */
+	unsigned free_max;     /* files kept for use again; 0: the default */
+	uint64_t segment_size; /* 0: SEGMENT_SIZE; smaller for tests */
+};
+
 /*
- * Reads segments/ and large/. epoch: a number never used before, the event
- * file that this start began. free_max: files kept for use again. All segments
- * come up as SEG_ADOPTED with known at SEGMENT_HEADER; feed the events of
- * recovery to segtab_on_event(). NULL with errno.
+ * Reads segments/ and large/. All segments come up as SEG_ADOPTED with known
+ * at SEGMENT_HEADER. Then: segtab_on_event() for every event of recovery,
+ * segtab_ref() and segtab_large_ref() for every message that is live after it,
+ * segtab_recovered(). Because of epoch it is opened after a first pass over
+ * the log, or with epoch 0 before it and segtab_epoch_set() later. NULL with
+ * errno.
  */
-struct segtab *segtab_open(struct sio *s, uint64_t epoch, unsigned free_max);
+struct segtab *segtab_open(struct sio *s, const struct segtab_conf *conf);
+void segtab_epoch_set(struct segtab *t, uint64_t epoch);
 void segtab_free(struct segtab **t);
 
 /* ---- granting ---- */
@@ -67,6 +77,7 @@ bool segtab_info(const struct segtab *t, uint64_t number,
     struct seg_info *info_r);
 /* Walks all, in order of number; *at starts at 0. */
 bool segtab_next(const struct segtab *t, size_t *at, struct seg_info *info_r);
+uint64_t segtab_segment_size(const struct segtab *t);
 unsigned segtab_free_count(const struct segtab *t);
 
 /*
@@ -100,7 +111,10 @@ bool segtab_compact_pick(const struct segtab *t, uint64_t *number_r);
 int segtab_checkpoint(const struct segtab *t, struct checkpoint *cp);
 /* ACCEPT, MOVE, SEG_AT, SEG_END raise known and seal; refs are not counted. */
 void segtab_on_event(struct segtab *t, enum ev_type type,
-    const union ev_any *m, struct evlog_pos at);
+    const union ev_any *m);
+/* All live messages are counted: what is sealed and has none is empty from at,
+ * the end of the log, on. */
+void segtab_recovered(struct segtab *t, struct evlog_pos at);
 
 /* ---- large files ---- */
 

@@ -31,15 +31,14 @@ struct sio *sio_mem_clone(const struct sio *s);
 struct sio *sio_mem_crash(const struct sio *s, enum sio_crash how,
     uint64_t seed);
 
-/* Calls so far that change something or can fail (all but close, size). */
+/* Calls so far that change something: opening with CREATE or TRUNC, writing,
+ * truncating, syncing, renaming, unlinking. */
 uint64_t sio_mem_calls(const struct sio *s);
-/* Call number n (from now, 1 is the next) fails with err; 0 for never.
- * Sticky: so do all after it that write. */
+/* Of these calls the nth from now (1 is the next) fails with err, and all
+ * after it if sticky; 0 for none. What a failed sync should have made durable
+ * never becomes durable, unless it is written again. */
 void sio_mem_fail(struct sio *s, uint64_t n, int err, bool sticky);
-/* From call n on nothing happens any more and all calls fail with EIO, as
- * if the process had died before it: 0 for never. */
-void sio_mem_stop(struct sio *s, uint64_t n);
-/* Called before each call that changes something. */
+/* Called before each of these calls. */
 void sio_mem_on_call(struct sio *s, void (*fn)(void *arg), void *arg);
 /* Writes take at most so many bytes; 0: no limit. */
 void sio_mem_short(struct sio *s, size_t max);

@@ -1,0 +1,450 @@
+/* SPDX-License-Identifier: ISC */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/msgid.h"
+#include "common/spool/checkpoint.h"
+#include "common/spool/idset.h"
+#include "common/spool/recover.h"
+
+#define SEGMENTS   "segments"
+#define SEG_SUFFIX ".seg"
+#define REWRITE_BLOCK ((size_t)1 << 20)
+
+/* What the events say of one segment. */
+struct tail {
+	uint64_t number, known;
+	bool sealed;
+};
+
+struct recovery {
+	struct sio *s;
+	const struct recover_ops *ops;
+	void *arg;
+	struct recover_stats st;
+	struct tail *tails;     /* by number, of the segments that exist */
+	size_t ntails;
+	size_t last;            /* index of the one found last */
+	struct idset *ids;      /* collecting: all ids that events name */
+	bool quiet;             /* second pass: nothing is told */
+	/* of the tail being scanned */
+	const struct tail *at;
+	struct sio_file *file;
+};
+
+static void problem(struct recovery *v, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void
+problem(struct recovery *v, const char *fmt, ...)
+{
+	char text[256];
+	va_list ap;
+
+	if (v->quiet)
+		return;
+	v->st.problems++;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	if (v->ops->on_problem != NULL)
+		v->ops->on_problem(v->arg, text);
+}
+
+/* ---- what events say ---- */
+
+static struct tail *
+tail_find(struct recovery *v, uint64_t number)
+{
+	size_t lo = 0, hi = v->ntails;
+
+	if (v->last < v->ntails && v->tails[v->last].number == number)
+		return &v->tails[v->last];
+	while (lo < hi) {
+		size_t mid = lo + (hi - lo) / 2;
+
+		if (v->tails[mid].number < number)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	if (lo == v->ntails || v->tails[lo].number != number)
+		return NULL;
+	v->last = lo;
+	return &v->tails[lo];
+}
+
+static void
+tail_known(struct recovery *v, uint64_t number, uint64_t known, bool sealed)
+{
+	struct tail *t = tail_find(v, number);
+
+	if (t == NULL)
+		return;
+	if (t->known < known)
+		t->known = known;
+	if (sealed)
+		t->sealed = true;
+}
+
+static void
+event_note(struct recovery *v, enum ev_type type, const union ev_any *m)
+{
+	switch (type) {
+	case EV_ACCEPT:
+		tail_known(v, m->accept.segment,
+		    m->accept.offset + m->accept.length, false);
+		if (v->ids != NULL)
+			idset_add(v->ids, m->accept.id);
+		break;
+	case EV_MOVE:
+		tail_known(v, m->move.segment,
+		    m->move.offset + m->move.length, false);
+		break;
+	case EV_SEG_AT:
+		tail_known(v, m->seg_at.segment, m->seg_at.offset, false);
+		break;
+	case EV_SEG_END:
+		tail_known(v, m->seg_end.segment, m->seg_end.end, true);
+		break;
+	default:
+		break;
+	}
+}
+
+static void
+event_take(struct recovery *v, enum ev_type type, const union ev_any *m,
+    struct evlog_pos at)
+{
+	event_note(v, type, m);
+	if (v->quiet)
+		return;
+	v->st.events++;
+	v->ops->on_event(v->arg, type, m, at);
+}
+
+static int
+on_checkpoint(void *arg, enum ev_type type, const union ev_any *m)
+{
+	event_take(arg, type, m, (struct evlog_pos){ 0, 0 });
+	return 0;
+}
+
+/* ---- checkpoint and log ---- */
+
+static int
+tails_load(struct recovery *v)
+{
+	uint64_t *list;
+	size_t n;
+
+	if (sio_numbers(v->s, SEGMENTS, SEG_SUFFIX, &list, &n) != 0)
+		return -1;
+	v->tails = calloc(n + 1, sizeof(*v->tails));
+	for (size_t i = 0; v->tails != NULL && i < n; i++) {
+		v->tails[i].number = list[i];
+		v->tails[i].known = SEGMENT_HEADER;
+	}
+	v->ntails = n;
+	free(list);
+	return v->tails == NULL ? -1 : 0;
+}
+
+/* Chooses the newest whole checkpoint; 0 if there is none. */
+static int
+checkpoint_choose(struct recovery *v)
+{
+	uint64_t *list;
+	size_t n;
+
+	if (checkpoint_list(v->s, &list, &n) != 0)
+		return -1;
+	while (n > 0 && v->st.checkpoint == 0) {
+		uint64_t number = list[--n];
+
+		if (checkpoint_check(v->s, number))
+			v->st.checkpoint = number;
+		else
+			problem(v, "checkpoint %llu is damaged",
+			    (unsigned long long)number);
+	}
+	free(list);
+	return 0;
+}
+
+/* True if the log begins where the checkpoint, or the spool, does. */
+static int
+log_begins(struct recovery *v, bool *ok_r)
+{
+	uint64_t first = v->st.checkpoint != 0 ? v->st.checkpoint : 1;
+	uint64_t *list;
+	size_t n;
+
+	if (sio_numbers(v->s, EVLOG_FOLDER, EVLOG_SUFFIX, &list, &n) != 0)
+		return -1;
+	/* Nothing at all is a new spool. */
+	*ok_r = v->st.checkpoint == 0 && n == 0 && v->ntails == 0;
+	for (size_t i = 0; i < n; i++)
+		*ok_r = *ok_r || list[i] == first;
+	free(list);
+	return 0;
+}
+
+static int
+log_read(struct recovery *v, struct evlog_reader *r)
+{
+	struct evlog_record rec;
+
+	for (;;) {
+		switch (evlog_reader_next(r, EVLOG_NO_LIMIT, &rec)) {
+		case EVLOG_RECORD:
+			event_take(v, rec.type, &rec.any, rec.at);
+			v->st.end = rec.next;
+			break;
+		case EVLOG_END:
+			if (evlog_reader_has_file(r))
+				v->st.end = evlog_reader_position(r);
+			return 0;
+		case EVLOG_MISSING:
+		case EVLOG_DAMAGED:
+			problem(v, "event log is damaged in front of file "
+			    "%llu offset %llu",
+			    (unsigned long long)evlog_reader_position(r).file,
+			    (unsigned long long)
+				evlog_reader_position(r).offset);
+			v->st.rescanned = true;
+			break;
+		case EVLOG_ERROR:
+			return -1;
+		}
+	}
+}
+
+static int
+events_read(struct recovery *v)
+{
+	struct evlog_reader *r;
+	struct evlog_pos from = { v->st.checkpoint, 0 };
+	int rc;
+
+	if (v->st.checkpoint != 0 && checkpoint_read(v->s, v->st.checkpoint,
+		on_checkpoint, v) != 0)
+		return -1;
+	/* The log goes on behind the checkpoint even if its file is lost. */
+	v->st.end = (struct evlog_pos){
+		v->st.checkpoint > 0 ? v->st.checkpoint - 1 : 0, 0 };
+	r = evlog_reader_open(v->s, EVLOG_FOLDER, from);
+	if (r == NULL)
+		return -1;
+	rc = log_read(v, r);
+	evlog_reader_close(&r);
+	return rc;
+}
+
+/* Copies [from, to) of a file onto itself. */
+static int
+file_rewrite(struct sio_file *f, uint64_t from, uint64_t to)
+{
+	unsigned char *mem = malloc(REWRITE_BLOCK);
+	int rc = mem == NULL ? -1 : 0;
+
+	while (rc == 0 && from < to) {
+		size_t n = to - from < REWRITE_BLOCK ? (size_t)(to - from) :
+		    REWRITE_BLOCK;
+
+		if (sio_read_all(f, mem, n, from) != (ssize_t)n ||
+		    sio_pwrite(f, mem, n, from) != 0)
+			rc = -1;
+		from += n;
+	}
+	free(mem);
+	return rc;
+}
+
+/*
+ * The process that died may have written the last file only as far as the
+ * kernel, or have seen its sync fail, after which the kernel takes the pages
+ * for clean: so it is written anew. What follows is built on all of it being
+ * durable, so a failure ends recovery.
+ */
+static int
+log_sync(struct recovery *v)
+{
+	char path[SIO_PATH_MAX];
+	struct sio_file *f;
+	int rc;
+
+	if (v->st.end.offset == 0)
+		return 0; /* there is none */
+	f = sio_open(v->s, sio_path(path, EVLOG_FOLDER, v->st.end.file,
+	    EVLOG_SUFFIX), SIO_READ | SIO_WRITE);
+	if (f == NULL)
+		return -1;
+	rc = file_rewrite(f, 0, v->st.end.offset);
+	if (rc == 0)
+		rc = sio_fdatasync(f);
+	if (rc == 0)
+		rc = sio_fsync_dir(v->s, EVLOG_FOLDER);
+	sio_close(&f);
+	if (rc != 0)
+		problem(v, "event log %llu cannot be synced: %s",
+		    (unsigned long long)v->st.end.file, strerror(errno));
+	return rc;
+}
+
+/* ---- tails of segments ---- */
+
+/* The writer may have seen its sync fail, and then the kernel takes the pages
+ * for clean: only bytes written anew are made durable by the next sync. */
+static int
+record_rewrite(struct sio_file *f, const struct record *r)
+{
+	return sio_pwrite(f, r->env.p - RECORD_HEADER, (size_t)r->length,
+	    r->offset);
+}
+
+static int
+on_tail_record(void *arg, const struct record *r)
+{
+	struct recovery *v = arg;
+
+	if (v->ids != NULL) {
+		/* The log was damaged: whatever it does not name. */
+		if (!idset_add(v->ids, r->id))
+			return 0;
+	} else if (r->id != msgid_make(r->segment, r->offset)) {
+		/* A copy whose MOVE was not logged: the original is there. */
+		return 0;
+	}
+	v->st.found++;
+	if (record_rewrite(v->file, r) != 0)
+		problem(v, "segment %llu cannot be written: %s",
+		    (unsigned long long)r->segment, strerror(errno));
+	v->ops->on_found(v->arg, r);
+	return 0;
+}
+
+static void
+on_tail_damage(void *arg, uint64_t offset, uint64_t length)
+{
+	struct recovery *v = arg;
+
+	problem(v, "segment %llu: a damaged record of %llu bytes at %llu",
+	    (unsigned long long)v->at->number, (unsigned long long)length,
+	    (unsigned long long)offset);
+}
+
+static const struct segment_scan_ops tail_ops = {
+	.on_record = on_tail_record,
+	.on_damage = on_tail_damage,
+};
+
+/* Reads one tail; what was found is made durable, since the writer may have
+ * died before its sync, or have seen it fail. */
+static int
+tail_scan(struct recovery *v, const struct tail *t, uint64_t limit,
+    uint64_t *end_r)
+{
+	uint64_t before = v->st.found;
+	char path[SIO_PATH_MAX];
+	struct sio_file *f;
+	int rc;
+
+	*end_r = t->known;
+	sio_path(path, SEGMENTS, t->number, SEG_SUFFIX);
+	f = sio_open(v->s, path, SIO_READ | SIO_WRITE);
+	if (f == NULL)
+		return -1;
+	v->at = t;
+	v->file = f;
+	rc = segment_scan(f, t->number, t->known, limit, &tail_ops, v, end_r);
+	if (v->st.found > before && sio_fdatasync(f) != 0)
+		problem(v, "segment %llu cannot be synced: %s",
+		    (unsigned long long)t->number, strerror(errno));
+	sio_close(&f);
+	v->st.segments++;
+	v->st.tail_bytes += *end_r - t->known;
+	return rc;
+}
+
+static void
+tails_scan(struct recovery *v)
+{
+	for (size_t i = 0; i < v->ntails; i++) {
+		struct tail *t = &v->tails[i];
+		uint64_t end;
+
+		if (v->st.rescanned)
+			t->known = SEGMENT_HEADER;
+		else if (t->sealed)
+			continue;
+		if (tail_scan(v, t, UINT64_MAX, &end) != 0)
+			problem(v, "segment %llu cannot be read: %s",
+			    (unsigned long long)t->number, strerror(errno));
+	}
+}
+
+/* After damage: which messages the rest of the log names. */
+static int
+ids_collect(struct recovery *v)
+{
+	int rc;
+
+	v->ids = idset_new();
+	if (v->ids == NULL)
+		return -1;
+	v->quiet = true;
+	rc = events_read(v);
+	v->quiet = false;
+	return rc;
+}
+
+static int
+recover(struct recovery *v)
+{
+	bool whole;
+
+	if (tails_load(v) != 0 || checkpoint_choose(v) != 0 ||
+	    log_begins(v, &whole) != 0)
+		return -1;
+	if (!whole) {
+		problem(v, "the event log does not begin at file %llu",
+		    (unsigned long long)(v->st.checkpoint != 0 ?
+			v->st.checkpoint : 1));
+		v->st.rescanned = true;
+	}
+	if (events_read(v) != 0)
+		return -1;
+	if (log_sync(v) != 0)
+		return -1;
+	if (v->st.rescanned && ids_collect(v) != 0)
+		return -1;
+	tails_scan(v);
+	return 0;
+}
+
+int
+spool_recover(struct sio *s, const struct recover_ops *ops, void *arg,
+    struct recover_stats *stats_r)
+{
+	struct recovery v = { .s = s, .ops = ops, .arg = arg };
+	int rc = recover(&v);
+
+	free(v.tails);
+	idset_free(&v.ids);
+	*stats_r = v.st;
+	return rc;
+}
+
+int
+spool_recover_tail(struct sio *s, uint64_t segment, uint64_t known,
+    uint64_t end, const struct recover_ops *ops, void *arg, uint64_t *end_r)
+{
+	struct recovery v = { .s = s, .ops = ops, .arg = arg };
+	struct tail t = { .number = segment, .known = known };
+
+	return tail_scan(&v, &t, end, end_r);
+}
