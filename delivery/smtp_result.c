@@ -7,6 +7,8 @@
 #include "common/sys/log.h"
 #include "delivery/smtp.h"
 
+#define SCRATCH_KEEP 65536 /* more than that only for very many recipients */
+
 /* A RESULT that qmgr has not acknowledged, as it was encoded. */
 struct result {
 	TAILQ_ENTRY(result) link;
@@ -184,6 +186,8 @@ result_report(struct delivery *d)
 	r->slot = slot_settle(d);
 	if (w->qmgr != NULL && w->synced)
 		ipc_send_result(w->qmgr, &m);
+	buf_clear(&w->scratch);
+	buf_trim(&w->scratch, SCRATCH_KEEP);
 }
 
 void
