@@ -366,6 +366,8 @@ writer_run(struct writer *w, struct evlog_pos limit, unsigned max,
 	enum writer_result result = WRITER_MORE;
 
 	today_set(w, now);
+	if (limit.file == 0)
+		return WRITER_IDLE; /* nothing is known of the log yet */
 	reader_check(w, limit);
 	for (unsigned i = 0; i < max && result == WRITER_MORE; i++) {
 		struct evlog_record ev;

@@ -201,6 +201,26 @@ START_TEST(test_run_limit_not_passed)
 }
 END_TEST
 
+START_TEST(test_run_limit_unknown_nothing_read_again)
+{
+	struct conf *conf = conf_make("");
+	struct writer w;
+
+	logmake_append(elog, 0, 50);
+	writer_start(&w, conf);
+	run_all(&w, at_day(0));
+	ck_assert_int_eq(writer_commit(&w), 0);
+	writer_fini(&w);
+	writer_start(&w, conf);
+	ck_assert_int_eq(writer_run(&w, (struct evlog_pos){ 0, 0 }, 1000,
+	    at_day(0)), WRITER_IDLE);
+	run_all(&w, at_day(0));
+	ck_assert_uint_eq(files_check(0).next, 50);
+	writer_fini(&w);
+	conf_free(&conf);
+}
+END_TEST
+
 START_TEST(test_run_next_day_new_file)
 {
 	struct conf *conf = conf_make("");
@@ -420,6 +440,7 @@ main(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, test_run_uncommitted_cut_back);
 	tcase_add_test(t, test_run_limit_not_passed);
+	tcase_add_test(t, test_run_limit_unknown_nothing_read_again);
 	tcase_add_test(t, test_run_next_day_new_file);
 	tcase_add_test(t, test_run_other_columns_new_file);
 	tcase_add_test(t, test_run_file_gone_goes_on_in_next);
