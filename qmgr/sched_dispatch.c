@@ -230,8 +230,8 @@ queue_turn(struct sched *s, struct squeue *q, bool *again)
 	(void)queue_conf(s, q);
 	if (q->poke_at <= sched_mono(s))
 		q->poke_at = NEVER;
-	retry_promote(s, q);
-	more = queue_expire(s, q);
+	more = retry_promote(s, q);
+	more |= queue_expire(s, q);
 	if (q->doomed)
 		more |= queue_doom(s, q);
 	if (q->deficit <= 0)
@@ -243,8 +243,7 @@ queue_turn(struct sched *s, struct squeue *q, bool *again)
 		more = true;
 	queue_wait_set(s, q, wait);
 	queue_grant_end(s, q);
-	*again = more || (q->count[SR_RETRY] > 0 &&
-	    q->heap[0]->u.retry.due <= sched_mono(s));
+	*again = more;
 	if (!queue_collect(s, q))
 		queue_timer(s, q);
 	else

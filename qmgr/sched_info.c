@@ -163,8 +163,8 @@ sched_queue_schedule(struct sched *s, struct sched_now now, struct squeue *q,
 	sched_clock_advance(s, now);
 	q->retry_at = 0;
 	q->open_hold_at = 0;
-	while (rcpts && q->count[SR_RETRY] > 0)
-		rcpt_ready(s, q->heap[0], false);
+	if (rcpts)
+		q->promote = q->count[SR_RETRY];
 	queue_activate(s, q);
 }
 

@@ -272,6 +272,7 @@ struct squeue {
 	struct srcpts fresh, due;      /* READY */
 	struct srcpt **heap;           /* RETRY, from [0] */
 	uint32_t heap_size;
+	uint32_t promote;              /* retries to be made ready now */
 	struct srcpts live, aside;
 	bool unsorted;                 /* live is not in order of arrival */
 	bool due_next;                 /* next message from the due list */
@@ -421,9 +422,9 @@ void queue_sort(struct squeue *q);
 int64_t retry_delay(const struct sched *s, const struct conf_times *list,
     uint32_t n, uint64_t key);
 int64_t retry_longest(const struct conf_times *list);
-void retry_promote(struct sched *s, struct squeue *q);
 bool rcpt_expired(struct sched *s, const struct srcpt *r);
-/* Both true if there is more to do at once. */
+/* All three are true if there is more to do at once. */
+bool retry_promote(struct sched *s, struct squeue *q);
 bool queue_expire(struct sched *s, struct squeue *q);
 bool queue_doom(struct sched *s, struct squeue *q);
 

@@ -31,15 +31,26 @@ retry_longest(const struct conf_times *list)
 	return longest * US_PER_MS;
 }
 
-/* Retries whose time has come become ready, behind what was due before. */
-void
+static bool
+promotable(const struct sched *s, const struct squeue *q)
+{
+	return q->count[SR_RETRY] > 0 && (q->promote > 0 ||
+	    q->heap[0]->u.retry.due <= sched_mono(s));
+}
+
+/* Retries whose time has come, or that an operator asked for, become ready,
+ * behind what was due before. True if there are more. */
+bool
 retry_promote(struct sched *s, struct squeue *q)
 {
-	for (int i = 0; i < PROMOTE_SLICE && q->count[SR_RETRY] > 0; i++) {
-		if (q->heap[0]->u.retry.due > sched_mono(s))
-			return;
+	for (int i = 0; i < PROMOTE_SLICE && promotable(s, q); i++) {
+		if (q->promote > 0)
+			q->promote--;
 		rcpt_ready(s, q->heap[0], false);
 	}
+	if (q->count[SR_RETRY] == 0)
+		q->promote = 0;
+	return promotable(s, q);
 }
 
 bool
