@@ -334,6 +334,9 @@ view_problems(const struct ctl_reply *r)
 	json_array_foreach(r->rows, i, row) {
 		struct sv kind = text_of(row, "kind");
 
+		/* The closing line tells the counts. */
+		if (sv_eq(kind, SV("counts")))
+			continue;
 		if (kind.n > 0 && !sv_eq(kind, SV("line")))
 			printf("%.*s: ", SV_FMT(kind));
 		print_text(text_of(row, "text"));

@@ -99,7 +99,7 @@ enum conf_record {
 	X(LISTENERS, struct conf_svs, 1) /* use conf_listener() instead */ \
 	X(MACROS, struct conf_svs, 1)    /* "NAME LIST" */ \
 	X(FIELDS, struct conf_svs, 1)    /* "TYPES FIELDS" */ \
-	X(INCLUDE, struct conf_svs, 1)   /* always empty: done by the reader */ \
+	X(INCLUDE, struct conf_svs, 1)   /* always empty: see reader.c */ \
 	X(SERVERS, struct conf_servers, 1) \
 	X(SOURCES, struct conf_srchosts, 1)
 
