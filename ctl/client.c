@@ -193,18 +193,6 @@ connect_socket(const struct ctl *ctl, struct sockaddr_un *sun)
 	return fd;
 }
 
-bool
-ctl_is_running(const struct ctl *ctl)
-{
-	struct sockaddr_un sun;
-	int fd = connect_socket(ctl, &sun);
-
-	if (fd == -1)
-		return false;
-	close(fd);
-	return true;
-}
-
 static void
 send_request(struct client *cl, const char *const *words, unsigned n)
 {

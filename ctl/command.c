@@ -45,6 +45,11 @@ static const struct ctl_command commands[] = {
 	{ "stop", "", "finish what is under way and stop", run_plain, NULL },
 	{ "test config", "[FILE]", "check a configuration; needs no daemon",
 	    local_test_config, view_problems },
+	{ "spool check", "[DIR]", "check a spool that no daemon uses",
+	    local_spool, view_problems },
+	{ "spool rebuild", "[DIR] [--yes]",
+	    "make the queue again from the messages alone; may send some "
+	    "twice", local_spool, view_problems },
 	{ "manual", "", "the manual page of the configuration, as mdoc",
 	    local_manual, NULL },
 };

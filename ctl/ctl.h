@@ -69,8 +69,6 @@ bool ctl_confirm(const char *question);
 /* Sends the words and waits for the answer. 0, or -1 after a complaint. */
 int ctl_ask(const struct ctl *ctl, const char *const *words, unsigned n,
     struct ctl_reply *r_r);
-/* Is there a daemon on the socket? */
-bool ctl_is_running(const struct ctl *ctl);
 void ctl_reply_init(struct ctl_reply *r);
 void ctl_reply_fini(struct ctl_reply *r);
 /* Adds a row; takes it. */

@@ -6,6 +6,7 @@ ctl_pinnace_SOURCES = \
 	ctl/ctl.h \
 	ctl/local.c \
 	ctl/main.c \
+	ctl/spool.c \
 	ctl/table.c ctl/table.h \
 	ctl/view.c
 ctl_pinnace_LDADD = $(LIB_CONF) $(LIBS_OS) $(JANSSON_LIBS)

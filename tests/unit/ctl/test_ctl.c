@@ -4,6 +4,7 @@
  * test: it takes one request, writes its words into a file and answers with
  * the rows it was given.
  */
+#include <sys/file.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -492,6 +493,47 @@ START_TEST(test_show_settings_names_the_place)
 }
 END_TEST
 
+static void
+rmdirs(const char *const *names, size_t n)
+{
+	char path[128];
+
+	for (size_t i = 0; i < n; i++) {
+		path_of(names[i], path, sizeof(path));
+		ck_assert_int_eq(rmdir(path), 0);
+	}
+}
+
+START_TEST(test_spool_check_and_its_lock)
+{
+	static const char *const dirs[] = { "sp/segments", "sp/large",
+		"sp/events", "sp/checkpoint", "sp/offsets", "sp" };
+	char path[128], args[256];
+	int fd;
+
+	for (size_t i = 6; i > 0; i--) {
+		path_of(dirs[i - 1], path, sizeof(path));
+		ck_assert_int_eq(mkdir(path, 0700), 0);
+	}
+	path_of("sp", path, sizeof(path));
+	(void)snprintf(args, sizeof(args), "spool check %s", path);
+	ck_assert_int_eq(command(args), 0);
+	ck_has("out", "0 problems");
+	path_of("sp/lock", path, sizeof(path));
+	fd = open(path, O_RDWR | O_CREAT, 0600);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(flock(fd, LOCK_EX), 0);
+	ck_assert_int_eq(command(args), 1);
+	ck_has("err", "is in use");
+	close(fd);
+	ck_assert_int_eq(unlink(path), 0);
+	(void)snprintf(args, sizeof(args), "spool rebuild %s/sp", dir);
+	ck_assert_int_eq(command(args), 1);
+	ck_has("err", "nothing was changed");
+	rmdirs(dirs, 6);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -516,6 +558,7 @@ main(void)
 	tcase_add_test(tc, test_config_diff_compares_with_the_file);
 	tcase_add_test(tc, test_test_config_tells_all_and_exits_1);
 	tcase_add_test(tc, test_show_settings_names_the_place);
+	tcase_add_test(tc, test_spool_check_and_its_lock);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
 	srunner_run_all(sr, CK_ENV);
