@@ -29,3 +29,13 @@ check_PROGRAMS += tests/unit/spool/test_crash
 TESTS += tests/unit/spool/test_crash
 tests_unit_spool_test_crash_SOURCES = tests/unit/spool/test_crash.c
 tests_unit_spool_test_crash_LDADD = $(LIB_SPOOL) $(LIBS_CHECK)
+
+check_PROGRAMS += tests/unit/spool/test_segment
+TESTS += tests/unit/spool/test_segment
+tests_unit_spool_test_segment_SOURCES = tests/unit/spool/test_segment.c
+tests_unit_spool_test_segment_LDADD = $(LIB_SPOOL) $(LIBS_CHECK)
+
+check_PROGRAMS += tests/unit/spool/test_evlog
+TESTS += tests/unit/spool/test_evlog
+tests_unit_spool_test_evlog_SOURCES = tests/unit/spool/test_evlog.c
+tests_unit_spool_test_evlog_LDADD = $(LIB_SPOOL) $(LIBS_CHECK)
