@@ -55,6 +55,20 @@ data_fail(struct session *s, enum reply why)
 
 /* ---- commit ---- */
 
+/* Only on wish: the accounting file is the record of what was accepted. */
+static void
+log_accepted(const struct session *s, uint64_t id)
+{
+	char text[MSGID_TEXT], sender[4 * ENV_ADDR_MAX + 1];
+
+	if (!s->src->log_commands)
+		return;
+	log_info("accepted %s from [%s]: sender <%s>, %u recipients, "
+	    "%llu bytes", msgid_format(id, text), s->client_ip,
+	    log_safe(s->txn.sender, sender, sizeof(sender)), s->txn.nrcpts,
+	    (unsigned long long)s->txn.dec.bytes);
+}
+
 static void
 on_done(struct commit_req *req, enum commit_result result, uint64_t id,
     void *arg)
@@ -69,6 +83,7 @@ on_done(struct commit_req *req, enum commit_result result, uint64_t id,
 	struct session *s = arg;
 	char text[MSGID_TEXT];
 
+	(void)req;
 	if (s->conn == NULL) {
 		/* nobody to answer; if it is durable it will be delivered */
 		s->state = S_DEAD;
@@ -81,10 +96,7 @@ on_done(struct commit_req *req, enum commit_result result, uint64_t id,
 	} else if (result != COMMIT_OK) {
 		data_refuse(s, replies[result]);
 	} else {
-		log_debug("accepted %s from [%s]: sender <%.*s>, %u "
-		    "recipients, %llu bytes", msgid_format(id, text),
-		    s->client_ip, SV_FMT(s->txn.sender), s->txn.nrcpts,
-		    (unsigned long long)req->body_len);
+		log_accepted(s, id);
 		s->messages++;
 		s->junk = 0;
 		session_command_wait(s);

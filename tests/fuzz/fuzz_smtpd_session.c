@@ -3,16 +3,79 @@
  * A whole session: the first byte is the size of segments, the second what
  * the committer answers, the rest is what the client sends. Oracle: every
  * reply is well formed; 354 only as often as there were MAIL and RCPT with
- * 250 before it; what is committed decodes; nothing is left over.
+ * 250 before it; log lines are plain text; what is committed decodes; nothing
+ * is left over.
  */
+#include <stdarg.h>
 #include <stdio.h>
 
+#include "common/base/str.h"
+#include "common/sys/log.h"
 #include "tests/unit/smtpd/harness.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define CONF HARNESS_CONF "<source 0/0>\nalways-allow-relaying yes\n" \
-	"max-message-size 2000\nmax-errors-per-session 0\n</source>\n"
+	"process-x-virtual-mta yes\nprocess-x-job yes\n" \
+	"process-x-envid yes\nadd-date-header override\n" \
+	"add-message-id-header yes\nmax-message-size 2000\n" \
+	"log-commands yes\nlog-connections yes\n" \
+	"max-errors-per-session 0\n</source>\n"
+
+/* ---- the log: instead of common/sys/log.c, to look at each line ---- */
+
+static void line_check(const char *fmt, va_list ap)
+    __attribute__((format(printf, 1, 0)));
+
+static void
+line_check(const char *fmt, va_list ap)
+{
+	char line[8192];
+	int n = vsnprintf(line, sizeof(line), fmt, ap);
+
+	/* no line break, no terminal escape, nothing that is not ASCII */
+	for (int i = 0; i < n && i < (int)sizeof(line) - 1; i++) {
+		if (line[i] < ' ' || line[i] > '~')
+			abort();
+	}
+}
+
+#define LOG_STUB(name)                  \
+	void name(const char *fmt, ...) \
+	{                               \
+		va_list ap;             \
+		va_start(ap, fmt);      \
+		line_check(fmt, ap);    \
+		va_end(ap);             \
+	}
+LOG_STUB(log_debug)
+LOG_STUB(log_info)
+LOG_STUB(log_warn)
+LOG_STUB(log_warn_errno)
+
+void
+fatal(const char *fmt, ...)
+{
+	(void)fmt;
+	abort();
+}
+
+void
+fatal_errno(const char *fmt, ...)
+{
+	(void)fmt;
+	abort();
+}
+
+const char *
+log_safe(struct sv v, char *out, size_t out_size)
+{
+	struct str s;
+
+	str_init(&s, out, out_size);
+	str_add_escaped(&s, v);
+	return out;
+}
 
 static void
 reply_check(struct sv line)
