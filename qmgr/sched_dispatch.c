@@ -190,8 +190,12 @@ queue_work(struct sched *s, struct squeue *q, uint32_t *sent)
 	else if (q->count[SR_READY] > 0) {
 		if (queue_hand_out(s, q, sent, &wait))
 			return queue_open_sessions(s, q);
-		if (q->parked != NULL && wait == q->parked->cause)
+		if (q->parked != NULL && wait == q->parked->cause) {
+			if (rate_next(&q->parked->rate) >
+			    sched_mono(s) + RATE_IDLE_US)
+				sessions_release_idle(s, q);
 			return wait;
+		}
 	}
 	queue_unpark(s, q);
 	sessions_release_idle(s, q);

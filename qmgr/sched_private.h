@@ -44,6 +44,8 @@
 #define YIELD_US           (60 * US_PER_SEC) /* or so long, if others wait */
 #define QUEUE_KEEP_US      (600 * US_PER_SEC) /* an empty queue is kept */
 #define EXPIRE_CHECK_US    (300 * US_PER_SEC) /* clocks may have been set */
+#define RATE_IDLE_US       (2 * US_PER_SEC) /* idle until the next token: not
+                                          * worth keeping from others */
 #define LOST_DELAY_US      (10 * US_PER_SEC) /* after the first lost one */
 #define LOST_ENDS_MAX      3    /* sessions lost without a delivery */
 #define OPEN_HOLD_US       (60 * US_PER_SEC) /* no more sessions, see
