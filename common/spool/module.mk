@@ -39,3 +39,8 @@ check_PROGRAMS += tests/unit/spool/test_evlog
 TESTS += tests/unit/spool/test_evlog
 tests_unit_spool_test_evlog_SOURCES = tests/unit/spool/test_evlog.c
 tests_unit_spool_test_evlog_LDADD = $(LIB_SPOOL) $(LIBS_CHECK)
+
+check_PROGRAMS += tests/unit/spool/test_recover
+TESTS += tests/unit/spool/test_recover
+tests_unit_spool_test_recover_SOURCES = tests/unit/spool/test_recover.c
+tests_unit_spool_test_recover_LDADD = $(LIB_SPOOL) $(LIBS_CHECK)
