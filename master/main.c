@@ -113,6 +113,22 @@ pid_lock(struct master *m, struct buf *text)
 	}
 }
 
+/* A daemon holds no terminal and no pipe of its starter. */
+static void
+background(void)
+{
+	int fd;
+
+	if (daemon(0, 1) != 0)
+		fatal_errno("cannot go into the background");
+	fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		fatal_errno("/dev/null");
+	dup2(fd, STDIN_FILENO);
+	dup2(fd, STDOUT_FILENO);
+	close(fd);
+}
+
 static void
 pid_write(struct master *m)
 {
@@ -236,8 +252,8 @@ main(int argc, char **argv)
 	options(&m, argc, argv);
 	priv_raise_nofile();
 	prepare(&m);
-	if (!m.foreground && daemon(0, 1) != 0)
-		fatal_errno("cannot go into the background");
+	if (!m.foreground)
+		background();
 	pid_write(&m);
 	log_init("master", 0, m.debug);
 	m.base = event_base_new();

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: ISC
 include qmgr/sched.mk
-EXTRA_PROGRAMS = qmgr/pinnace-qmgr
+pkglibexec_PROGRAMS += qmgr/pinnace-qmgr
 qmgr_pinnace_qmgr_SOURCES = \
 	qmgr/act.c \
 	qmgr/control.c qmgr/control.h \
