@@ -145,10 +145,9 @@ conf_walk(struct sched *s)
 
 /*
  * s->clock is the wall clock for lifetimes. It follows the wall clock as long
- * as that agrees with the monotonic clock to an hour. When the wall clock
- * jumps by more, forward or back, s->clock goes on at its own pace and comes
- * nearer by no more than the time that passes: at double speed, or standing
- * still. So a clock that is set a year forward expires nothing at once.
+ * as that agrees with the monotonic clock to an hour. A greater jump, forward
+ * or back, is remembered as a skew and not followed; each message remembers
+ * which skew its arrival time has. So no jump makes anything older or younger.
  */
 void
 sched_clock_advance(struct sched *s, struct sched_now now)
@@ -168,12 +167,14 @@ sched_clock_advance(struct sched *s, struct sched_now now)
 	}
 	s->now = now;
 	s->clock += passed;
-	off = now.wall.us - s->clock;
-	if (off > CLOCK_JUMP_US)
-		off = passed;
-	else if (off < -CLOCK_JUMP_US)
-		off = -passed;
-	s->clock += off;
+	off = now.wall.us - s->skew[s->nskew] - s->clock;
+	if (off <= CLOCK_JUMP_US && off >= -CLOCK_JUMP_US) {
+		s->clock += off;
+		return;
+	}
+	if (s->nskew < CLOCKS - 1)
+		s->nskew++;
+	s->skew[s->nskew] = now.wall.us - s->clock;
 }
 
 static void

@@ -79,8 +79,8 @@ check_lists(const struct squeue *q)
 
 	TAILQ_FOREACH(r, &q->live, all) {
 		CHECK(r->state <= SR_INFLIGHT, q);
-		CHECK(q->unsorted || rcpt_msg(r)->arrival_us >= last, q);
-		last = rcpt_msg(r)->arrival_us;
+		CHECK(q->unsorted || msg_arrived(q->s, rcpt_msg(r)) >= last, q);
+		last = msg_arrived(q->s, rcpt_msg(r));
 		check_rcpt(q, r);
 		count[r->state]++;
 	}

@@ -137,6 +137,7 @@ sched_msg_add(struct sched *s, struct sched_now now,
 		free(m);
 		return NULL;
 	}
+	m->clock = s->nskew;
 	for (uint32_t i = 0; i < n; i++) {
 		new_mail(s, m->rcpts[i].q);
 		rcpt_add(s, m->rcpts[i].q, &m->rcpts[i]);

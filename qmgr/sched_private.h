@@ -160,13 +160,15 @@ enum rcpt_flags {
 
 #define SEGMENT_BITS 36   /* of 64 MiB each */
 #define PLACE_BITS   28   /* units of 8: segments up to 2 GiB */
-#define BODY_BITS    44
+#define BODY_BITS    36
+#define CLOCKS       256  /* jumps of the clock that are told apart */
 #define NRCPTS_BITS  20
 
 struct smsg {
 	uint64_t id;
 	uint64_t segment : SEGMENT_BITS, place : PLACE_BITS;
-	uint64_t body_len : BODY_BITS, nrcpts : NRCPTS_BITS;
+	uint64_t body_len : BODY_BITS, nrcpts : NRCPTS_BITS,
+	    clock : 8;         /* which of sched.skew arrival_us is on */
 	uint64_t large_id;
 	uint64_t dsn_for;
 	int64_t arrival_us;
@@ -329,7 +331,11 @@ struct sched {
 	uint64_t next_session;
 
 	struct sched_now now;
-	int64_t clock;                 /* for lifetimes; wall microseconds */
+	int64_t clock;                 /* for lifetimes: wall clock without
+	                                * its jumps */
+	int64_t skew[CLOCKS];          /* what the wall clock was ahead of it,
+	                                * after each jump */
+	uint8_t nskew;                 /* the one of now */
 	bool started;                  /* clock is set */
 
 	struct htab msgs, queues, sessions;
@@ -347,6 +353,13 @@ struct sched {
 	uint32_t give_ups_left;
 	uint64_t finals;               /* counts, to see that give_up() did */
 };
+
+/* When m arrived, on s->clock. */
+static inline int64_t
+msg_arrived(const struct sched *s, const struct smsg *m)
+{
+	return m->arrival_us - s->skew[m->clock];
+}
 
 /* sched.c */
 void sched_clock_advance(struct sched *s, struct sched_now now);

@@ -24,12 +24,13 @@ ready_list(struct squeue *q, const struct srcpt *r)
 static void
 live_insert(struct squeue *q, struct srcpt *r)
 {
-	int64_t at = rcpt_msg(r)->arrival_us;
+	const struct sched *s = q->s;
+	int64_t at = msg_arrived(s, rcpt_msg(r));
 	const struct srcpt *first = TAILQ_FIRST(&q->live);
 	const struct srcpt *last = TAILQ_LAST(&q->live, srcpts);
 
-	if (first != NULL && at < rcpt_msg(last)->arrival_us) {
-		if (at <= rcpt_msg(first)->arrival_us) {
+	if (first != NULL && at < msg_arrived(s, rcpt_msg(last))) {
+		if (at <= msg_arrived(s, rcpt_msg(first))) {
 			TAILQ_INSERT_HEAD(&q->live, r, all);
 			return;
 		}
@@ -89,7 +90,7 @@ expire_soon(struct sched *s, struct squeue *q, const struct srcpt *r)
 
 	if (q->expire_at != NEVER)
 		return;
-	left = rcpt_msg(r)->arrival_us - s->clock + life * US_PER_MS;
+	left = msg_arrived(s, rcpt_msg(r)) - s->clock + life * US_PER_MS;
 	if (left < at)
 		at = left < 0 ? 0 : left;
 	q->expire_at = sched_mono(s) + at;
@@ -207,7 +208,8 @@ rcpt_final(struct sched *s, struct srcpt *r, bool bouncing)
 static bool
 arrived_before(const struct srcpt *a, const struct srcpt *b)
 {
-	return rcpt_msg(a)->arrival_us < rcpt_msg(b)->arrival_us;
+	return msg_arrived(a->q->s, rcpt_msg(a)) <
+	    msg_arrived(b->q->s, rcpt_msg(b));
 }
 
 /* Merges the sorted lists a and b into a, a's first among equals. */

@@ -58,7 +58,7 @@ rcpt_expired(struct sched *s, const struct srcpt *r)
 {
 	int64_t life = queue_conf(s, r->q)->bounce_after_ms * US_PER_MS;
 
-	return s->clock - rcpt_msg(r)->arrival_us >= life;
+	return s->clock - msg_arrived(s, rcpt_msg(r)) >= life;
 }
 
 /*
@@ -123,7 +123,7 @@ queue_expire(struct sched *s, struct squeue *q)
 	q->expire_at = NEVER;
 	for (r = TAILQ_FIRST(&q->live); r != NULL; r = next) {
 		next = TAILQ_NEXT(r, all);
-		left = rcpt_msg(r)->arrival_us + life - s->clock;
+		left = msg_arrived(s, rcpt_msg(r)) + life - s->clock;
 		if (left > 0) {
 			q->expire_at = sched_mono(s) +
 			    (left < EXPIRE_CHECK_US ? left : EXPIRE_CHECK_US);
