@@ -11,8 +11,10 @@ endif
 EXTRA_DIST += tests/fuzz/replay.c tests/fuzz/corpus
 
 FUZZ_BINS = \
+	tests/fuzz/fuzz_acct \
 	tests/fuzz/fuzz_conf \
 	tests/fuzz/fuzz_conf_decode \
+	tests/fuzz/fuzz_data_dec \
 	tests/fuzz/fuzz_dnspkt \
 	tests/fuzz/fuzz_dsn \
 	tests/fuzz/fuzz_envelope \
@@ -20,8 +22,10 @@ FUZZ_BINS = \
 	tests/fuzz/fuzz_ipc \
 	tests/fuzz/fuzz_record \
 	tests/fuzz/fuzz_smtp_client \
+	tests/fuzz/fuzz_smtp_cmd \
 	tests/fuzz/fuzz_smtp_hosts \
-	tests/fuzz/fuzz_smtp_reply
+	tests/fuzz/fuzz_smtp_reply \
+	tests/fuzz/fuzz_smtpd_session
 check_PROGRAMS += $(FUZZ_BINS)
 TESTS += tests/fuzz/run-fuzz
 dist_check_SCRIPTS += tests/fuzz/run-fuzz
@@ -61,3 +65,15 @@ tests_fuzz_fuzz_smtp_hosts_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LINK)
 tests_fuzz_fuzz_smtp_reply_SOURCES = tests/fuzz/fuzz_smtp_reply.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_smtp_reply_LDADD = $(LIB_MAIL) $(LIBS_OS)
 tests_fuzz_fuzz_smtp_reply_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LINK)
+tests_fuzz_fuzz_acct_SOURCES = tests/fuzz/fuzz_acct.c acct/columns.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_acct_LDADD = $(FUZZ_LIBS)
+tests_fuzz_fuzz_acct_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LINK)
+tests_fuzz_fuzz_data_dec_SOURCES = tests/fuzz/fuzz_data_dec.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_data_dec_LDADD = $(LIB_MAIL) $(LIBS_OS)
+tests_fuzz_fuzz_data_dec_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LINK)
+tests_fuzz_fuzz_smtp_cmd_SOURCES = tests/fuzz/fuzz_smtp_cmd.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_smtp_cmd_LDADD = $(LIB_MAIL) $(LIBS_OS)
+tests_fuzz_fuzz_smtp_cmd_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LINK)
+tests_fuzz_fuzz_smtpd_session_SOURCES = tests/fuzz/fuzz_smtpd_session.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_smtpd_session_LDADD = libsmtpd.a $(FUZZ_LIBS)
+tests_fuzz_fuzz_smtpd_session_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LINK)
