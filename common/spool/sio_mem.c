@@ -294,7 +294,7 @@ mem_open(struct sio *s, const char *path, unsigned flags, struct sio_file *f)
 	if (i == NULL) {
 		i = need(calloc(1, sizeof(*i)));
 		change_add(m, CH_CREATE, path, "", i);
-	} else if ((flags & SIO_TRUNC) != 0) {
+	} else if ((flags & SIO_TRUNC) != 0 && i->cur_size > 0) {
 		memset(i->cur, 0, i->cur_size);
 		inode_dirty(i, 0, i->cur_size);
 		i->cur_size = 0;
@@ -717,7 +717,9 @@ mem_like(const struct sio_mem *m)
 	o->nfolders = m->nfolders;
 	o->folders = need(reallocarray(NULL, m->nfolders + 1,
 	    sizeof(*o->folders)));
-	memcpy(o->folders, m->folders, m->nfolders * sizeof(*o->folders));
+	if (m->nfolders > 0)
+		memcpy(o->folders, m->folders,
+		    m->nfolders * sizeof(*o->folders));
 	return o;
 }
 
