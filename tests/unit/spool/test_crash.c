@@ -355,7 +355,7 @@ on_call(void *arg)
 			same_verify(s, r);
 		live_free(&r->live);
 		free(r);
-		if (w->depth == 0 && states % 101 == 0)
+		if (w->depth == 0 && states % 131 == 0)
 			life_after(w, s);
 		crash_now = kind;
 		sio_free(&s);
@@ -968,7 +968,7 @@ START_TEST(test_crash_at_every_call_loses_nothing)
 		struct sio *s = sio_mem_new();
 
 		world_init(w, s, seed);
-		world_run(w, 200);
+		world_run(w, 170);
 		shut_down(w);
 		sio_free(&s);
 	}
@@ -994,7 +994,7 @@ START_TEST(test_call_fails_loses_nothing)
 
 	ck_assert_ptr_nonnull(w);
 	states = quarantined = 0;
-	for (uint64_t n = 12; n < calls; n += 5) {
+	for (uint64_t n = 12 + (uint64_t)_i * 2; n < calls; n += 7) {
 		struct sio *s = sio_mem_new();
 
 		world_init(w, s, 5);
