@@ -9,7 +9,7 @@
  *  - a recipient whose end was durable does not come back;
  *  - recovering again gives the same.
  *
- * The same with each call failing instead, and with crashes in the start-up
+ * The same with every seventh call failing, and with crashes in the start-up
  * after a crash.
  */
 #include <check.h>
@@ -987,7 +987,7 @@ static const struct {
 } faults[] = { { EIO, false }, { ENOSPC, false }, { EIO, true },
 	{ ENOSPC, true } };
 
-START_TEST(test_call_fails_loses_nothing)
+START_TEST(test_failing_call_loses_nothing)
 {
 	struct world *w = malloc(sizeof(*w));
 	uint64_t runs = 0, calls = 1000;
@@ -1018,7 +1018,7 @@ START_TEST(test_call_fails_loses_nothing)
 		sio_free(&s);
 		runs++;
 	}
-	printf("%s%s at each call: %llu runs, %llu crash states, %llu "
+	printf("%s%s at every seventh call: %llu runs, %llu crash states, %llu "
 	    "quarantined\n",
 	    faults[_i].err == EIO ? "EIO" : "ENOSPC",
 	    faults[_i].sticky ? " from then on" : "",
@@ -1043,7 +1043,7 @@ main(void)
 #endif
 	tcase_set_timeout(tc, 300);
 	tcase_add_test(tc, test_crash_at_every_call_loses_nothing);
-	tcase_add_loop_test(tc, test_call_fails_loses_nothing, 0,
+	tcase_add_loop_test(tc, test_failing_call_loses_nothing, 0,
 	    (int)(sizeof(faults) / sizeof(faults[0])));
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
