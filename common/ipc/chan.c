@@ -45,7 +45,9 @@ struct chan {
 	uint32_t credits;
 	bool write_pending, flush_pending;
 	bool busy;               /* in a handler */
-	bool dead;               /* closed */
+	bool mute;               /* the peer takes nothing any more */
+	bool dead;               /* closed; why: on_close is not called yet */
+	const char *why;
 	bool free_me;            /* chan_free() came during a handler */
 };
 
@@ -158,22 +160,34 @@ chan_backlog(const struct chan *c)
 	return buf_len(&c->out);
 }
 
-/* Stops all traffic and tells the owner once. */
+/*
+ * Stops all traffic. The owner is told by the event loop, never from within a
+ * send: whoever sends may be in the middle of anything.
+ */
 static void
 chan_fail(struct chan *c, const char *why)
 {
-	bool was_busy = c->busy;
-
 	if (c->dead)
 		return;
 	c->dead = true;
+	c->why = why;
 	event_del(c->ev_read);
 	event_del(c->ev_write);
-	event_del(c->ev_flush);
+	event_active(c->ev_flush, EV_WRITE, 0);
+}
+
+static void
+chan_close_tell(struct chan *c)
+{
+	const char *why = c->why;
+
+	if (why == NULL)
+		return;
+	c->why = NULL;
 	c->busy = true;
 	c->ops->on_close(c, c->arg, why);
-	c->busy = was_busy;
-	if (c->free_me && !c->busy)
+	c->busy = false;
+	if (c->free_me)
 		chan_destroy(c);
 }
 
@@ -207,10 +221,10 @@ void
 chan_send(struct chan *c, enum ipc_type type, const void *m,
     void (*encode)(struct wr *w, const void *m), int fd)
 {
-	size_t start = c->out.tail;
+	size_t start;
 	struct wr w, head;
 
-	if (c->dead) {
+	if (c->dead || c->mute) {
 		if (fd >= 0)
 			close(fd);
 		return;
@@ -280,6 +294,15 @@ send_some(struct chan *c)
 	return n;
 }
 
+static void
+out_drop(struct chan *c)
+{
+	for (size_t i = 0; i < c->out_nfds; i++)
+		close(c->out_fds[i].fd);
+	c->out_nfds = 0;
+	buf_fini(&c->out);
+}
+
 void
 chan_flush(struct chan *c)
 {
@@ -294,8 +317,15 @@ chan_flush(struct chan *c)
 			c->write_pending = true;
 			return;
 		}
-		if (n < 0) {
+		if (n < 0 && errno != EPIPE && errno != ECONNRESET) {
 			chan_fail(c, strerror(errno));
+			return;
+		}
+		if (n < 0) {
+			/* what it sent before it went is still read; behind
+			 * that comes the end of file */
+			c->mute = true;
+			out_drop(c);
 			return;
 		}
 		buf_consume(&c->out, (size_t)n);
@@ -313,7 +343,10 @@ on_writable(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	c->write_pending = false;
 	c->flush_pending = false;
-	chan_flush(c);
+	if (c->dead)
+		chan_close_tell(c);
+	else
+		chan_flush(c);
 }
 
 /* ---- credits ---- */

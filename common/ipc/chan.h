@@ -26,7 +26,8 @@ typedef void chan_handler_fn(struct chan *c, void *arg, const void *m);
 struct chan_ops {
 	chan_handler_fn *on[IPC_TYPES]; /* NULL: not accepted here */
 	/* The channel is unusable; why is a sentence. The owner calls
-	 * chan_free(), now or later. */
+	 * chan_free(), now or later. Comes from the event loop, never from
+	 * within a send; sends before it do nothing. */
 	void (*on_close)(struct chan *c, void *arg, const char *why);
 	/* Credits came; may be NULL. */
 	void (*on_credit)(struct chan *c, void *arg);

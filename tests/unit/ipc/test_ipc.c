@@ -203,6 +203,39 @@ START_TEST(test_chan_byte_by_byte_is_the_same)
 }
 END_TEST
 
+START_TEST(test_chan_last_words_of_a_gone_peer_are_read)
+{
+	for (uint64_t i = 1; i <= 3; i++)
+		ipc_send_commit(smtpd.c,
+		    &(struct ipc_commit){ .id = i, .env = SV("envelope") });
+	chan_flush(smtpd.c);
+	chan_free(&smtpd.c);
+	/* writing to it fails before its words are read */
+	chan_credit_grant(qmgr.c, 1);
+	chan_flush(qmgr.c);
+	ck_assert_int_eq(qmgr.closes, 0);
+	spin();
+	ck_assert_int_eq(qmgr.commits, 3);
+	ck_assert_int_eq(qmgr.closes, 1);
+}
+END_TEST
+
+START_TEST(test_chan_failing_send_tells_the_owner_later)
+{
+	static char huge[IPC_TEXT_MAX + 1];
+	struct ipc_space m = { .reason = sv_make(huge, sizeof(huge)) };
+
+	ipc_send_space(qmgr.c, &m);
+	ck_assert_int_eq(qmgr.closes, 0);
+	ck_assert_ptr_nonnull(qmgr.c);
+	ck_assert(!chan_is_open(qmgr.c));
+	chan_credit_grant(qmgr.c, 1); /* does nothing, hurts nobody */
+	spin();
+	ck_assert_int_eq(qmgr.closes, 1);
+	ck_assert_ptr_null(qmgr.c);
+}
+END_TEST
+
 START_TEST(test_fields_lists_round_trip)
 {
 	struct sv words[] = { SV("show"), SV("queues"), SV("") };
@@ -243,6 +276,8 @@ main(void)
 	tcase_add_test(tc, test_chan_frame_from_wrong_sender_closes);
 	tcase_add_test(tc, test_chan_malformed_frames_close_only_the_channel);
 	tcase_add_test(tc, test_chan_byte_by_byte_is_the_same);
+	tcase_add_test(tc, test_chan_last_words_of_a_gone_peer_are_read);
+	tcase_add_test(tc, test_chan_failing_send_tells_the_owner_later);
 	tcase_add_test(tc, test_fields_lists_round_trip);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
