@@ -264,15 +264,11 @@ on_msg_done(void *arg, const struct smsg *msg)
 {
 	struct qmgr *q = arg;
 	struct sched_msg info;
-	struct evlog_pos at;
 
 	if (!q->recovered)
 		return; /* not counted yet */
 	smsg_info(msg, &info);
-	at = evlog_position(q->log);
-	segtab_unref(q->segtab, info.segment, info.length, at);
-	if (info.large_id != 0)
-		segtab_large_unref(q->segtab, info.large_id, at);
+	journal_ended(q, &info);
 }
 
 const struct sched_ops qmgr_sched_ops = {

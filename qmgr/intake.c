@@ -13,6 +13,7 @@
 #include "qmgr/qmgr.h"
 
 #define BOUNCE_WRITER (WRITERS_MAX - 1)
+#define BODY_MAX      (UINT64_C(1) << 40) /* of a body in a large file */
 
 unsigned
 writer_id(const struct writer *w)
@@ -44,9 +45,8 @@ vmta_choose(const struct qmgr *q, struct sv want)
 	return v->name;
 }
 
-/* The DSN is durable: what it reports is over. */
-static void
-originals_finish(struct qmgr *q, uint64_t dsn_id, const struct envelope *e)
+void
+intake_originals_finish(struct qmgr *q, uint64_t dsn_id, const struct envelope *e)
 {
 	struct smsg *m = sched_msg_find(q->sched, e->dsn_for);
 	union ev_any ev = { .bounced = {
@@ -67,6 +67,16 @@ originals_finish(struct qmgr *q, uint64_t dsn_id, const struct envelope *e)
 	}
 }
 
+/* Writers are trusted less than we are: nothing they write may stop us. */
+static bool
+place_is_sane(const struct sched_msg *m)
+{
+	return m->id != 0 && m->offset >= SEGMENT_HEADER &&
+	    m->offset % 8 == 0 && m->offset < SEGMENT_SIZE &&
+	    m->length % 8 == 0 && m->length >= RECORD_HEADER &&
+	    m->length <= SEGMENT_SIZE - m->offset && m->body_len < BODY_MAX;
+}
+
 bool
 intake_message(struct qmgr *q, const struct sched_msg *info, struct sv env)
 {
@@ -76,7 +86,8 @@ intake_message(struct qmgr *q, const struct sched_msg *info, struct sv env)
 	struct sv *domains, vmta;
 
 	arena_reset(&q->env_arena);
-	if (!envelope_decode(env, &q->env_arena, &e))
+	if (!place_is_sane(info) ||
+	    !envelope_decode(env, &q->env_arena, &e))
 		return false;
 	domains = domains_list(q, &e);
 	if (domains == NULL || sched_msg_find(q->sched, sm.id) != NULL)
@@ -103,7 +114,7 @@ intake_message(struct qmgr *q, const struct sched_msg *info, struct sv env)
 	q->count.in_rcpts += e.nrcpts;
 	q->count.in_bytes += sm.body_len;
 	if (e.dsn_for != 0)
-		originals_finish(q, sm.id, &e);
+		intake_originals_finish(q, sm.id, &e);
 	return true;
 }
 
@@ -141,14 +152,15 @@ writer_commit(struct chan *c, void *arg, const void *msg)
 	if (segtab_info(q->segtab, m->segment, &info) &&
 	    m->offset < info.known)
 		return; /* found by reading the segment already */
-	if (!segment_is_of(w, m->segment, &info) ||
-	    m->offset >= SEGMENT_SIZE ||
-	    m->length > SEGMENT_SIZE - m->offset ||
+	if (!segment_is_of(w, m->segment, &info) || !place_is_sane(&sm) ||
 	    m->id != msgid_make(m->segment, m->offset)) {
 		log_warn("%s[%u] told of a message that cannot be",
 		    ipc_role_name(w->role), w->index);
 		return;
 	}
+	/* a COMMIT may have gone to a qmgr that was dead already */
+	if (m->offset > info.known)
+		(void)recover_tail(q, m->segment, m->offset);
 	segtab_known(q->segtab, m->segment, m->offset + m->length);
 	if (!intake_message(q, &sm, m->env)) {
 		q->count.corrupt++;
@@ -168,9 +180,10 @@ writer_seg_want(struct chan *c, void *arg, const void *msg)
 	int fd;
 
 	(void)msg;
-	if (segtab_grant(q->segtab, writer_id(w), &g.segment) != 0) {
+	w->wants = segtab_grant(q->segtab, writer_id(w), &g.segment) != 0;
+	if (w->wants) {
 		log_warn_errno("no new segment");
-		writers_space_send(q, false, "no space in the spool");
+		upkeep_space_lost(q);
 		return;
 	}
 	f = segtab_writer_open(q->segtab, g.segment);
@@ -185,13 +198,35 @@ writer_seg_want(struct chan *c, void *arg, const void *msg)
 }
 
 static void
+unread_add(struct qmgr *q, uint64_t segment)
+{
+	for (size_t i = 0; i < q->nunread; i++) {
+		if (q->unread[i] == segment)
+			return;
+	}
+	if (q->nunread == q->unread_size) {
+		size_t n = q->unread_size == 0 ? 16 : q->unread_size * 2;
+
+		q->unread = reallocarray(q->unread, n, sizeof(*q->unread));
+		if (q->unread == NULL)
+			fatal("out of memory");
+		q->unread_size = n;
+	}
+	q->unread[q->nunread++] = segment;
+}
+
+static void
 segment_finish(struct qmgr *q, uint64_t segment, uint64_t upto)
 {
 	struct seg_info info;
 	union ev_any ev;
 
-	recover_tail(q, segment, upto);
-	if (!segtab_info(q->segtab, segment, &info))
+	if (!recover_tail(q, segment, upto)) {
+		unread_add(q, segment);
+		return;
+	}
+	if (!segtab_info(q->segtab, segment, &info) ||
+	    info.state == SEG_SEALED || info.state == SEG_EMPTY)
 		return;
 	ev.seg_end = (struct ev_seg_end){ .segment = segment,
 		.end = info.known };
@@ -204,10 +239,14 @@ writer_seg_done(struct chan *c, void *arg, const void *msg)
 {
 	const struct ipc_seg_done *m = msg;
 	struct writer *w = arg;
-	struct seg_info info;
+	struct seg_info info = { .state = SEG_FREE };
 
 	(void)c;
 	if (segment_is_of(w, m->segment, &info))
+		segment_finish(w->q, m->segment, m->end);
+	else if ((info.state == SEG_SEALED || info.state == SEG_EMPTY) &&
+	    info.known < m->end)
+		/* closed without it, after a start: it was very slow */
 		segment_finish(w->q, m->segment, m->end);
 }
 
@@ -222,7 +261,7 @@ writer_large_want(struct chan *c, void *arg, const void *msg)
 
 	if (fd < 0) {
 		log_warn_errno("no new large file");
-		writers_space_send(w->q, false, "no space in the spool");
+		upkeep_space_lost(w->q);
 	} else {
 		ipc_send_large_grant(c, &g, fd);
 	}
@@ -282,6 +321,41 @@ writers_space_send(struct qmgr *q, bool open, const char *reason)
 		/* DSNs must go on being written: they free space */
 		if (q->writers[i].chan != NULL && i != BOUNCE_WRITER)
 			ipc_send_space(q->writers[i].chan, &m);
+	}
+}
+
+void
+intake_unread_retry(struct qmgr *q)
+{
+	size_t n = q->nunread;
+
+	/* what fails again is added in front of where we are */
+	q->nunread = 0;
+	for (size_t i = 0; i < n; i++)
+		segment_finish(q, q->unread[i], UINT64_MAX);
+}
+
+void
+intake_wants_retry(struct qmgr *q)
+{
+	for (unsigned i = 0; i < WRITERS_MAX; i++) {
+		struct writer *w = &q->writers[i];
+
+		if (w->wants && w->chan != NULL)
+			writer_seg_want(w->chan, w, NULL);
+	}
+}
+
+/* What an orphan of a killed master accepted while it drained. */
+void
+intake_adopted_look(struct qmgr *q)
+{
+	struct seg_info info;
+	size_t at = 0;
+
+	while (segtab_next(q->segtab, &at, &info)) {
+		if (info.state == SEG_ADOPTED)
+			(void)recover_tail(q, info.number, UINT64_MAX);
 	}
 }
 

@@ -3,6 +3,7 @@
  * The event log as qmgr uses it: append during a turn, write at its end, sync
  * every SYNC_EVERY_MS in a thread, checkpoint now and then in a forked child.
  */
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <errno.h>
 #include <signal.h>
@@ -21,6 +22,13 @@
  * bounds what a start has to replay to about a second of work. */
 #define CHECKPOINT_BYTES   (UINT64_C(128) << 20)
 #define CHECKPOINT_LOOK_S  5
+/* Between tries while the disk takes nothing. */
+#define SYNC_FAILED_MS     1000
+
+/* What a message that ended holds until its last event is durable. */
+struct ended {
+	uint64_t segment, length, large_id;
+};
 
 struct journal {
 	struct offload *thread;
@@ -30,6 +38,8 @@ struct journal {
 	bool failing;            /* the last write or sync failed: said once */
 	struct evlog_pos last;   /* of the last checkpoint */
 	uint64_t files;          /* event files begun since then */
+	struct ended *ended;     /* of this turn */
+	size_t nended, ended_size;
 	pid_t child;             /* writes the checkpoint */
 	uint64_t child_number;
 };
@@ -49,7 +59,9 @@ failure_note(struct qmgr *q, bool failed, const char *what)
 static void
 sync_plan(struct qmgr *q)
 {
-	struct timeval tv = { .tv_usec = SYNC_EVERY_MS * 1000 };
+	int ms = q->journal->failing ? SYNC_FAILED_MS : SYNC_EVERY_MS;
+	struct timeval tv = { .tv_sec = ms / 1000,
+		.tv_usec = ms % 1000 * 1000 };
 
 	if (q->journal->sync_planned)
 		return;
@@ -60,15 +72,64 @@ sync_plan(struct qmgr *q)
 void
 journal_append(struct qmgr *q, enum ev_type type, const union ev_any *e)
 {
+	/* what is in memory only is found again in the spool */
 	if (evlog_append(q->log, type, e) != 0)
-		log_warn("a %s event could not be logged", ev_name(type));
+		fatal("no memory for a %s event", ev_name(type));
 	sync_plan(q);
 }
 
+/* The event that ended the message may come behind the call, in the same
+ * turn: so places are given back when the turn is written. */
 void
+journal_ended(struct qmgr *q, const struct sched_msg *m)
+{
+	struct journal *j = q->journal;
+
+	if (j->nended == j->ended_size) {
+		size_t n = j->ended_size == 0 ? 256 : j->ended_size * 2;
+
+		j->ended = reallocarray(j->ended, n, sizeof(*j->ended));
+		if (j->ended == NULL)
+			fatal("out of memory");
+		j->ended_size = n;
+	}
+	j->ended[j->nended++] =
+	    (struct ended){ m->segment, m->length, m->large_id };
+}
+
+static void
+ended_release(struct qmgr *q)
+{
+	struct evlog_pos at = evlog_position(q->log);
+	struct journal *j = q->journal;
+
+	for (size_t i = 0; i < j->nended; i++) {
+		const struct ended *e = &j->ended[i];
+
+		segtab_unref(q->segtab, e->segment, e->length, at);
+		if (e->large_id != 0)
+			segtab_large_unref(q->segtab, e->large_id, at);
+	}
+	j->nended = 0;
+}
+
+bool
 journal_write(struct qmgr *q)
 {
-	failure_note(q, evlog_write(q->log) != 0, "written");
+	bool ok = evlog_write(q->log) == 0;
+
+	if (!ok)
+		failure_note(q, true, "written");
+	else if (q->journal->failing && !q->journal->sync_planned)
+		sync_plan(q);
+	ended_release(q);
+	return ok;
+}
+
+bool
+journal_is_well(const struct qmgr *q)
+{
+	return !q->journal->failing;
 }
 
 struct evlog_pos
@@ -88,13 +149,24 @@ sync_run(void *arg)
 }
 
 static void
+sync_note(struct qmgr *q, bool failed, const char *what)
+{
+	bool was_failing = q->journal->failing;
+
+	failure_note(q, failed, what);
+	if (was_failing && !failed)
+		qmgr_turn_end(q); /* deliveries go on */
+}
+
+static void
 sync_done(void *arg, int err)
 {
 	struct qmgr *q = arg;
 	int rc = evlog_sync_done(q->log, &q->journal->sync, err);
 
-	errno = err;
-	failure_note(q, err != 0 || rc != 0, "synced");
+	if (err != 0)
+		errno = err;
+	sync_note(q, err != 0 || rc != 0, "synced");
 	if (evlog_pos_cmp(evlog_durable(q->log), evlog_position(q->log)) < 0)
 		sync_plan(q);
 	upkeep_durable(q);
@@ -111,8 +183,15 @@ on_sync_timer(evutil_socket_t fd, short what, void *arg)
 	q->journal->sync_planned = false;
 	if (offload_busy(q->journal->thread))
 		return; /* its end plans the next one */
-	if (evlog_sync_begin(q->log, &q->journal->sync))
+	if (evlog_sync_begin(q->log, &q->journal->sync)) {
 		offload_start(q->journal->thread, sync_run, sync_done, q);
+	} else if (evlog_pos_cmp(evlog_durable(q->log),
+	    evlog_position(q->log)) < 0) {
+		failure_note(q, true, "written");
+		sync_plan(q);
+	} else {
+		sync_note(q, false, "written");
+	}
 }
 
 /* ---- checkpoints ---- */
@@ -149,21 +228,25 @@ static int
 message_save(const struct smsg *m, struct checkpoint *cp, struct sv *domains,
     uint32_t ndomains)
 {
-	uint32_t n = smsg_nrcpts(m);
+	uint32_t n = smsg_nrcpts(m), open = 0;
 	struct sched_msg info;
 	union ev_any e;
 
 	if (n > ndomains)
 		return -1;
 	smsg_info(m, &info);
+	/* recipients that are done have no queue any more: any other's does */
+	while (open + 1 < n && smsg_rcpt_state(m, open) == SR_DONE)
+		open++;
 	for (uint32_t i = 0; i < n; i++)
-		domains[i] = squeue_domain(smsg_rcpt_queue(m, i));
+		domains[i] = squeue_domain(smsg_rcpt_queue(m,
+		    smsg_rcpt_state(m, i) == SR_DONE ? open : i));
 	e.accept = (struct ev_accept){
 		.id = info.id, .segment = info.segment,
 		.offset = info.offset, .length = info.length,
 		.body_len = info.body_len, .large_id = info.large_id,
 		.arrival_us = (uint64_t)info.arrival_us,
-		.vmta = squeue_vmta(smsg_rcpt_queue(m, 0)),
+		.vmta = squeue_vmta(smsg_rcpt_queue(m, open)),
 		.dsn_for = info.dsn_for,
 		.domains = { .array = domains, .n = n },
 	};
@@ -243,26 +326,34 @@ checkpoint_done(struct qmgr *q, uint64_t number)
 	log_debug("checkpoint %llu", (unsigned long long)number);
 }
 
+/* It holds copies of the lock and of all channels, so it must not outlive its
+ * parent: the peers and the next qmgr would wait for it. */
+static void __attribute__((noreturn))
+checkpoint_child(struct qmgr *q, pid_t parent)
+{
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
+		_exit(1);
+	_exit(checkpoint_write(q, q->journal->child_number) == 0 ? 0 : 1);
+}
+
 void
 journal_checkpoint(struct qmgr *q)
 {
 	struct journal *j = q->journal;
+	pid_t parent = getpid();
 
 	if (j->child != 0)
 		return;
 	offload_wait(j->thread);
 	if (evlog_rotate(q->log) != 0) {
-		failure_note(q, true, "rotated");
+		log_warn_errno("no checkpoint: the event log has no new file");
 		return;
 	}
 	j->last = evlog_position(q->log);
 	j->child_number = j->last.file;
 	j->child = fork();
-	if (j->child == 0) {
-		int rc = checkpoint_write(q, j->child_number);
-
-		_exit(rc == 0 ? 0 : 1);
-	}
+	if (j->child == 0)
+		checkpoint_child(q, parent);
 	if (j->child < 0) {
 		log_warn_errno("no checkpoint: fork");
 		j->child = 0;

@@ -15,6 +15,8 @@
 
 /* The qmgr before us may be draining: as long as an orphan does, and more. */
 #define LOCK_WAIT_MS (ROLE_ORPHAN_DRAIN_MS * 4)
+/* No slice of new settings takes that long. */
+#define OLD_CONF_MS  60000
 
 struct sched_now
 qmgr_now(void)
@@ -57,11 +59,12 @@ qmgr_turn_end(struct qmgr *q)
 		return;
 	if (!q->running && q->started_peers && q->resync_wait == 0)
 		qmgr_run(q);
-	if (q->running && !q->stopping)
+	/* what could not be recorded is not begun */
+	if (q->running && !q->stopping && journal_is_well(q))
 		more = sched_run(q->sched, qmgr_now());
-	journal_write(q);
-	workers_ack(q);
-	if (q->running && !q->stopping)
+	if (journal_write(q))
+		workers_ack(q);
+	if (q->running && !q->stopping && journal_is_well(q))
 		sched_timer_set(q, more);
 }
 
@@ -139,6 +142,34 @@ on_init(struct role *r)
 }
 
 static void
+conf_retire(struct qmgr *q, struct conf *conf)
+{
+	struct old_conf *o = malloc(sizeof(*o));
+
+	if (o == NULL)
+		fatal("out of memory");
+	*o = (struct old_conf){ .next = q->old_confs, .conf = conf,
+		.replaced = clock_mono() };
+	q->old_confs = o;
+}
+
+void
+qmgr_confs_forget(struct qmgr *q)
+{
+	struct old_conf **at = &q->old_confs, *o;
+
+	while ((o = *at) != NULL) {
+		if (mono_diff_ms(clock_mono(), o->replaced) < OLD_CONF_MS) {
+			at = &o->next;
+			continue;
+		}
+		*at = o->next;
+		conf_free(&o->conf);
+		free(o);
+	}
+}
+
+static void
 on_conf(struct role *r, struct sv bytes)
 {
 	struct qmgr *q = r->arg;
@@ -157,10 +188,7 @@ on_conf(struct role *r, struct sv bytes)
 		return;
 	}
 	sched_conf_set(q->sched, qmgr_now(), conf);
-	/* the scheduler may still look at settings of sessions under way */
-	if (q->old_conf != NULL)
-		conf_free(&q->old_conf);
-	q->old_conf = old;
+	conf_retire(q, old);
 	qmgr_turn_end(q);
 }
 

@@ -25,6 +25,24 @@ wants_success_dsn(struct sv sender, uint8_t notify)
 	return sender.n > 0 && (notify & NOTIFY_SUCCESS) != 0;
 }
 
+/* Whatever a worker says, it can be logged. */
+static void
+attempt_cut(struct ev_attempt *e)
+{
+	e->sender = sv_head(e->sender, EV_NAME_MAX);
+	e->rcpt = sv_head(e->rcpt, EV_NAME_MAX);
+	e->orcpt = sv_head(e->orcpt, EV_NAME_MAX);
+	e->envid = sv_head(e->envid, 128);
+	e->job = sv_head(e->job, 256);
+	e->src_type = sv_head(e->src_type, 256);
+	e->src_mta = sv_head(e->src_mta, EV_NAME_MAX);
+	e->status = sv_head(e->status, 16);
+	e->diag = sv_head(e->diag, EV_TEXT_MAX);
+	e->source_ip = sv_head(e->source_ip, 64);
+	e->dest_ip = sv_head(e->dest_ip, 64);
+	e->esmtp = sv_head(e->esmtp, EV_NAME_MAX);
+}
+
 /* Fills what the decision and the message know, and logs. */
 static void
 attempt_log(struct qmgr *q, struct ev_attempt *e,
@@ -37,6 +55,7 @@ attempt_log(struct qmgr *q, struct ev_attempt *e,
 	e->next_us = (uint64_t)d->next_us;
 	e->attempts = d->attempts;
 	e->queued_us = (uint64_t)info->arrival_us;
+	attempt_cut(e);
 	ev.attempt = *e;
 	journal_append(q, EV_ATTEMPT, &ev);
 	if (e->outcome == OUT_IN_DOUBT) {

@@ -52,6 +52,7 @@ struct writer {
 	enum ipc_role role;
 	unsigned index;
 	uint32_t owed;              /* credits to be given back */
+	bool wants;                 /* a SEG_WANT that could not be met */
 };
 
 /* A process that reads segments. */
@@ -69,7 +70,7 @@ struct worker {
 	char intent_path[SIO_PATH_MAX];
 	uint64_t acked;             /* highest seq recorded */
 	bool ack_due;
-	bool resynced;
+	bool resynced;              /* told what it has, or is gone */
 };
 
 struct tail_reader {                /* acct, bounce */
@@ -78,9 +79,18 @@ struct tail_reader {                /* acct, bounce */
 	bool known;
 };
 
+/* The scheduler gives queues their new settings in slices, so what was
+ * replaced stays for a while. */
+struct old_conf {
+	struct old_conf *next;
+	struct conf *conf;
+	struct mono replaced;
+};
+
 struct qmgr {
 	struct role *role;
-	struct conf *conf, *old_conf;
+	struct conf *conf;
+	struct old_conf *old_confs;
 	struct sched *sched;
 	struct sio *sio;
 	struct segtab *segtab;
@@ -98,6 +108,10 @@ struct qmgr {
 	struct control *control;
 	struct upkeep *upkeep;
 
+	/* segments whose writer is through with them and whose end could not
+	 * be read: there may be messages in it, so they stay open */
+	uint64_t *unread;
+	size_t nunread, unread_size;
 	uint64_t first_intent;      /* lower ones are of a life before */
 	uint64_t next_intent;
 	bool recovered;
@@ -116,6 +130,8 @@ struct qmgr {
 };
 
 struct sched_now qmgr_now(void);
+/* Frees configurations that were replaced long ago. */
+void qmgr_confs_forget(struct qmgr *q);
 /* Writes what was logged, lets the scheduler decide, sets its timer. Called at
  * the end of every batch of frames and every timer. */
 void qmgr_turn_end(struct qmgr *q);
@@ -135,9 +151,18 @@ void writer_commit(struct chan *c, void *arg, const void *m);
 void writer_gone(struct writer *w);
 void writers_space_send(struct qmgr *q, bool open, const char *reason);
 unsigned writer_id(const struct writer *w);
+/* Reads on in segments whose writer is not known. */
+void intake_adopted_look(struct qmgr *q);
 void intake_adopted_finish(struct qmgr *q);
+/* Closes segments whose end could not be read before. */
+void intake_unread_retry(struct qmgr *q);
+/* There is space again: who asked for a segment in vain gets one. */
+void intake_wants_retry(struct qmgr *q);
 /* A message whose record is durable. known: it was ACCEPTed in the log. */
 bool intake_message(struct qmgr *q, const struct sched_msg *m, struct sv env);
+/* The DSN is durable: what it reports is over. */
+void intake_originals_finish(struct qmgr *q, uint64_t dsn_id,
+    const struct envelope *e);
 
 /* deliver.c */
 extern const struct sched_ops qmgr_sched_ops;
@@ -186,7 +211,14 @@ uint64_t readers_oldest_file(const struct qmgr *q);
 void journal_init(struct qmgr *q);
 void journal_append(struct qmgr *q, enum ev_type type,
     const union ev_any *e);
-void journal_write(struct qmgr *q);
+/* False if something could not be handed to the system: nothing may be told
+ * of it, the next call tries again. */
+bool journal_write(struct qmgr *q);
+/* The last write and the last sync went well. */
+bool journal_is_well(const struct qmgr *q);
+/* The record there is not needed once what is logged in this turn is
+ * durable. */
+void journal_ended(struct qmgr *q, const struct sched_msg *m);
 struct evlog_pos journal_durable(const struct qmgr *q);
 void journal_checkpoint(struct qmgr *q);
 /* Writes, syncs, checkpoints, blocking: at the end of the process. */
@@ -195,6 +227,8 @@ void journal_close(struct qmgr *q);
 /* upkeep.c */
 void upkeep_init(struct qmgr *q);
 void upkeep_durable(struct qmgr *q);
+/* Something could not be made: new mail is refused for a while. */
+void upkeep_space_lost(struct qmgr *q);
 /* A new writer is told if there is no space. */
 void upkeep_space_tell(const struct qmgr *q, struct chan *c);
 /* Prepares segments for later, in a thread. */
@@ -202,9 +236,9 @@ void upkeep_fill(struct qmgr *q);
 
 /* recover.c */
 void recover_spool(struct qmgr *q);
-/* Records of a segment behind `from` that no COMMIT told of; returns where the
- * valid ones end. */
-void recover_tail(struct qmgr *q, uint64_t segment, uint64_t upto);
+/* Takes records of a segment up to there that no COMMIT told of. False if it
+ * could not be read. */
+bool recover_tail(struct qmgr *q, uint64_t segment, uint64_t upto);
 
 /* control.c */
 void control_init(struct qmgr *q);

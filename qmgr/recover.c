@@ -211,6 +211,57 @@ refs_take(struct qmgr *q)
 	}
 }
 
+static bool
+is_bouncing(const struct qmgr *q, uint64_t id)
+{
+	const struct smsg *m = sched_msg_find(q->sched, id);
+
+	for (uint32_t i = 0; m != NULL && i < smsg_nrcpts(m); i++) {
+		if (smsg_rcpt_state(m, i) == SR_BOUNCING)
+			return true;
+	}
+	return false;
+}
+
+static void
+dsn_check(struct qmgr *q, uint64_t id)
+{
+	const struct smsg *m = sched_msg_find(q->sched, id);
+	struct envelope e;
+
+	if (m != NULL && envelope_read(q, m, &e) && e.dsn_for != 0)
+		intake_originals_finish(q, id, &e);
+}
+
+/*
+ * A DSN that is in the log without the end of what it reports: qmgr was killed
+ * between the two. Few, as the others' originals are gone.
+ */
+static void
+dsns_check(struct qmgr *q)
+{
+	uint64_t *list = NULL;
+	struct sched_msg info;
+	const struct smsg *m;
+	size_t at = 0, n = 0, size = 0;
+
+	while ((m = sched_msg_next(q->sched, &at)) != NULL) {
+		smsg_info(m, &info);
+		if (info.dsn_for == 0 || !is_bouncing(q, info.dsn_for))
+			continue;
+		if (n == size) {
+			size = size == 0 ? 64 : size * 2;
+			list = reallocarray(list, size, sizeof(*list));
+			if (list == NULL)
+				fatal("out of memory");
+		}
+		list[n++] = info.id;
+	}
+	for (size_t i = 0; i < n; i++)
+		dsn_check(q, list[i]);
+	free(list);
+}
+
 static void
 found_take(struct recovery *rec)
 {
@@ -252,6 +303,7 @@ recover_spool(struct qmgr *q)
 	segtab_recovered(q->segtab, evlog_position(q->log));
 	q->recovered = true;
 	found_take(&rec);
+	dsns_check(q);
 	free(rec.domains);
 	journal_append(q, EV_START, &(union ev_any){ .start = {
 	    .time_us = (uint64_t)clock_wall().us } });
@@ -297,19 +349,20 @@ static const struct recover_ops tail_ops = {
 	.on_problem = on_problem,
 };
 
-void
+bool
 recover_tail(struct qmgr *q, uint64_t segment, uint64_t upto)
 {
 	struct seg_info info;
 	uint64_t end;
 
 	if (!segtab_info(q->segtab, segment, &info) || info.known >= upto)
-		return;
+		return true;
 	if (spool_recover_tail(q->sio, segment, info.known, upto, &tail_ops,
 	    q, &end) != 0) {
 		log_warn_errno("segment %llu cannot be read to its end",
 		    (unsigned long long)segment);
-		return;
+		return false;
 	}
 	segtab_known(q->segtab, segment, end);
+	return true;
 }

@@ -19,7 +19,10 @@
 #define SELF_WRITER   (WRITERS_MAX) /* the compaction writes, too */
 /* After a start, until segments of an earlier life are closed: longer than
  * any orphan drains. */
-#define ADOPTED_WAIT_LOOKS 15
+#define ADOPTED_WAIT_LOOKS 60
+#define ADOPTED_READ_LOOKS 15
+/* Nothing could be made although there seemed to be space: wait that long. */
+#define SPACE_LOST_LOOKS   5
 
 struct upkeep {
 	struct event *timer;
@@ -27,6 +30,7 @@ struct upkeep {
 	struct segtab_fill *fill;
 	bool space_open;
 	unsigned looks;
+	unsigned space_lost;    /* looks until it is believed again */
 	/* compaction */
 	uint64_t from;          /* segment being emptied, 0: none */
 	uint64_t from_at;
@@ -99,19 +103,12 @@ rcpts_limit(const struct qmgr *q)
 	return n == 0 ? 10000000 : n;
 }
 
+/* NULL: new mail is accepted. Said when it changes. */
 static void
-space_look(struct qmgr *q)
+space_set(struct qmgr *q, const char *reason)
 {
 	struct upkeep *u = q->upkeep;
-	struct sched_totals t;
-	const char *reason = NULL;
 
-	sched_totals(q->sched, &t);
-	if (!segtab_space_ok(q->segtab,
-	    conf_spool(q->conf)->min_free_space_bytes))
-		reason = "not enough free space in the spool";
-	else if (t.rcpts >= rcpts_limit(q))
-		reason = "too many recipients in the queue";
 	if ((reason == NULL) == u->space_open)
 		return;
 	u->space_open = reason == NULL;
@@ -120,6 +117,35 @@ space_look(struct qmgr *q)
 	else
 		log_info("new mail is accepted again");
 	writers_space_send(q, u->space_open, reason == NULL ? "" : reason);
+}
+
+static void
+space_look(struct qmgr *q)
+{
+	struct upkeep *u = q->upkeep;
+	struct sched_totals t;
+	const char *reason = NULL;
+
+	sched_totals(q->sched, &t);
+	if (u->space_lost > 0)
+		u->space_lost--;
+	if (u->space_lost > 0 || !segtab_space_ok(q->segtab,
+	    conf_spool(q->conf)->min_free_space_bytes))
+		reason = "not enough free space in the spool";
+	else if (!journal_is_well(q))
+		reason = "the event log cannot be written";
+	else if (t.rcpts >= rcpts_limit(q))
+		reason = "too many recipients in the queue";
+	space_set(q, reason);
+	if (u->space_open)
+		intake_wants_retry(q);
+}
+
+void
+upkeep_space_lost(struct qmgr *q)
+{
+	q->upkeep->space_lost = SPACE_LOST_LOOKS;
+	space_set(q, "no space in the spool");
 }
 
 void
@@ -132,6 +158,50 @@ upkeep_space_tell(const struct qmgr *q, struct chan *c)
 
 /* ---- compaction ---- */
 
+/* The copies are durable: from now on they are the messages. */
+static void
+moves_apply(struct qmgr *q)
+{
+	struct upkeep *u = q->upkeep;
+
+	for (size_t i = 0; i < u->nmoves; i++) {
+		const struct ev_move *mv = &u->moves[i];
+		struct smsg *m = sched_msg_find(q->sched, mv->id);
+		union ev_any ev = { .move = *mv };
+		struct sched_msg old;
+
+		if (m == NULL)
+			continue;
+		smsg_info(m, &old);
+		journal_append(q, EV_MOVE, &ev);
+		segtab_ref(q->segtab, mv->segment, mv->offset, mv->length);
+		sched_msg_moved(q->sched, m, mv->segment, mv->offset,
+		    mv->length);
+		segtab_unref(q->segtab, old.segment, old.length,
+		    evlog_position(q->log));
+	}
+	u->nmoves = 0;
+}
+
+/* Not 0: the copies since the last time may be lost, and count for nothing. */
+static int
+target_sync(struct qmgr *q)
+{
+	struct upkeep *u = q->upkeep;
+
+	if (u->nmoves == 0)
+		return 0;
+	if (sio_fdatasync(u->to_file) != 0) {
+		log_warn_errno("compaction: segment %llu is given up",
+		    (unsigned long long)u->to);
+		u->nmoves = 0;
+		return -1;
+	}
+	moves_apply(q);
+	return 0;
+}
+
+/* Everything that was moved there has been synced before. */
 static void
 target_close(struct qmgr *q)
 {
@@ -151,9 +221,15 @@ target_room(struct qmgr *q, uint64_t length)
 
 	if (u->to != 0 && length <= SEGMENT_SIZE - u->to_at)
 		return true;
-	target_close(q);
-	if (segtab_grant(q->segtab, SELF_WRITER, &u->to) != 0)
+	if (target_sync(q) != 0) {
+		target_close(q);
 		return false;
+	}
+	target_close(q);
+	if (segtab_grant(q->segtab, SELF_WRITER, &u->to) != 0) {
+		u->to = 0;
+		return false;
+	}
 	u->to_file = segtab_writer_open(q->segtab, u->to);
 	u->to_at = SEGMENT_HEADER;
 	if (u->to_file != NULL)
@@ -228,31 +304,6 @@ on_old_record(void *arg, const struct record *r)
 	return 0;
 }
 
-/* The copies are durable: from now on they are the messages. */
-static void
-moves_apply(struct qmgr *q)
-{
-	struct upkeep *u = q->upkeep;
-
-	for (size_t i = 0; i < u->nmoves; i++) {
-		const struct ev_move *mv = &u->moves[i];
-		struct smsg *m = sched_msg_find(q->sched, mv->id);
-		union ev_any ev = { .move = *mv };
-		struct sched_msg old;
-
-		if (m == NULL)
-			continue;
-		smsg_info(m, &old);
-		journal_append(q, EV_MOVE, &ev);
-		segtab_ref(q->segtab, mv->segment, mv->offset, mv->length);
-		sched_msg_moved(q->sched, m, mv->segment, mv->offset,
-		    mv->length);
-		segtab_unref(q->segtab, old.segment, old.length,
-		    evlog_position(q->log));
-	}
-	u->nmoves = 0;
-}
-
 static void
 compact_slice(struct qmgr *q)
 {
@@ -269,14 +320,10 @@ compact_slice(struct qmgr *q)
 		return;
 	}
 	rc = segment_scan(f, u->from, u->from_at, limit, &ops, q, &end);
-	if (u->nmoves > 0 && sio_fdatasync(u->to_file) != 0) {
-		log_warn_errno("compaction: segment %llu is given up",
-		    (unsigned long long)u->to);
-		u->nmoves = 0;
+	if (target_sync(q) != 0) {
 		target_close(q);
 		rc = -1;
 	}
-	moves_apply(q);
 	if (rc != 0 || end <= u->from_at || end >= SEGMENT_SIZE)
 		u->from = 0;
 	else
@@ -313,9 +360,14 @@ on_look(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	space_look(q);
-	compact_look(q);
-	if (++u->looks == ADOPTED_WAIT_LOOKS)
+	if (journal_is_well(q))
+		compact_look(q);
+	if (++u->looks < ADOPTED_READ_LOOKS)
+		intake_adopted_look(q);
+	else if (u->looks == ADOPTED_WAIT_LOOKS)
 		intake_adopted_finish(q);
+	intake_unread_retry(q);
+	qmgr_confs_forget(q);
 	if (u->looks == 3600)
 		segtab_large_sweep(q->segtab);
 	upkeep_fill(q);

@@ -15,6 +15,7 @@
 
 #define INTENT_FOLDER "intent"
 #define INTENT_SUFFIX ".map"
+#define INTENT_BYTES  ((uint64_t)INTENT_SLOTS * INTENT_SLOT_BYTES)
 
 static const struct chan_ops worker_ops;
 
@@ -84,6 +85,14 @@ intent_apply(struct qmgr *q, const char *path, bool inflight_only)
 	sio_close(&f);
 }
 
+/* It is needed until what it told is recorded. */
+static void
+intent_remove(struct qmgr *q, const char *path)
+{
+	if (journal_write(q))
+		sio_unlink(q->sio, path);
+}
+
 /* Of the life before: what nobody told of any more. */
 void
 workers_old_intents(struct qmgr *q)
@@ -100,8 +109,7 @@ workers_old_intents(struct qmgr *q)
 			continue;
 		sio_path(path, INTENT_FOLDER, list[i], INTENT_SUFFIX);
 		intent_apply(q, path, false);
-		journal_write(q);
-		sio_unlink(q->sio, path);
+		intent_remove(q, path);
 	}
 	free(list);
 }
@@ -130,8 +138,11 @@ intent_make(struct qmgr *q, struct worker *w)
 	sio_path(w->intent_path, INTENT_FOLDER, w->intent, INTENT_SUFFIX);
 	f = sio_open(q->sio, w->intent_path,
 	    SIO_READ | SIO_WRITE | SIO_CREATE | SIO_TRUNC);
-	if (f != NULL &&
-	    sio_ftruncate(f, (uint64_t)INTENT_SLOTS * INTENT_SLOT_BYTES) == 0)
+	/* with its blocks, or on a full disk the worker dies of SIGBUS; where
+	 * there are none left it has to do without */
+	if (f != NULL)
+		(void)sio_allocate(f, INTENT_BYTES);
+	if (f != NULL && sio_ftruncate(f, INTENT_BYTES) == 0)
 		fd = fcntl(sio_fd(f), F_DUPFD_CLOEXEC, 0);
 	sio_close(&f);
 	return fd;
@@ -158,9 +169,8 @@ worker_gone(struct worker *w)
 		return;
 	reader_detach(&w->reader);
 	intent_apply(q, w->intent_path, true);
-	journal_write(q);
 	sched_worker_remove(q->sched, qmgr_now(), w->index);
-	sio_unlink(q->sio, w->intent_path);
+	intent_remove(q, w->intent_path);
 	resync_counted(q, w);
 }
 
@@ -177,7 +187,9 @@ worker_attach(struct qmgr *q, unsigned index, int fd)
 	}
 	w = &q->workers[index];
 	worker_gone(w);
-	*w = (struct worker){ .q = q, .index = index };
+	/* its predecessor is counted already */
+	*w = (struct worker){ .q = q, .index = index,
+		.resynced = w->resynced };
 	map = intent_make(q, w);
 	if (map < 0) {
 		log_warn_errno("no intent file for smtp[%u]", index);
