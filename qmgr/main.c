@@ -185,6 +185,8 @@ on_conf(struct role *r, struct sv bytes)
 		recover_spool(q);
 		upkeep_init(q);
 		control_init(q);
+		/* what was replayed need not be replayed again */
+		journal_checkpoint(q);
 		return;
 	}
 	sched_conf_set(q->sched, qmgr_now(), conf);

@@ -19,8 +19,10 @@ FUZZ_BINS = \
 	tests/fuzz/fuzz_dsn \
 	tests/fuzz/fuzz_envelope \
 	tests/fuzz/fuzz_event \
+	tests/fuzz/fuzz_evlog \
 	tests/fuzz/fuzz_ipc \
 	tests/fuzz/fuzz_record \
+	tests/fuzz/fuzz_segment \
 	tests/fuzz/fuzz_smtp_client \
 	tests/fuzz/fuzz_smtp_cmd \
 	tests/fuzz/fuzz_smtp_hosts \
@@ -77,3 +79,9 @@ tests_fuzz_fuzz_smtp_cmd_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LINK)
 tests_fuzz_fuzz_smtpd_session_SOURCES = tests/fuzz/fuzz_smtpd_session.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_smtpd_session_LDADD = libsmtpd.a $(FUZZ_LIBS)
 tests_fuzz_fuzz_smtpd_session_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LINK)
+tests_fuzz_fuzz_evlog_SOURCES = tests/fuzz/fuzz_evlog.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_evlog_LDADD = $(LIB_SPOOL) $(LIBS_OS)
+tests_fuzz_fuzz_evlog_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LINK)
+tests_fuzz_fuzz_segment_SOURCES = tests/fuzz/fuzz_segment.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_segment_LDADD = $(LIB_SPOOL) $(LIBS_OS)
+tests_fuzz_fuzz_segment_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LINK)
