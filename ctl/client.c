@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -141,6 +142,33 @@ on_timeout(evutil_socket_t fd, short what, void *arg)
 	lose(arg, "the daemon does not answer");
 }
 
+/*
+ * The run-directory of a file that does not load: an operator who mends a
+ * broken configuration still wants to reach the daemon that runs. "" if the
+ * file does not name one by itself.
+ */
+static struct sv
+run_directory_guess(const char *path, char *line, size_t size)
+{
+	static const struct sv name = { "run-directory", 13 };
+	struct sv found = SV("");
+	FILE *f = fopen(path, "r");
+
+	if (f == NULL)
+		return found;
+	while (found.n == 0 && fgets(line, (int)size, f) != NULL) {
+		struct sv v = sv_from(line);
+
+		v = sv_cut(&v, '\n');
+		v = sv_trim(sv_cut(&v, '#'));
+		if (sv_istarts(v, name) && v.n > name.n &&
+		    (v.p[name.n] == ' ' || v.p[name.n] == '\t'))
+			found = sv_trim(sv_from_at(v, name.n));
+	}
+	fclose(f);
+	return found;
+}
+
 /* The socket's path; false if it is too long for one. */
 static bool
 socket_path(const struct ctl *ctl, char *out, size_t size)
@@ -148,6 +176,8 @@ socket_path(const struct ctl *ctl, char *out, size_t size)
 	struct conf_global defaults;
 	struct conf_report rep;
 	struct conf *c = NULL;
+	struct sv dir;
+	char line[4096];
 	struct str s;
 
 	str_init(&s, out, size);
@@ -158,8 +188,9 @@ socket_path(const struct ctl *ctl, char *out, size_t size)
 	conf_report_init(&rep);
 	c = conf_load(ctl->config, &rep);
 	conf_global_defaults(&defaults);
-	str_add(&s, c != NULL ? conf_global(c)->run_directory :
-	    defaults.run_directory);
+	dir = c != NULL ? conf_global(c)->run_directory :
+	    run_directory_guess(ctl->config, line, sizeof(line));
+	str_add(&s, dir.n > 0 ? dir : defaults.run_directory);
 	str_adds(&s, "/control.sock");
 	if (c == NULL)
 		ctl_complain("%s\npinnace: using %s", rep.errors[0], out);
