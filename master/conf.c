@@ -58,6 +58,32 @@ master_conf_load(struct master *m, struct buf *text)
 	return m->conf != NULL;
 }
 
+/* What is opened or counted at the start only. */
+static void
+unchanged_tell(const struct conf *old, const struct conf *new,
+    struct buf *text)
+{
+	const struct conf_global *a = conf_global(old), *b = conf_global(new);
+	const struct {
+		const char *name;
+		bool same;
+	} rows[] = {
+		{ "spool", sv_eq(a->spool, b->spool) },
+		{ "run-directory", sv_eq(a->run_directory, b->run_directory) },
+		{ "log-file", sv_eq(a->log_file, b->log_file) },
+		{ "smtpd-processes",
+		    a->smtpd_processes == b->smtpd_processes },
+		{ "smtp-processes", a->smtp_processes == b->smtp_processes },
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		if (rows[i].same)
+			continue;
+		log_warn("a new %s takes a restart", rows[i].name);
+		buf_sayf(text, "a new %s takes a restart\n", rows[i].name);
+	}
+}
+
 bool
 master_reload(struct master *m, struct buf *text)
 {
@@ -70,6 +96,7 @@ master_reload(struct master *m, struct buf *text)
 		conf_free(&conf);
 		return false;
 	}
+	unchanged_tell(m->conf, conf, text);
 	conf_free(&m->conf);
 	m->conf = conf;
 	m->generation++;

@@ -5,6 +5,7 @@
  * what lets the readers see the event log.
  */
 #include <sys/stat.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
@@ -24,7 +25,7 @@ static const struct spool_dir {
 	mode_t mode;
 } spool_dirs[] = {
 	{ "segments", 0700 }, { "large", 0700 }, { "events", 02750 },
-	{ "checkpoint", 0700 }, { "offsets", 02770 }, { "intent", 0700 },
+	{ "checkpoint", 0700 }, { "offsets", 03770 }, { "intent", 0700 },
 	{ "corrupt", 0700 },
 };
 
@@ -64,21 +65,56 @@ dir_open(const char *path, struct buf *text)
 }
 
 static bool
-dir_own(const struct master *m, int fd, const char *user, mode_t mode)
+dir_is_empty(int fd)
+{
+	int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = copy < 0 ? NULL : fdopendir(copy);
+	const struct dirent *e;
+	unsigned n = 0;
+
+	if (d == NULL) {
+		if (copy >= 0)
+			close(copy);
+		return false;
+	}
+	while ((e = readdir(d)) != NULL)
+		n++;
+	closedir(d);
+	return n <= 2;
+}
+
+/*
+ * Gives a directory that is new to its user. One that somebody uses is left
+ * alone: the configuration may name /var/log.
+ */
+static bool
+dir_own(const struct master *m, int fd, const char *path, const char *user,
+    mode_t mode, struct buf *text)
 {
 	struct passwd *pw;
 	struct group *gr;
+	struct stat st;
 
 	if (m->keep_user)
 		return true;
 	pw = getpwnam(user);
 	gr = getgrnam(GROUP);
 	if (pw == NULL || gr == NULL) {
-		errno = ENOENT;
+		buf_sayf(text, "there is no user %s or no group %s\n", user,
+		    GROUP);
 		return false;
 	}
-	return fchown(fd, pw->pw_uid, gr->gr_gid) == 0 &&
-	    fchmod(fd, mode) == 0;
+	if (fstat(fd, &st) != 0 ||
+	    (st.st_uid != pw->pw_uid && !dir_is_empty(fd))) {
+		buf_sayf(text, "%s: this directory must belong to the user "
+		    "%s, or be empty\n", path, user);
+		return false;
+	}
+	if (fchown(fd, pw->pw_uid, gr->gr_gid) == 0 && fchmod(fd, mode) == 0)
+		return true;
+	buf_sayf(text, "%s: cannot be given to the user %s: %s\n", path, user,
+	    strerror(errno));
+	return false;
 }
 
 static bool
@@ -90,24 +126,24 @@ spool_dirs_make(struct master *m, struct buf *text)
 		const struct spool_dir *d = &spool_dirs[i];
 		int fd;
 
-		if (mkdirat(m->spool_fd, d->name, d->mode) != 0 &&
-		    errno != EEXIST)
-			goto fail;
-		fd = openat(m->spool_fd, d->name,
-		    O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (fd < 0 || !dir_own(m, fd, "pinnace-queue", d->mode))
-			goto fail;
+		fd = -1;
+		if (mkdirat(m->spool_fd, d->name, d->mode) == 0 ||
+		    errno == EEXIST)
+			fd = openat(m->spool_fd, d->name, O_RDONLY |
+			    O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		if (fd < 0) {
+			buf_sayf(text, "spool/%s: %s\n", d->name,
+			    strerror(errno));
+			return false;
+		}
+		if (!dir_own(m, fd, d->name, "pinnace-queue", d->mode, text))
+			return false;
 		if (strcmp(d->name, "events") == 0)
 			m->events_fd = fd;
 		else if (strcmp(d->name, "offsets") == 0)
 			m->offsets_fd = fd;
 		else
 			close(fd);
-		continue;
-fail:
-		buf_sayf(text, "spool/%s: %s\n", d->name,
-		    strerror(errno));
-		return false;
 	}
 	return true;
 }
@@ -120,6 +156,7 @@ static bool
 logs_open(struct master *m, struct buf *text)
 {
 	char *path, *slash;
+	bool ok;
 
 	m->logs_fd = -1;
 	if (conf_naccts(m->conf) == 0)
@@ -131,25 +168,21 @@ logs_open(struct master *m, struct buf *text)
 	else
 		memcpy(path, slash == NULL ? "." : "/", 2);
 	m->logs_fd = dir_open(path, text);
-	if (m->logs_fd >= 0)
-		(void)dir_own(m, m->logs_fd, "pinnace-acct", 0750);
+	ok = m->logs_fd >= 0 && dir_own(m, m->logs_fd, path, "pinnace-acct",
+	    0750, text);
 	free(path);
-	return m->logs_fd >= 0;
+	return ok;
 }
 
 bool
 dirs_open(struct master *m, struct buf *text)
 {
 	char *spool = sv_dup(conf_global(m->conf)->spool);
+	bool ok;
 
 	m->spool_fd = dir_open(spool, text);
+	ok = m->spool_fd >= 0 && dir_own(m, m->spool_fd, spool,
+	    "pinnace-queue", 0750, text);
 	free(spool);
-	if (m->spool_fd < 0)
-		return false;
-	if (!dir_own(m, m->spool_fd, "pinnace-queue", 0750)) {
-		buf_sayf(text, "the spool cannot be given to the user "
-		    "pinnace-queue: %s\n", strerror(errno));
-		return false;
-	}
-	return spool_dirs_make(m, text) && logs_open(m, text);
+	return ok && spool_dirs_make(m, text) && logs_open(m, text);
 }

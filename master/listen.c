@@ -43,9 +43,10 @@ sockaddr_make(const struct route_addr *a, uint16_t port,
 }
 
 static int
-bind_patiently(int fd, const struct sockaddr_storage *ss, socklen_t len)
+bind_patiently(int fd, const struct sockaddr_storage *ss, socklen_t len,
+    int wait_ms)
 {
-	struct mono until = mono_add_ms(clock_mono(), BIND_WAIT_MS);
+	struct mono until = mono_add_ms(clock_mono(), wait_ms);
 
 	while (bind(fd, (const struct sockaddr *)ss, len) != 0) {
 		if (errno != EADDRINUSE || clock_mono().us > until.us)
@@ -56,7 +57,7 @@ bind_patiently(int fd, const struct sockaddr_storage *ss, socklen_t len)
 }
 
 static int
-socket_listen(const struct route_addr *a, uint16_t port)
+socket_listen(const struct route_addr *a, uint16_t port, int wait_ms)
 {
 	struct sockaddr_storage ss;
 	socklen_t len = sockaddr_make(a, port, &ss);
@@ -70,7 +71,8 @@ socket_listen(const struct route_addr *a, uint16_t port)
 	if (a->family == 6)
 		(void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one,
 		    sizeof(one));
-	if (bind_patiently(fd, &ss, len) != 0 || listen(fd, BACKLOG) != 0) {
+	if (bind_patiently(fd, &ss, len, wait_ms) != 0 ||
+	    listen(fd, BACKLOG) != 0) {
 		int err = errno;
 
 		close(fd);
@@ -112,7 +114,9 @@ listener_open(struct master *m, const struct conf_listener *cl,
 		return false;
 	}
 	l = &m->listeners[m->nlisteners];
-	*l = (struct listener){ .fd = socket_listen(&cl->ip, cl->port) };
+	/* only at the start: a running master does not stand still */
+	*l = (struct listener){ .fd = socket_listen(&cl->ip, cl->port,
+	    m->base == NULL ? BIND_WAIT_MS : 0) };
 	if (l->fd < 0) {
 		buf_sayf(text, "cannot listen on %s: %s\n", address,
 		    strerror(errno));

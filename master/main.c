@@ -113,12 +113,24 @@ pid_lock(struct master *m, struct buf *text)
 	}
 }
 
+/* A reload and the restart of a child find their files from "/", too. */
+static void
+path_absolute(const char **path)
+{
+	char *p = *path == NULL ? NULL : realpath(*path, NULL);
+
+	if (p != NULL)
+		*path = p;
+}
+
 /* A daemon holds no terminal and no pipe of its starter. */
 static void
-background(void)
+background(struct master *m)
 {
 	int fd;
 
+	path_absolute(&m->conf_path);
+	path_absolute(&m->build_dir);
 	if (daemon(0, 1) != 0)
 		fatal_errno("cannot go into the background");
 	fd = open("/dev/null", O_RDWR | O_CLOEXEC);
@@ -253,7 +265,7 @@ main(int argc, char **argv)
 	priv_raise_nofile();
 	prepare(&m);
 	if (!m.foreground)
-		background();
+		background(&m);
 	pid_write(&m);
 	log_init("master", 0, m.debug);
 	m.base = event_base_new();

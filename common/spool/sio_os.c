@@ -35,7 +35,7 @@ os_open(struct sio *s, const char *path, unsigned flags, struct sio_file *f)
 	how |= (flags & SIO_CREATE) != 0 ? O_CREAT : 0;
 	how |= (flags & SIO_EXCL) != 0 ? O_EXCL : 0;
 	how |= (flags & SIO_TRUNC) != 0 ? O_TRUNC : 0;
-	f->fd = openat(dirfd_of(s), path, how, 0600);
+	f->fd = openat(dirfd_of(s), path, how, 0640);
 	return f->fd < 0 ? -1 : 0;
 }
 

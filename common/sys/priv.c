@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <grp.h>
 #include <pwd.h>
 #include <unistd.h>
@@ -11,6 +12,12 @@
 static void
 root_change(const char *dir)
 {
+	struct stat st;
+
+	if (stat(dir, &st) != 0)
+		fatal_errno("cannot chroot to %s", dir);
+	if (st.st_uid != 0 || (st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
+		fatal("%s must belong to root and be writable by nobody", dir);
 	if (chroot(dir) != 0)
 		fatal_errno("cannot chroot to %s", dir);
 	if (chdir("/") != 0)

@@ -8,9 +8,10 @@
 #include <stdbool.h>
 
 /*
- * If user is not NULL: chroot to dir (if not NULL), change to the user and its
- * group for good. Always: no new privileges, no core dumps. fatal()s if
- * anything fails.
+ * If user is not NULL: chroot to dir (if not NULL; it must be root's and
+ * writable by nobody else), change to the user and its group for good, no core
+ * dumps and no debugger. Always: no new privileges. fatal()s if anything
+ * fails.
  */
 void priv_drop(const char *user, const char *dir);
 /* Raises the soft limit of descriptors to the hard one. */
