@@ -171,6 +171,7 @@ on_qmgr_close(struct chan *c, void *arg, const char *why)
 	(void)c;
 	log_debug("channel to qmgr: %s", why);
 	chan_free(&a->qmgr);
+	role_qmgr_gone();
 }
 
 static const struct chan_ops qmgr_ops = {

@@ -8,6 +8,7 @@
 
 #include "bounce/engine.h"
 #include "common/base/msgid.h"
+#include "common/ipc/role.h"
 #include "common/sys/clock.h"
 #include "common/sys/log.h"
 
@@ -614,6 +615,7 @@ on_qmgr_close(struct chan *c, void *arg, const char *why)
 	(void)c;
 	log_debug("channel to qmgr: %s", why);
 	detach(arg);
+	role_qmgr_gone();
 }
 
 static const struct chan_ops qmgr_ops = {

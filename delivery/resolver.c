@@ -82,6 +82,7 @@ on_qmgr_close(struct chan *c, void *arg, const char *why)
 	(void)c;
 	log_info("qmgr is gone: %s", why);
 	qmgr_drop(arg);
+	role_qmgr_gone();
 }
 
 static const struct chan_ops qmgr_ops = {

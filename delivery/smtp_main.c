@@ -111,6 +111,7 @@ on_qmgr_close(struct chan *c, void *arg, const char *why)
 	log_warn("the channel to qmgr is gone: %s", why);
 	w->qmgr_lost = true;
 	event_active(w->ev_lost, EV_WRITE, 0);
+	role_qmgr_gone();
 }
 
 static const struct chan_ops qmgr_ops = {

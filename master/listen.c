@@ -237,6 +237,7 @@ control_open(struct master *m, struct buf *text)
 	}
 	memcpy(un.sun_path, m->control_path, sizeof(un.sun_path));
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	orphans_stop(m->control_path);
 	unlink(m->control_path);
 	if (fd < 0 || bind(fd, (struct sockaddr *)&un, sizeof(un)) != 0 ||
 	    chmod(m->control_path, 0660) != 0 || listen(fd, 64) != 0) {

@@ -66,6 +66,9 @@ void listeners_close(struct master *m);
 bool control_open(struct master *m, struct buf *text_r);
 void listener_send(const struct listener *l, struct child *c);
 
+/* orphans.c: children of a master that was killed. */
+void orphans_stop(const char *control_path);
+
 /* dirs.c: makes the directories of the spool with the right owners. */
 bool dirs_open(struct master *m, struct buf *text_r);
 

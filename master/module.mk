@@ -7,5 +7,6 @@ master_pinnaced_SOURCES = \
 	master/graph.c \
 	master/listen.c \
 	master/main.c \
-	master/master.h
+	master/master.h \
+	master/orphans.c
 master_pinnaced_LDADD = $(LIB_CONF) $(LIBS_OS) $(PCRE2_LIBS)

@@ -271,7 +271,13 @@ cmd_master(struct client *cl, const struct words *w)
 		.command = w->name };
 
 	if (cl->q->role->master == NULL) {
-		client_end(cl, 1, "the master is gone");
+		bool stop = sv_eq(w->name, SV("stop"));
+
+		client_end(cl, stop ? 0 : 1, stop ? "stopping" :
+		    "the master is gone");
+		chan_flush(cl->chan);
+		if (stop)
+			role_orphan_stop(cl->q->role);
 		return;
 	}
 	cl->token = m.token;

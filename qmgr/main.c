@@ -286,8 +286,12 @@ writers_count(const struct qmgr *q)
 void
 qmgr_stop_check(struct qmgr *q)
 {
-	if (q->stopping && writers_count(q) == 0 && workers_count(q) == 0)
+	if (writers_count(q) > 0 || workers_count(q) > 0)
+		return;
+	if (q->stopping)
 		stop_now(q);
+	else
+		role_orphan_stop(q->role);
 }
 
 static void
@@ -315,7 +319,11 @@ on_stop(struct role *r, uint32_t drain_ms)
 		fatal("out of memory");
 	event_add(q->stop_timer, &tv);
 	event_del(q->sched_timer);
-	qmgr_stop_check(q);
+	/* an orphan's peers have nobody to tell them but the end of qmgr */
+	if (r->master == NULL)
+		stop_now(q);
+	else
+		qmgr_stop_check(q);
 }
 
 static const struct role_ops ops = {

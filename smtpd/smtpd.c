@@ -69,6 +69,7 @@ on_qmgr_close(struct chan *c, void *arg, const char *why)
 	log_warn("the channel to qmgr is gone: %s", why);
 	committer_chan_set(d->srv.committer, NULL);
 	chan_free(&d->qmgr);
+	role_qmgr_gone();
 }
 
 static const struct chan_ops qmgr_ops = {

@@ -11,6 +11,9 @@
 #include "common/sys/log.h"
 #include "common/sys/priv.h"
 
+/* The one of this process. */
+static struct role *self_role;
+
 static void
 on_conf(struct chan *c, void *arg, const void *msg)
 {
@@ -38,6 +41,8 @@ on_peer(struct chan *c, void *arg, const void *msg)
 	const struct ipc_peer *m = msg;
 	struct role *r = arg;
 
+	if (m->role == R_QMGR)
+		r->has_qmgr = true;
 	r->ops->peer(r, (enum ipc_role)m->role, m->index, chan_take_fd(c));
 }
 
@@ -120,9 +125,26 @@ on_master_close(struct chan *c, void *arg, const char *why)
 	struct role *r = arg;
 
 	(void)c;
-	log_warn("the master is gone (%s): stopping", why);
+	log_warn("the master is gone: %s", why);
 	chan_free(&r->master);
-	role_stop(r, ROLE_ORPHAN_DRAIN_MS);
+	if (r->self != R_QMGR && !r->has_qmgr)
+		role_orphan_stop(r);
+}
+
+void
+role_orphan_stop(struct role *r)
+{
+	if (r->master == NULL)
+		role_stop(r, ROLE_ORPHAN_DRAIN_MS);
+}
+
+void
+role_qmgr_gone(void)
+{
+	if (self_role == NULL)
+		return; /* a test's role without a skeleton */
+	self_role->has_qmgr = false;
+	role_orphan_stop(self_role);
 }
 
 static const struct chan_ops master_ops = {
@@ -171,6 +193,7 @@ role_main(int argc, char **argv, const struct role_ops *ops)
 		}
 	}
 	log_init(ops->name, r.index, debug);
+	self_role = &r;
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGINT, SIG_IGN); /* a terminal's ^C is the master's */
 	priv_raise_nofile();

@@ -14,8 +14,11 @@
  *
  * role_main() drops privileges, then runs the event loop. Configuration,
  * channels to other processes, listeners, start and stop arrive as callbacks.
- * When the channel to the master is gone the role stops as if it had been told
- * to, with a drain of ROLE_ORPHAN_DRAIN_MS.
+ *
+ * When the master dies the roles work on as orphans: mail flows, only nobody
+ * starts again what dies. A new master tells the orphaned qmgr to stop, over
+ * the control socket; when an orphan's qmgr is gone it stops too, with a drain
+ * of ROLE_ORPHAN_DRAIN_MS.
  */
 #ifndef COMMON_IPC_ROLE_H
 #define COMMON_IPC_ROLE_H
@@ -39,6 +42,7 @@ struct role {
 	const struct role_ops *ops;
 	uint32_t generation;   /* of the last configuration */
 	bool stopping;
+	bool has_qmgr;         /* a channel to it is open */
 };
 
 struct role_ops {
@@ -67,6 +71,10 @@ struct role_ops {
 };
 
 int role_main(int argc, char **argv, const struct role_ops *ops);
+/* Every role but qmgr calls this when its channel to qmgr is gone. */
+void role_qmgr_gone(void);
+/* An orphaned qmgr was told to stop, or has nobody left. */
+void role_orphan_stop(struct role *r);
 /* Ends the event loop after this turn: exit status 0. */
 void role_exit(struct role *r);
 
