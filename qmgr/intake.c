@@ -3,6 +3,7 @@
  * Messages from the writers: granting segments, COMMITs, and what a writer
  * that died had committed without saying so.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
@@ -180,7 +181,9 @@ writer_seg_want(struct chan *c, void *arg, const void *msg)
 	int fd;
 
 	(void)msg;
-	w->wants = segtab_grant(q->segtab, writer_id(w), &g.segment) != 0;
+	errno = ENOSPC;
+	w->wants = !upkeep_has_reserve(q) ||
+	    segtab_grant(q->segtab, writer_id(w), &g.segment) != 0;
 	if (w->wants) {
 		log_warn_errno("no new segment");
 		upkeep_space_lost(q);

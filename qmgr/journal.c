@@ -118,6 +118,12 @@ journal_write(struct qmgr *q)
 {
 	bool ok = evlog_write(q->log) == 0;
 
+	if (!ok && errno == ENOSPC) {
+		if (upkeep_reserve_drop(q))
+			ok = evlog_write(q->log) == 0;
+		else
+			errno = ENOSPC;
+	}
 	if (!ok)
 		failure_note(q, true, "written");
 	else if (q->journal->failing && !q->journal->sync_planned)

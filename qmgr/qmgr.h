@@ -227,6 +227,10 @@ void journal_close(struct qmgr *q);
 /* upkeep.c */
 void upkeep_init(struct qmgr *q);
 void upkeep_durable(struct qmgr *q);
+/* Gives up the space that is kept for a full disk; false if there is none. */
+bool upkeep_reserve_drop(struct qmgr *q);
+/* False: what is free is needed for the event log. */
+bool upkeep_has_reserve(const struct qmgr *q);
 /* Something could not be made: new mail is refused for a while. */
 void upkeep_space_lost(struct qmgr *q);
 /* A new writer is told if there is no space. */

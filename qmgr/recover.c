@@ -295,6 +295,8 @@ recover_spool(struct qmgr *q)
 	if (spool_recover(q->sio, &start_ops, &rec, &stats) != 0)
 		fatal_errno("cannot recover the spool");
 	q->log = evlog_open(q->sio, stats.end);
+	if (q->log == NULL && errno == ENOSPC && upkeep_reserve_drop(q))
+		q->log = evlog_open(q->sio, stats.end);
 	if (q->log == NULL)
 		fatal_errno("cannot open the event log");
 	segtab_epoch_set(q->segtab, stats.end.file + 1);

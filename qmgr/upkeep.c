@@ -3,6 +3,7 @@
  * What the spool needs now and then: free space watched, empty segments
  * recycled, new ones prepared, old ones that are mostly empty compacted.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,8 +25,16 @@
 /* Nothing could be made although there seemed to be space: wait that long. */
 #define SPACE_LOST_LOOKS   5
 
+/*
+ * Blocks that nobody may take, so that on a full disk outcomes can still be
+ * recorded and qmgr can start: a file of the event log and some intent files.
+ */
+#define RESERVE_NAME  "reserve"
+#define RESERVE_BYTES (EVLOG_FILE_SIZE + (UINT64_C(8) << 20))
+
 struct upkeep {
 	struct event *timer;
+	bool reserve;           /* the file is there */
 	struct offload *thread;
 	struct segtab_fill *fill;
 	bool space_open;
@@ -40,6 +49,40 @@ struct upkeep {
 	struct ev_move *moves;  /* of this slice */
 	size_t nmoves, moves_size;
 };
+
+/* ---- the reserve ---- */
+
+bool
+upkeep_reserve_drop(struct qmgr *q)
+{
+	if (sio_unlink(q->sio, RESERVE_NAME) != 0)
+		return false;
+	log_warn("the disk is full: the reserve is used");
+	if (q->upkeep != NULL)
+		q->upkeep->reserve = false;
+	return true;
+}
+
+bool
+upkeep_has_reserve(const struct qmgr *q)
+{
+	return q->upkeep->reserve;
+}
+
+static void
+reserve_make(struct qmgr *q)
+{
+	struct sio_file *f;
+
+	if (q->upkeep->reserve)
+		return;
+	f = sio_open(q->sio, RESERVE_NAME, SIO_WRITE | SIO_CREATE);
+	q->upkeep->reserve = f != NULL &&
+	    (sio_allocate(f, RESERVE_BYTES) == 0 || errno == EOPNOTSUPP);
+	sio_close(&f);
+	if (!q->upkeep->reserve)
+		(void)sio_unlink(q->sio, RESERVE_NAME);
+}
 
 /* ---- segments for later ---- */
 
@@ -66,7 +109,7 @@ upkeep_fill(struct qmgr *q)
 {
 	struct upkeep *u = q->upkeep;
 
-	if (u == NULL || offload_busy(u->thread))
+	if (u == NULL || !u->reserve || offload_busy(u->thread))
 		return;
 	u->fill = segtab_fill_begin(q->segtab);
 	if (u->fill != NULL)
@@ -129,7 +172,8 @@ space_look(struct qmgr *q)
 	sched_totals(q->sched, &t);
 	if (u->space_lost > 0)
 		u->space_lost--;
-	if (u->space_lost > 0 || !segtab_space_ok(q->segtab,
+	reserve_make(q);
+	if (u->space_lost > 0 || !u->reserve || !segtab_space_ok(q->segtab,
 	    conf_spool(q->conf)->min_free_space_bytes))
 		reason = "not enough free space in the spool";
 	else if (!journal_is_well(q))
@@ -384,6 +428,7 @@ upkeep_init(struct qmgr *q)
 		fatal("out of memory");
 	q->upkeep = u;
 	u->space_open = true;
+	reserve_make(q);
 	u->thread = offload_new(q->role->base);
 	u->timer = event_new(q->role->base, -1, EV_PERSIST, on_look, q);
 	if (u->timer == NULL || event_add(u->timer, &tv) != 0)
