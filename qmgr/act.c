@@ -56,24 +56,6 @@ names_collect(struct qmgr *q, const struct selector *s, char ***names_r)
 }
 
 static void
-names_free(char **names, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		free(names[i]);
-	free(names);
-}
-
-static void
-name_split(const char *name, struct sv *domain_r, struct sv *vmta_r)
-{
-	struct sv v = sv_from(name);
-	size_t slash = (size_t)sv_rfind(v, '/');
-
-	*domain_r = sv_head(v, slash);
-	*vmta_r = sv_from_at(v, slash + 1);
-}
-
-static void
 pause_run(struct client *cl, const struct words *w, bool paused)
 {
 	struct qmgr *q = cl->q;
@@ -145,43 +127,22 @@ cmd_schedule(struct client *cl, const struct words *w)
 
 /* ---- delete ---- */
 
-struct victim {
-	uint64_t id;
-	uint32_t idx;
-};
-
-struct victims {
-	struct victim *v;
-	size_t n, size;
-	uint64_t inflight;   /* passed over: a worker has them */
-};
-
-static void
-victim_add(struct victims *vs, uint64_t id, uint32_t idx)
-{
-	if (vs->n == vs->size) {
-		vs->size = vs->size == 0 ? 256 : vs->size * 2;
-		vs->v = reallocarray(vs->v, vs->size, sizeof(*vs->v));
-		if (vs->v == NULL)
-			fatal("out of memory");
-	}
-	vs->v[vs->n++] = (struct victim){ id, idx };
-}
-
 static bool
-victim_is_wanted(struct qmgr *q, const struct selector *s,
-    const struct smsg *m, uint32_t idx, const struct sched_msg *info)
+victim_is_wanted(struct client *cl, const struct smsg *m, uint32_t idx)
 {
+	const struct selector *s = &cl->sel;
+	struct sched_msg info;
 	struct envelope e;
 
-	if (s->id != 0 && s->id != info->id)
+	smsg_info(m, &info);
+	if (s->id != 0 && s->id != info.id)
 		return false;
-	if (s->older_than_ms > 0 && qmgr_now().wall.us - info->arrival_us <
+	if (s->older_than_ms > 0 && qmgr_now().wall.us - info.arrival_us <
 	    s->older_than_ms * US_PER_MS)
 		return false;
 	if (s->orig.n == 0 && s->rcpt.n == 0 && s->job.n == 0)
 		return true;
-	if (!envelope_read(q, m, &e) || idx >= e.nrcpts)
+	if (!envelope_read(cl->q, m, &e) || idx >= e.nrcpts)
 		return false;
 	return (s->orig.n == 0 || glob_matches(s->orig, e.sender)) &&
 	    (s->job.n == 0 || glob_matches(s->job, e.job)) &&
@@ -189,80 +150,75 @@ victim_is_wanted(struct qmgr *q, const struct selector *s,
 }
 
 static void
-victims_collect(struct qmgr *q, const struct selector *s, struct victims *vs)
-{
-	struct squeue *sq;
-	size_t at = 0;
-
-	while ((sq = sched_queue_next(q->sched, &at)) != NULL) {
-		const struct smsg *m;
-		const void *it = NULL;
-		uint32_t idx;
-
-		if (!selector_matches(s, sq))
-			continue;
-		while (sched_queue_rcpt_next(sq, &it, &m, &idx)) {
-			struct sched_msg info;
-
-			smsg_info(m, &info);
-			if (!victim_is_wanted(q, s, m, idx, &info))
-				continue;
-			if (smsg_rcpt_state(m, idx) == SR_INFLIGHT)
-				vs->inflight++;
-			else
-				victim_add(vs, info.id, idx);
-		}
-	}
-}
-
-static void
-victim_delete(struct client *cl, const struct victim *v)
+victim_delete(struct client *cl, struct smsg *m, uint32_t idx)
 {
 	struct qmgr *q = cl->q;
-	struct smsg *m = sched_msg_find(q->sched, v->id);
+	struct sched_msg info;
 	char who[32];
 	struct str s;
 	union ev_any ev;
 
-	if (m == NULL)
-		return;
+	smsg_info(m, &info);
 	STR_ON(&s, who);
 	str_addf(&s, "uid %u", (unsigned)cl->uid);
-	ev.delete = (struct ev_delete){ .id = v->id,
+	ev.delete = (struct ev_delete){ .id = info.id,
 		.time_us = (uint64_t)qmgr_now().wall.us,
-		.rcpts = { .array = &v->idx, .n = 1 }, .who = str_sv(&s) };
+		.rcpts = { .array = &idx, .n = 1 }, .who = str_sv(&s) };
 	journal_append(q, EV_DELETE, &ev);
-	sched_final(q->sched, qmgr_now(), m, v->idx, SR_DONE);
+	sched_final(q->sched, qmgr_now(), m, idx, SR_DONE);
+}
+
+static bool
+delete_rcpt(struct client *cl, struct smsg *m, uint32_t idx)
+{
+	if (!victim_is_wanted(cl, m, idx))
+		return true;
+	if (smsg_rcpt_state(m, idx) == SR_INFLIGHT) {
+		cl->inflight++; /* a worker has it */
+		return true;
+	}
+	cl->count++;
+	if (cl->sel.yes)
+		victim_delete(cl, m, idx);
+	return true;
+}
+
+static void
+delete_end(struct client *cl)
+{
+	unsigned long long n = cl->count;
+	bool yes = cl->sel.yes;
+	json_t *o = json_object();
+
+	if (yes)
+		log_info("control: %llu recipients deleted by user %u", n,
+		    (unsigned)cl->uid);
+	json_object_set_new(o, "rcp", json_integer((json_int_t)cl->count));
+	json_object_set_new(o, "inflight",
+	    json_integer((json_int_t)cl->inflight));
+	json_object_set_new(o, "deleted", json_boolean(yes));
+	client_row(cl, o);
+	client_end(cl, 0, yes ? "%llu recipients deleted" :
+	    "%llu recipients would be deleted; --yes does it", n);
 }
 
 /* Without --yes it only tells what it would do. */
 void
 cmd_delete(struct client *cl, const struct words *w)
 {
-	struct victims vs = { .n = 0 };
-	struct selector s;
-	json_t *o;
+	static const struct walk_ops ops = { .rcpt = delete_rcpt,
+		.end = delete_end };
+	char **names;
+	size_t n;
 
-	if (!selector_parse(cl, w, &s))
+	if (!selector_parse(cl, w, &cl->sel))
 		return;
-	if (!s.given) {
+	if (!cl->sel.given) {
 		client_end(cl, 2, "delete wants --queue, --jobId or --id");
 		return;
 	}
-	victims_collect(cl->q, &s, &vs);
-	if (s.yes) {
-		for (size_t i = 0; i < vs.n; i++)
-			victim_delete(cl, &vs.v[i]);
-		log_info("control: %zu recipients deleted by user %u", vs.n,
-		    (unsigned)cl->uid);
-	}
-	o = json_object();
-	json_object_set_new(o, "rcp", json_integer((json_int_t)vs.n));
-	json_object_set_new(o, "inflight",
-	    json_integer((json_int_t)vs.inflight));
-	json_object_set_new(o, "deleted", json_boolean(s.yes));
-	client_row(cl, o);
-	free(vs.v);
-	client_end(cl, 0, s.yes ? "%zu recipients deleted" :
-	    "%zu recipients would be deleted; --yes does it", vs.n);
+	cl->count = cl->inflight = 0;
+	cl->most = UINT64_MAX;
+	n = names_collect(cl->q, &cl->sel, &names);
+	walk_start(cl, &ops, names, n);
 }

@@ -24,7 +24,7 @@
 #define CLIENT_TIME_S 300
 
 struct control {
-	struct event *listen_ev;
+	struct event *listen_ev, *pause_ev;
 	int fd;
 	struct client *clients;
 	unsigned nclients;
@@ -42,6 +42,20 @@ static const struct chan_ops client_ops = {
 /* ---- clients ---- */
 
 static void
+texts_free(struct client *cl)
+{
+	for (unsigned i = 0; i < cl->ntexts; i++)
+		free(cl->texts[i]);
+	cl->ntexts = 0;
+}
+
+void
+client_lives(struct client *cl)
+{
+	event_add(cl->timer, &(struct timeval){ .tv_sec = CLIENT_TIME_S });
+}
+
+static void
 client_free(struct client *cl)
 {
 	struct control *ct = cl->q->control;
@@ -51,6 +65,8 @@ client_free(struct client *cl)
 		at = &(*at)->next;
 	*at = cl->next;
 	ct->nclients--;
+	walk_free(cl);
+	texts_free(cl);
 	chan_free(&cl->chan);
 	event_free(cl->timer);
 	free(cl);
@@ -107,6 +123,26 @@ client_new(struct qmgr *q, int fd, uid_t uid)
 	q->control->nclients++;
 }
 
+/* Without descriptors the listener stays readable: do not spin. */
+static void
+accept_pause(struct control *ct)
+{
+	log_warn_errno("control: no connection can be taken");
+	event_del(ct->listen_ev);
+	event_add(ct->pause_ev, &(struct timeval){ .tv_sec = 1 });
+}
+
+static void
+on_pause_end(evutil_socket_t fd, short what, void *arg)
+{
+	struct control *ct = arg;
+
+	(void)fd;
+	(void)what;
+	if (ct->listen_ev != NULL)
+		event_add(ct->listen_ev, NULL);
+}
+
 static void
 on_accept(evutil_socket_t listen_fd, short what, void *arg)
 {
@@ -116,8 +152,11 @@ on_accept(evutil_socket_t listen_fd, short what, void *arg)
 
 	(void)what;
 	fd = accept4(listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-	if (fd < 0)
+	if (fd < 0) {
+		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM)
+			accept_pause(q->control);
 		return;
+	}
 	if (!peer_is_allowed(fd, &uid)) {
 		log_warn("control: user %u is not allowed", (unsigned)uid);
 		close(fd);
@@ -136,6 +175,10 @@ control_init(struct qmgr *q)
 	if (q->control == NULL)
 		fatal("out of memory");
 	q->control->fd = -1;
+	q->control->pause_ev = event_new(q->role->base, -1, 0, on_pause_end,
+	    q->control);
+	if (q->control->pause_ev == NULL)
+		fatal("out of memory");
 }
 
 void
@@ -244,8 +287,16 @@ on_request(struct chan *c, void *arg, const void *msg)
 	struct words rest;
 
 	(void)c;
-	for (unsigned i = 0; i < w.n; i++)
-		w.v[i] = svs_get(&m->words, i);
+	if (cl->walk != NULL) {
+		client_end(cl, 1, "one command at a time");
+		return;
+	}
+	/* a command that goes on in slices needs its words longer */
+	texts_free(cl);
+	for (unsigned i = 0; i < w.n; i++) {
+		cl->texts[cl->ntexts] = sv_dup(svs_get(&m->words, i));
+		w.v[i] = sv_from(cl->texts[cl->ntexts++]);
+	}
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
 		const struct command *cmd = &commands[i];
 

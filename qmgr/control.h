@@ -11,13 +11,19 @@
 
 #include "qmgr/qmgr.h"
 
-struct client {
-	struct client *next;
-	struct qmgr *q;
-	struct chan *chan;
-	struct event *timer;
-	uid_t uid;
-	uint64_t token;     /* of a question to the master, 0: none */
+/*
+ * Which queues a command means: `domain`, `domain/vmta`, `domain=D`,
+ * `vmta=V`, `--queue=domain/vmta`; `*` on either side is any.
+ */
+struct selector {
+	struct sv domain, vmta;     /* "*" or "" is any */
+	struct sv orig, rcpt, job;  /* delete, list: globs; "" is any */
+	uint64_t id;                /* 0: any */
+	uint64_t maxitems;
+	int64_t older_than_ms;      /* 0: any age */
+	bool yes, given;            /* --yes; something was selected */
+	bool errors, paused_set, paused, retry_rcpts;
+	struct sv sort;
 };
 
 /* The words of a command behind its name. */
@@ -27,12 +33,48 @@ struct words {
 	unsigned n;
 };
 
+struct walk;
+
+struct client {
+	struct client *next;
+	struct qmgr *q;
+	struct chan *chan;
+	struct event *timer;
+	uid_t uid;
+	uint64_t token;      /* of a question to the master, 0: none */
+	char *texts[64];     /* of the command's words */
+	unsigned ntexts;
+	/* of a command that goes on in slices */
+	struct walk *walk;   /* NULL: none */
+	struct selector sel; /* views into texts */
+	uint64_t most;       /* recipients of a queue that it may look at */
+	uint64_t left;       /* rows that it may still show */
+	uint64_t count, inflight;
+};
+
 /* Takes the object. */
 void client_row(struct client *cl, json_t *row);
 /* status: 0 done, 1 refused or failed, 2 misuse. */
 void client_end(struct client *cl, unsigned status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 json_t *json_sv(struct sv v);
+
+/* The client has shown that it is there: its time begins anew. */
+void client_lives(struct client *cl);
+
+/* walk.c: what to do with each queue, or, without `queue`, with each recipient
+ * that is not done; false: enough. Then end(), which answers. */
+struct walk_ops {
+	bool (*queue)(struct client *cl, struct squeue *sq);
+	bool (*rcpt)(struct client *cl, struct smsg *m, uint32_t idx);
+	void (*end)(struct client *cl);
+};
+/* Takes the names of the queues. */
+void walk_start(struct client *cl, const struct walk_ops *ops, char **names,
+    size_t n);
+void walk_free(struct client *cl);
+void names_free(char **names, size_t n);
+void name_split(const char *name, struct sv *domain_r, struct sv *vmta_r);
 
 /* show.c */
 void cmd_show_status(struct client *cl, const struct words *w);
@@ -48,21 +90,6 @@ void cmd_schedule(struct client *cl, const struct words *w);
 void cmd_delete(struct client *cl, const struct words *w);
 /* control.c */
 void cmd_master(struct client *cl, const struct words *w);
-
-/*
- * Which queues a command means: `domain`, `domain/vmta`, `domain=D`,
- * `vmta=V`, `--queue=domain/vmta`; `*` on either side is any.
- */
-struct selector {
-	struct sv domain, vmta;     /* "*" or "" is any */
-	struct sv orig, rcpt, job;  /* delete, list: globs; "" is any */
-	uint64_t id;                /* 0: any */
-	uint64_t maxitems;
-	int64_t older_than_ms;      /* 0: any age */
-	bool yes, given;            /* --yes; something was selected */
-	bool errors, paused_set, paused, retry_rcpts;
-	struct sv sort;
-};
 
 /* False after it has answered with what is wrong. */
 bool selector_parse(struct client *cl, const struct words *w,

@@ -16,6 +16,7 @@ qmgr_pinnace_qmgr_SOURCES = \
 	qmgr/select.c \
 	qmgr/show.c \
 	qmgr/upkeep.c \
+	qmgr/walk.c \
 	qmgr/worker.c
 qmgr_pinnace_qmgr_LDADD = libsched.a $(LIB_CONF) $(LIBS_OS) $(JANSSON_LIBS) \
 	$(PCRE2_LIBS)

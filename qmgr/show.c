@@ -8,6 +8,7 @@
 #include "common/base/msgid.h"
 #include "common/base/str.h"
 #include "common/sys/clock.h"
+#include "common/sys/log.h"
 #include "config.h"
 #include "qmgr/control.h"
 
@@ -252,28 +253,58 @@ queues_collect(struct qmgr *q, const struct selector *s,
 	return n;
 }
 
+/* The names in the order wished for, so many as are to be shown. */
+static char **
+names_of(struct queue_ref *refs, size_t n, bool by_name, size_t shown)
+{
+	char **names = calloc(shown + 1, sizeof(*names));
+
+	if (names == NULL)
+		fatal("out of memory");
+	if (n > 0)
+		qsort(refs, n, sizeof(*refs), by_name ? ref_cmp_name :
+		    ref_cmp_rcpt);
+	for (size_t i = 0; i < shown; i++)
+		names[i] = sv_dup(squeue_name(refs[i].q));
+	free(refs);
+	return names;
+}
+
+static bool
+show_queue(struct client *cl, struct squeue *sq)
+{
+	struct sched_queue_info info;
+
+	sched_queue_info(cl->q->sched, qmgr_now(), sq, &info);
+	client_row(cl, queue_row(&info, qmgr_now()));
+	cl->left++;
+	return true;
+}
+
+static void
+show_queues_end(struct client *cl)
+{
+	client_end(cl, 0, "%llu of %llu matching queues",
+	    (unsigned long long)cl->left, (unsigned long long)cl->count);
+}
+
 void
 cmd_show_queues(struct client *cl, const struct words *w)
 {
-	struct qmgr *q = cl->q;
-	struct sched_queue_info info;
+	static const struct walk_ops ops = { .queue = show_queue,
+		.end = show_queues_end };
 	struct queue_ref *refs = NULL;
-	struct selector s;
+	const struct selector *s = &cl->sel;
 	size_t n, shown;
 
-	if (!selector_parse(cl, w, &s))
+	if (!selector_parse(cl, w, &cl->sel))
 		return;
-	n = queues_collect(q, &s, &refs);
-	if (n > 0)
-		qsort(refs, n, sizeof(*refs), sv_eq(s.sort, SV("name")) ?
-		    ref_cmp_name : ref_cmp_rcpt);
-	shown = n < s.maxitems ? n : (size_t)s.maxitems;
-	for (size_t i = 0; i < shown; i++) {
-		sched_queue_info(q->sched, qmgr_now(), refs[i].q, &info);
-		client_row(cl, queue_row(&info, qmgr_now()));
-	}
-	free(refs);
-	client_end(cl, 0, "%zu of %zu matching queues", shown, n);
+	n = queues_collect(cl->q, s, &refs);
+	shown = n < s->maxitems ? n : (size_t)s->maxitems;
+	cl->count = n;
+	cl->left = 0;
+	walk_start(cl, &ops, names_of(refs, n, sv_eq(s->sort, SV("name")),
+	    shown), shown);
 }
 
 /* ---- messages ---- */
@@ -363,44 +394,45 @@ envelope_is_wanted(const struct selector *s, const struct envelope *e,
 	    glob_matches(s->rcpt, e->rcpts[idx].addr));
 }
 
-static void
-queue_list(struct client *cl, struct squeue *sq,
-    const struct selector *s, uint64_t *left)
+static bool
+list_rcpt(struct client *cl, struct smsg *m, uint32_t idx)
 {
-	const struct smsg *m;
-	const void *at = NULL;
 	struct envelope e;
-	uint32_t idx;
+	bool ok;
 
-	while (*left > 0 && sched_queue_rcpt_next(sq, &at, &m, &idx)) {
-		bool ok = envelope_read(cl->q, m, &e);
+	if (cl->left == 0)
+		return false;
+	ok = envelope_read(cl->q, m, &e);
+	if (ok && !envelope_is_wanted(&cl->sel, &e, idx))
+		return true;
+	client_row(cl, rcpt_row(m, idx, ok ? &e : NULL));
+	return --cl->left > 0;
+}
 
-		if (ok && !envelope_is_wanted(s, &e, idx))
-			continue;
-		client_row(cl, rcpt_row(m, idx, ok ? &e : NULL));
-		(*left)--;
-	}
+static void
+list_end(struct client *cl)
+{
+	client_end(cl, 0, "%llu recipients",
+	    (unsigned long long)(cl->sel.maxitems - cl->left));
 }
 
 void
 cmd_list(struct client *cl, const struct words *w)
 {
+	static const struct walk_ops ops = { .rcpt = list_rcpt,
+		.end = list_end };
+	const struct selector *s = &cl->sel;
 	struct queue_ref *refs = NULL;
-	struct selector s;
-	uint64_t left;
 	size_t n;
 
-	if (!selector_parse(cl, w, &s))
+	if (!selector_parse(cl, w, &cl->sel))
 		return;
-	left = s.maxitems;
-	n = queues_collect(cl->q, &s, &refs);
-	if (n > 0)
-		qsort(refs, n, sizeof(*refs), ref_cmp_name);
-	for (size_t i = 0; i < n && left > 0; i++)
-		queue_list(cl, refs[i].q, &s, &left);
-	free(refs);
-	client_end(cl, 0, "%llu recipients",
-	    (unsigned long long)(s.maxitems - left));
+	cl->left = s->maxitems;
+	/* without a filter there is no need to look further */
+	cl->most = s->orig.n == 0 && s->rcpt.n == 0 && s->job.n == 0 ?
+	    s->maxitems : UINT64_MAX;
+	n = queues_collect(cl->q, s, &refs);
+	walk_start(cl, &ops, names_of(refs, n, true, n), n);
 }
 
 /* ---- configuration ---- */
