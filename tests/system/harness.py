@@ -177,7 +177,12 @@ spool-min-free-space 1M
     def destroy(self):
         if self.proc is not None and self.proc.poll() is None:
             self.kill_tree()
+        log = self.log_text()
         shutil.rmtree(self.dir, ignore_errors=True)
+        # a sanitizer's report would pass as one more restart
+        at = max(log.find("ERROR: AddressSanitizer"), log.find("runtime error: "))
+        if at >= 0:
+            raise AssertionError(log[max(0, at - 200):at + 4000])
 
 
 class Receiver:
