@@ -78,6 +78,17 @@ place_is_sane(const struct sched_msg *m)
 	    m->length <= SEGMENT_SIZE - m->offset && m->body_len < BODY_MAX;
 }
 
+/* Only bounce ends messages by a DSN. Who wrote a segment of a qmgr before us
+ * is not known. */
+static bool
+may_report(const struct qmgr *q, uint64_t segment)
+{
+	struct seg_info info;
+
+	return !segtab_info(q->segtab, segment, &info) ||
+	    info.state != SEG_GRANTED || info.writer == BOUNCE_WRITER;
+}
+
 bool
 intake_message(struct qmgr *q, const struct sched_msg *info, struct sv env)
 {
@@ -90,6 +101,8 @@ intake_message(struct qmgr *q, const struct sched_msg *info, struct sv env)
 	if (!place_is_sane(info) ||
 	    !envelope_decode(env, &q->env_arena, &e))
 		return false;
+	if (!may_report(q, info->segment))
+		e.dsn_for = 0;
 	domains = domains_list(q, &e);
 	if (domains == NULL || sched_msg_find(q->sched, sm.id) != NULL)
 		return domains != NULL;

@@ -232,14 +232,14 @@ conn_connect_done(struct conn *c)
 	c->connecting = false;
 	if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &err, &len) != 0)
 		err = errno;
-	if (err != 0) {
+	if (err != 0 || (c->lingering && buf_len(&c->out) == 0)) {
 		c->error = err;
 		conn_closed(c);
 		return;
 	}
 	if (!c->paused)
 		event_add(c->ev_read, NULL);
-	if (c->ops->on_connected != NULL &&
+	if (!c->lingering && c->ops->on_connected != NULL &&
 	    !conn_call(c, c->ops->on_connected))
 		return;
 	conn_flush(c);
@@ -293,17 +293,19 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 	ssize_t n;
 
 	(void)fd;
+	if (c->lingering) {
+		char waste[1024];
+		ssize_t got = read(c->fd, waste, sizeof(waste));
+
+		if (got == 0 || (got < 0 && errno != EAGAIN &&
+		    errno != EINTR))
+			conn_closed(c);
+		return;
+	}
 	if ((what & EV_READ) != 0 && (what & EV_TIMEOUT) != 0) {
 		/* woken by conn_resume() */
 		if (buf_len(&c->in) > 0)
 			conn_offer(c);
-		return;
-	}
-	if (c->lingering) {
-		char waste[1024];
-
-		if (read(c->fd, waste, sizeof(waste)) <= 0)
-			conn_closed(c);
 		return;
 	}
 	want = c->in.size > READ_CHUNK ? c->in.size : READ_CHUNK;
