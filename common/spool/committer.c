@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <event2/event.h>
@@ -13,6 +10,8 @@
 #include "common/base/msgid.h"
 #include "common/spool/batch.h"
 #include "common/spool/committer.h"
+#include "common/sys/clock.h"
+#include "common/sys/offload.h"
 
 /* The next segment is asked for when this part of the current one is used. */
 #define WANT_AT(size) ((size) / 4 * 3)
@@ -64,7 +63,7 @@ struct commit_large {
 
 struct committer {
 	struct event_base *base;
-	struct event *ev_turn, *ev_done;
+	struct event *ev_turn;
 	struct chan *chan;
 	struct cseg *cur, *spare;
 	unsigned foreign;           /* such segments not finished */
@@ -85,16 +84,12 @@ struct committer {
 	void *on_ready_arg;
 	struct committer_stats stats;
 
-	pthread_t thread;
-	pthread_mutex_t lock;
-	pthread_cond_t wake;
-	struct cbatch *job;         /* under lock: for the thread */
-	bool quit;                  /* under lock */
-	int done_pipe[2];
+	struct offload *thread;     /* runs batch_write() */
 };
 
 static void turn_end(struct committer *c);
-static void on_batch_done(evutil_socket_t fd, short what, void *arg);
+static int batch_run(void *arg);
+static void on_batch_done(void *arg, int err);
 
 static const char *const texts[COMMIT_RESULTS] = {
 	[COMMIT_OK] = "",
@@ -112,65 +107,16 @@ commit_result_text(enum commit_result r)
 
 /* ---- the thread ---- */
 
-static uint64_t
-now_us(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
-}
-
-static void *
-thread_main(void *arg)
+static int
+batch_run(void *arg)
 {
 	struct committer *c = arg;
+	struct cbatch *b = c->running;
+	struct mono start = clock_mono();
 
-	for (;;) {
-		struct cbatch *b;
-		uint64_t start;
-		ssize_t n;
-
-		pthread_mutex_lock(&c->lock);
-		while (c->job == NULL && !c->quit)
-			pthread_cond_wait(&c->wake, &c->lock);
-		b = c->job;
-		c->job = NULL;
-		pthread_mutex_unlock(&c->lock);
-		if (b == NULL)
-			return NULL;
-		start = now_us();
-		b->err = batch_write(&b->batch);
-		b->us = now_us() - start;
-		do
-			n = write(c->done_pipe[1], "", 1);
-		while (n < 0 && errno == EINTR);
-	}
-}
-
-static void
-thread_give(struct committer *c, struct cbatch *b, bool quit)
-{
-	pthread_mutex_lock(&c->lock);
-	c->job = b;
-	c->quit = quit;
-	pthread_cond_signal(&c->wake);
-	pthread_mutex_unlock(&c->lock);
-}
-
-/* Signals are for the loop. */
-static void
-thread_start(struct committer *c)
-{
-	sigset_t all, old;
-	int rc;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	rc = pthread_create(&c->thread, NULL, thread_main, c);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (rc != 0)
-		abort();
+	b->err = batch_write(&b->batch);
+	b->us = (uint64_t)(clock_mono().us - start.us);
+	return b->err;
 }
 
 /* ---- frames to qmgr ---- */
@@ -498,7 +444,7 @@ batch_start(struct committer *c)
 	}
 	b->next = NULL;
 	c->running = b;
-	thread_give(c, b, false);
+	offload_start(c->thread, batch_run, on_batch_done, c);
 }
 
 static void
@@ -625,14 +571,11 @@ batch_complete(struct committer *c)
 }
 
 static void
-on_batch_done(evutil_socket_t fd, short what, void *arg)
+on_batch_done(void *arg, int err)
 {
 	struct committer *c = arg;
-	char byte;
 
-	(void)what;
-	if (read(fd, &byte, 1) != 1 || c->running == NULL)
-		return;
+	(void)err; /* the batch has it */
 	batch_complete(c);
 	turn_end(c);
 }
@@ -704,23 +647,17 @@ committer_new(struct event_base *base)
 {
 	struct committer *c = calloc(1, sizeof(*c));
 
-	if (c == NULL || pipe2(c->done_pipe, O_CLOEXEC) != 0)
+	if (c == NULL)
 		abort();
 	c->base = base;
 	c->queue_tail = &c->queue;
 	c->waiting_tail = &c->waiting;
 	c->failed_tail = &c->failed;
 	c->frames_tail = &c->frames;
-	evutil_make_socket_nonblocking(c->done_pipe[0]);
 	c->ev_turn = event_new(base, -1, 0, on_turn, c);
-	c->ev_done = event_new(base, c->done_pipe[0], EV_READ | EV_PERSIST,
-	    on_batch_done, c);
-	if (c->ev_turn == NULL || c->ev_done == NULL)
+	if (c->ev_turn == NULL)
 		abort();
-	event_add(c->ev_done, NULL);
-	pthread_mutex_init(&c->lock, NULL);
-	pthread_cond_init(&c->wake, NULL);
-	thread_start(c);
+	c->thread = offload_new(base);
 	return c;
 }
 
@@ -751,15 +688,9 @@ committer_free(struct committer **cp)
 	*cp = NULL;
 	if (c == NULL)
 		return;
-	thread_give(c, NULL, true);
 	b = c->running;
-	/* The thread may not have taken its job yet: do it here then. */
-	pthread_join(c->thread, NULL);
+	offload_free(&c->thread);
 	if (b != NULL) {
-		char byte;
-
-		if (read(c->done_pipe[0], &byte, 1) != 1)
-			b->err = batch_write(&b->batch);
 		c->running = NULL;
 		batch_end(c, b, b->err == 0 ? COMMIT_OK : COMMIT_IO_ERROR);
 	}
@@ -776,11 +707,6 @@ committer_free(struct committer **cp)
 		frame_free(f);
 	}
 	event_free(c->ev_turn);
-	event_free(c->ev_done);
-	close(c->done_pipe[0]);
-	close(c->done_pipe[1]);
-	pthread_mutex_destroy(&c->lock);
-	pthread_cond_destroy(&c->wake);
 	free(c->refusal);
 	free(c);
 }

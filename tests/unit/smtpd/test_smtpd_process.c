@@ -129,8 +129,9 @@ teardown(void)
 {
 	int status;
 
-	if (P.master != NULL)
-		chan_free(&P.master);
+	/* without master and qmgr it stops by itself */
+	chan_free(&P.master);
+	chan_free(&P.qmgr);
 	status = fake_wait(&P);
 	ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 	fake_end(&P);
