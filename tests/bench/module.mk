@@ -10,7 +10,7 @@ tests_bench_loadgen_LDADD = $(LIB_BASE) $(LIBS_OS)
 dist_check_SCRIPTS += tests/bench/check-bench
 TESTS += tests/bench/check-bench
 EXTRA_DIST += tests/bench/README.md
-EXTRA_DIST += tests/bench/bench
+EXTRA_DIST += tests/bench/bench tests/bench/peers.py
 CLEANFILES += tests/bench/run/result.md tests/bench/run/result.json
 
 # BENCHFLAGS are options of tests/bench/bench, see its --help.
