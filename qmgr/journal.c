@@ -263,7 +263,8 @@ message_save(const struct smsg *m, struct checkpoint *cp, struct sv *domains,
 			continue;
 		e.rcpt = (struct ev_rcpt){
 			.id = info.id, .rcpt_idx = i,
-			.state = rcpt_state_saved(smsg_rcpt_state(m, i)),
+			.state = (uint8_t)rcpt_state_saved(
+			    smsg_rcpt_state(m, i)),
 			.attempts = smsg_rcpt_attempts(m, i),
 			.next_us = (uint64_t)smsg_rcpt_next_us(m, i),
 		};
