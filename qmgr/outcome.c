@@ -121,6 +121,8 @@ result_rcpt(struct qmgr *q, const struct ipc_result *m, struct smsg *msg,
 	attempt_log(q, &e, &d, &info);
 }
 
+static bool message_quarantine(struct qmgr *q, struct smsg *m, uint32_t idx);
+
 void
 on_result(struct chan *c, void *arg, const void *msg)
 {
@@ -140,6 +142,9 @@ on_result(struct chan *c, void *arg, const void *msg)
 		sm = sched_msg_find(q->sched, m->id);
 		if (sm == NULL)
 			break;
+		if (res.outcome == OUT_UNREADABLE &&
+		    message_quarantine(q, sm, res.idx))
+			continue;
 		result_rcpt(q, m, sm, &res);
 	}
 	if (r.failed)
@@ -150,20 +155,80 @@ on_result(struct chan *c, void *arg, const void *msg)
 
 /* ---- outcomes without a RESULT ---- */
 
-bool
-envelope_read(struct qmgr *q, const struct smsg *m, struct envelope *e_r)
+static enum record_result
+message_read(struct qmgr *q, const struct smsg *m, struct record *rec_r)
 {
 	struct sched_msg info;
 	struct sio_file *f;
-	struct record rec;
 
 	smsg_info(m, &info);
 	f = segtab_reader(q->segtab, info.segment);
-	if (f == NULL || record_read(f, info.segment, info.offset,
-	    info.length, &q->record, &rec) != RECORD_OK)
+	if (f == NULL)
+		return RECORD_ERROR;
+	return record_read(f, info.segment, info.offset, info.length,
+	    &q->record, rec_r);
+}
+
+bool
+envelope_read(struct qmgr *q, const struct smsg *m, struct envelope *e_r)
+{
+	enum record_result rc;
+	struct record rec;
+
+	rc = message_read(q, m, &rec);
+	if (rc != RECORD_OK && rc != RECORD_DAMAGED)
 		return false;
 	arena_reset(&q->env_arena);
 	return envelope_decode(rec.env, &q->env_arena, e_r);
+}
+
+/* ---- records that are damaged for good ---- */
+
+/* What stands in q->record goes to corrupt/ID, for a person to look at. */
+static void
+corrupt_save(struct qmgr *q, uint64_t msg_id)
+{
+	char path[SIO_PATH_MAX], id[MSGID_TEXT];
+	struct sio_file *f;
+	struct str s;
+
+	STR_ON(&s, path);
+	str_addf(&s, "corrupt/%s", msgid_format(msg_id, id));
+	f = sio_open(q->sio, path, SIO_WRITE | SIO_CREATE | SIO_EXCL);
+	if (f == NULL)
+		return; /* another recipient's turn did it */
+	q->count.corrupt++;
+	if (sio_pwrite(f, buf_data(&q->record), buf_len(&q->record), 0) != 0)
+		log_warn_errno("%s cannot be written", path);
+	log_warn("%s: its record is damaged; what is left of it is in "
+	    "spool/%s", id, path);
+	sio_close(&f);
+}
+
+/*
+ * A worker could not read the record. If it is damaged, trying again is of no
+ * use: it is put aside and the recipient fails. False: an error of the disk
+ * or the like; the recipient is tried again.
+ */
+static bool
+message_quarantine(struct qmgr *q, struct smsg *m, uint32_t idx)
+{
+	struct sched_why why = { .status = SV("5.3.0"),
+		.diag = SV("the message was damaged on our disk and cannot be "
+		    "sent") };
+	enum record_result rc;
+	struct sched_msg info;
+	struct record rec;
+
+	if (idx >= smsg_nrcpts(m))
+		return false;
+	rc = message_read(q, m, &rec);
+	if (rc == RECORD_OK || rc == RECORD_ERROR)
+		return false;
+	smsg_info(m, &info);
+	corrupt_save(q, info.id);
+	outcome_from_record(q, m, idx, OUT_UNREADABLE, &why);
+	return true;
 }
 
 static void
@@ -242,8 +307,12 @@ outcome_from_record(struct qmgr *q, struct smsg *m, uint32_t idx,
 		d.attempts = smsg_rcpt_attempts(m, idx);
 		sched_final(q->sched, now, m, idx,
 		    d.bouncing ? SR_BOUNCING : SR_DONE);
-	} else if (!sched_result(q->sched, now, 0, m, idx, &res, &d)) {
-		return;
+	} else {
+		/* there is nothing left to be tried again */
+		if (outcome == OUT_UNREADABLE)
+			res.outcome = OUT_PERMANENT;
+		if (!sched_result(q->sched, now, 0, m, idx, &res, &d))
+			return;
 	}
 	attempt_log(q, &e, &d, &info);
 }

@@ -260,11 +260,16 @@ record_parse(const void *p, size_t n, uint64_t segment, uint64_t offset,
 	r.head = sv_make(r.env.p + r.env.n, r.head_len);
 	r.body = sv_make(r.head.p + r.head.n,
 	    r.large_id != 0 ? 0 : (size_t)r.body_len);
-	if (crc32c(seed, r.env.p, r.env.n) != r.crc_env ||
+	if (crc32c(seed, r.env.p, r.env.n) != r.crc_env)
+		r.env = sv_make("", 0);
+	if (r.env.n != r.env_len ||
 	    crc32c(seed, r.head.p, r.head.n) != r.crc_head ||
 	    (r.large_id == 0 &&
-		crc32c(seed, r.body.p, r.body.n) != r.crc_body))
+		crc32c(seed, r.body.p, r.body.n) != r.crc_body)) {
+		r.head = r.body = sv_make("", 0);
+		*r_r = r;
 		return RECORD_DAMAGED;
+	}
 	*r_r = r;
 	return RECORD_OK;
 }

@@ -65,7 +65,8 @@ struct record_parts {
 enum record_result {
 	RECORD_OK,
 	RECORD_NONE,     /* no header of this segment there */
-	RECORD_DAMAGED,  /* a good header, but a part does not match its CRC */
+	RECORD_DAMAGED,  /* a good header, but a part does not match its CRC;
+	                  * the record has env if that is whole */
 	RECORD_SHORT,    /* the file ends before the record does */
 	RECORD_ERROR,    /* errno */
 };
