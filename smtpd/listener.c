@@ -12,11 +12,13 @@
 #include "common/base/htab.h"
 #include "common/base/siphash.h"
 #include "common/mail/reply.h"
+#include "common/sys/clock.h"
 #include "common/sys/log.h"
 #include "smtpd/listener.h"
 #include "smtpd/session.h"
 
 #define PAUSE_MS 100 /* without descriptors */
+#define TURNED_LOG_MS 1000
 
 struct listener {
 	TAILQ_ENTRY(listener) link;
@@ -42,6 +44,8 @@ struct listeners {
 	uint64_t key[2];
 	uint32_t nconns;
 	uint32_t cpus;
+	uint32_t turned;              /* away, and not logged */
+	struct mono turned_logged;
 };
 
 /* ---- counting ---- */
@@ -157,12 +161,29 @@ addr_from(const struct sockaddr_storage *ss, struct route_addr *ip_r)
 	return false;
 }
 
+/* One line a second: a flood must not fill the disk. */
+static void
+turned_log(struct listeners *ls, const struct route_addr *ip)
+{
+	struct mono now = clock_mono();
+	char client[46];
+
+	ls->turned++;
+	if (ls->turned_logged.us != 0 &&
+	    mono_diff_ms(now, ls->turned_logged) < TURNED_LOG_MS)
+		return;
+	log_info("too many connections: %u turned away, the last one [%s]",
+	    ls->turned, route_addr_format(ip, client));
+	ls->turned = 0;
+	ls->turned_logged = now;
+}
+
 /* One try, since a client over a limit is owed no waiting. */
 static void
-turn_away(int fd, const struct route_addr *ip)
+turn_away(struct listeners *ls, int fd, const struct route_addr *ip)
 {
 	struct sv text = reply_text(REPLY_TOO_MANY_CONNS);
-	char line[128], client[46];
+	char line[128];
 
 	if (text.n + 2 <= sizeof(line)) {
 		memcpy(line, text.p, text.n);
@@ -170,8 +191,7 @@ turn_away(int fd, const struct route_addr *ip)
 		(void)!send(fd, line, text.n + 2, MSG_NOSIGNAL | MSG_DONTWAIT);
 	}
 	close(fd);
-	log_info("too many connections: [%s] turned away",
-	    route_addr_format(ip, client));
+	turned_log(ls, ip);
 }
 
 static void
@@ -219,7 +239,7 @@ on_accept(evutil_socket_t lfd, short what, void *arg)
 		return;
 	}
 	if (!client_add(l->all, &ip)) {
-		turn_away(fd, &ip);
+		turn_away(l->all, fd, &ip);
 		return;
 	}
 	session_start(l->all->srv, fd, &ip, sv_from(l->source));

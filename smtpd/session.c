@@ -125,7 +125,8 @@ session_reply(struct session *s, enum reply r)
 		session_abort(s);
 		return;
 	}
-	if (reply_code(r) >= 400)
+	/* a long list sent ahead is no attack: RFC 5321 4.5.3.1.10 */
+	if (reply_code(r) >= 400 && r != REPLY_TOO_MANY_RCPTS)
 		error_count(s);
 }
 

@@ -58,6 +58,7 @@ struct txn {
 	uint32_t nrcpts, rcpts_size;
 	size_t env_bytes;           /* about what the envelope will take */
 	bool rcpt_refused;
+	uint32_t rcpts_over;        /* refused since there are too many */
 	struct data_dec dec;
 	struct body body;
 	struct commit_large *large; /* ours until submitted */

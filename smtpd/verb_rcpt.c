@@ -70,7 +70,10 @@ rcpt_check(struct session *s, struct sv arg)
 		return rcpt_refusal(res);
 	if (!may_relay(s, r))
 		return REPLY_RELAY_DENIED;
-	return is_full(s) ? REPLY_TOO_MANY_RCPTS : NO_REPLY;
+	if (!is_full(s))
+		return NO_REPLY;
+	return ++s->txn.rcpts_over > ENV_RCPTS_MAX ? REPLY_TOO_MANY_ERRS :
+	    REPLY_TOO_MANY_RCPTS;
 }
 
 enum reply

@@ -68,7 +68,8 @@ verb_run(struct session *s, struct sv line)
 		v->proceed(s, arg);
 		return;
 	}
-	if (verb == SMTP_MAIL || verb == SMTP_RCPT || verb == SMTP_DATA)
+	if ((verb == SMTP_MAIL || verb == SMTP_RCPT || verb == SMTP_DATA) &&
+	    (r != REPLY_TOO_MANY_RCPTS || s->txn.rcpts_over == 1))
 		session_log_refusal(s, smtp_verb_name(verb), arg, r);
 	if (reply_code(r) == 421)
 		session_close(s, r);

@@ -387,6 +387,23 @@ END_TEST
 
 /* ---- limits ---- */
 
+/* RFC 5321 4.5.3.1.10: a list sent ahead ends in no 421. */
+START_TEST(test_session_rcpts_far_over_limit_message_still_accepted)
+{
+	say("EHLO c\r\n" M);
+	expect("250 DSN");
+	expect("250");
+	for (int i = 0; i < 400; i++) {
+		say(R);
+		expect(i < 100 ? "250 2.1.5" : "452 4.5.3");
+	}
+	say("DATA\r\n");
+	expect("354");
+	say("x\r\n.\r\n");
+	expect("250 2.0.0");
+}
+END_TEST
+
 START_TEST(test_session_rcpts_at_limit_ok_over_452)
 {
 	say("EHLO c\r\n" M);
@@ -992,6 +1009,8 @@ main(void)
 	tcase_add_test(f, test_session_client_gone_in_commit_survives);
 	tcase_add_test(f, test_session_flood_in_commit_answered_in_order);
 	tcase_add_test(f, test_session_rcpts_at_limit_ok_over_452);
+	tcase_add_test(f,
+	    test_session_rcpts_far_over_limit_message_still_accepted);
 	tcase_add_test(f, test_session_body_at_limit_ok_over_552);
 	tcase_add_test(f, test_session_large_body_goes_to_file_whole);
 	tcase_add_test(f, test_session_large_refused_4xx_at_end);
