@@ -393,6 +393,7 @@ data_read(struct session *s)
 	if (s->state != S_DATA)
 		return;
 	conn_deadline_set(s->conn, s->src->smtp_data_timeout_ms);
+	conn_ack_now(s->conn);
 	if (data_is_slow(s))
 		session_close(s, REPLY_TOO_SLOW);
 	else if (data_is_endless(s))

@@ -12,6 +12,8 @@
 #include "common/sys/conn.h"
 
 #define READ_CHUNK 16384  /* most commands come in one read of this size */
+/* Of a peer that goes on sending, so much is read before it is reset. */
+#define LINGER_BYTES (4u << 20)
 
 struct conn {
 	struct event_base *base;
@@ -25,6 +27,7 @@ struct conn {
 	int error;                /* to be reported by on_close */
 	bool connecting, paused, write_pending;
 	bool lingering;           /* the owner has let go */
+	size_t wasted;            /* bytes read while lingering */
 	bool failed;              /* on_close was or will be called */
 	bool busy;                /* in a callback */
 	bool free_me;
@@ -153,6 +156,15 @@ conn_fd(const struct conn *c)
 	return c->fd;
 }
 
+void
+conn_ack_now(struct conn *c)
+{
+	int one = 1;
+
+	/* fails on sockets that are not TCP, which is fine */
+	(void)setsockopt(c->fd, IPPROTO_TCP, TCP_QUICKACK, &one, sizeof(one));
+}
+
 /* Remembers the error; on_close is called from the event loop. */
 static void
 conn_fail_later(struct conn *c, int err)
@@ -245,6 +257,31 @@ conn_connect_done(struct conn *c)
 	conn_flush(c);
 }
 
+/* All is sent. With input unread, close() would be a reset. */
+static void
+linger_drain(struct conn *c)
+{
+	char byte;
+
+	shutdown(c->fd, SHUT_WR);
+	if (recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0)
+		conn_closed(c);
+	else
+		event_add(c->ev_read, NULL);
+}
+
+static void
+linger_read(struct conn *c)
+{
+	char waste[4096];
+	ssize_t n = read(c->fd, waste, sizeof(waste));
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return;
+	if (n <= 0 || (c->wasted += (size_t)n) > LINGER_BYTES)
+		conn_closed(c);
+}
+
 static void
 on_writable(evutil_socket_t fd, short what, void *arg)
 {
@@ -265,7 +302,7 @@ on_writable(evutil_socket_t fd, short what, void *arg)
 	conn_flush(c);
 	drained = !c->failed && buf_len(&c->out) == 0;
 	if (drained && c->lingering) {
-		conn_closed(c);
+		linger_drain(c);
 		return;
 	}
 	if (drained && c->ops->on_drain != NULL &&
@@ -294,12 +331,7 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	if (c->lingering) {
-		char waste[1024];
-		ssize_t got = read(c->fd, waste, sizeof(waste));
-
-		if (got == 0 || (got < 0 && errno != EAGAIN &&
-		    errno != EINTR))
-			conn_closed(c);
+		linger_read(c);
 		return;
 	}
 	if ((what & EV_READ) != 0 && (what & EV_TIMEOUT) != 0) {
@@ -418,12 +450,9 @@ conn_linger(struct conn **cp, int64_t ms)
 	conn_flush(c);
 	if (c->failed)
 		return; /* on_writable will close it */
-	if (buf_len(&c->out) == 0) {
-		shutdown(c->fd, SHUT_WR);
-		event_active(c->ev_write, EV_WRITE, 0);
-		return;
-	}
 	conn_deadline_set(c, ms);
-	if (!c->paused)
+	if (buf_len(&c->out) == 0)
+		event_active(c->ev_write, EV_WRITE, 0);
+	else if (!c->paused)
 		event_add(c->ev_read, NULL);
 }

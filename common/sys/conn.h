@@ -50,6 +50,9 @@ void conn_free(struct conn **c);
 struct buf *conn_in(struct conn *c);
 struct buf *conn_out(struct conn *c);
 int conn_fd(const struct conn *c);
+/* Acknowledges at once what was read, where no answer will do so: a peer with
+ * Nagle's algorithm holds the end of its message back until then. */
+void conn_ack_now(struct conn *c);
 /* Sends what the socket takes. Errors arrive as on_close, later. */
 void conn_flush(struct conn *c);
 /* Stop and go on reading; conn_resume() also offers input that is there
@@ -59,7 +62,9 @@ void conn_resume(struct conn *c);
 /* ms from now; 0 turns it off. Cheap to call for every command. */
 void conn_deadline_set(struct conn *c, int64_t ms);
 /* Closes once the output is sent or after ms; the owner has let go of it: no
- * more callbacks. Sets NULL. */
+ * more callbacks. What the peer goes on sending is thrown away until then,
+ * since closing on it would reset the connection and might cost the peer our
+ * last words. Sets NULL. */
 void conn_linger(struct conn **c, int64_t ms);
 
 #endif

@@ -200,6 +200,25 @@ START_TEST(test_conn_linger_sends_then_closes)
 }
 END_TEST
 
+/* close() with input unread would reset: no last words, ECONNRESET. */
+START_TEST(test_conn_linger_input_unread_is_no_reset)
+{
+	char buf[8], flood[20000] = { 0 };
+
+	conn_pause(conn);
+	ck_assert_int_eq(write(peer, flood, sizeof(flood)), sizeof(flood));
+	ck_assert_int_eq(buf_add(conn_out(conn), "bye", 3), 0);
+	conn_linger(&conn, 1000);
+	spin();
+	ck_assert_int_eq(read(peer, buf, sizeof(buf)), 3);
+	ck_assert_int_eq(read(peer, buf, sizeof(buf)), 0);
+	ck_assert_int_eq(shutdown(peer, SHUT_WR), 0);
+	spin();
+	ck_assert_int_eq(event_base_get_num_events(base,
+	    EVENT_BASE_COUNT_ADDED), 0);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -218,6 +237,7 @@ main(void)
 	tcase_add_test(tc, test_conn_big_output_drains);
 	tcase_add_test(tc, test_conn_write_to_closed_peer_reports_error);
 	tcase_add_test(tc, test_conn_linger_sends_then_closes);
+	tcase_add_test(tc, test_conn_linger_input_unread_is_no_reset);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
 	srunner_run_all(sr, CK_NORMAL);
