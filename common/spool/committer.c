@@ -13,6 +13,13 @@
 #include "common/sys/clock.h"
 #include "common/sys/offload.h"
 
+/*
+ * A qmgr throws large files away that nobody has committed in its first hour
+ * (upkeep.c): a body that was begun under the one before it must be done well
+ * before that.
+ */
+#define LARGE_FOREIGN_MS (INT64_C(30) * 60 * 1000)
+
 /* The next segment is asked for when this part of the current one is used. */
 #define WANT_AT(size) ((size) / 4 * 3)
 
@@ -58,6 +65,7 @@ struct commit_large {
 	uint64_t length;
 	uint32_t crc;
 	bool failed;             /* a write failed, or no grant will come */
+	unsigned epoch;          /* of the qmgr that was asked for it */
 	struct commit_large *next; /* while it waits for its grant */
 };
 
@@ -77,9 +85,10 @@ struct committer {
 	size_t commits_waiting;     /* COMMITs among frames */
 	struct commit_large *larges;/* waiting for their grant */
 	uint64_t large_token;
+	unsigned epoch;             /* counts the qmgrs */
+	struct mono epoch_at;        /* when the last one came */
 	size_t pending;
 	char *refusal;              /* SPACE said so; or NULL */
-	bool was_ready;
 	void (*on_ready)(void *arg);
 	void *on_ready_arg;
 	struct committer_stats stats;
@@ -413,6 +422,16 @@ waiting_enqueue(struct committer *c)
 	}
 }
 
+/* Its file is there and will stay. */
+static bool
+large_is_good(const struct committer *c, const struct commit_large *l)
+{
+	if (l->file == NULL || l->failed)
+		return false;
+	return l->epoch == c->epoch || (l->epoch + 1 == c->epoch &&
+	    mono_diff_ms(clock_mono(), c->epoch_at) < LARGE_FOREIGN_MS);
+}
+
 void
 committer_submit(struct committer *c, struct commit_req *req)
 {
@@ -420,8 +439,7 @@ committer_submit(struct committer *c, struct commit_req *req)
 	buf_init(&req->head, RECORD_HEAD_MAX);
 	if (c->refusal != NULL)
 		req_fail_later(c, req, COMMIT_NO_SPACE);
-	else if (req->large != NULL &&
-	    (req->large->file == NULL || req->large->failed))
+	else if (req->large != NULL && !large_is_good(c, req->large))
 		req_fail_later(c, req, COMMIT_IO_ERROR);
 	else if (c->waiting != NULL || !req_enqueue(c, req))
 		req_append(&c->waiting_tail, req);
@@ -619,17 +637,15 @@ larges_tell(struct committer *c)
 static void
 turn_end(struct committer *c)
 {
-	bool ready;
-
 	waiting_enqueue(c);
 	batch_start(c);
 	failed_tell(c);
 	larges_tell(c);
 	seg_want(c);
-	ready = committer_can_accept(c);
-	if (ready && !c->was_ready && c->on_ready != NULL)
+	/* not only when it was false at the last turn's end: it may have been
+	 * so meanwhile, and somebody waits */
+	if (c->on_ready != NULL && committer_can_accept(c))
 		c->on_ready(c->on_ready_arg);
-	c->was_ready = ready;
 }
 
 static void
@@ -746,6 +762,8 @@ committer_chan_set(struct committer *c, struct chan *ch)
 	for (struct commit_large *l = c->larges; l != NULL; l = l->next)
 		l->failed = true;
 	if (ch != NULL) {
+		c->epoch++;
+		c->epoch_at = clock_mono();
 		foreign_mark(c, c->running);
 		foreign_mark(c, c->queue);
 		frames_drain(c);
@@ -839,6 +857,7 @@ committer_large_open(struct committer *c, commit_large_fn *fn, void *arg)
 	if (l == NULL)
 		return NULL;
 	l->token = ++c->large_token;
+	l->epoch = c->epoch;
 	l->fn = fn;
 	l->arg = arg;
 	l->next = c->larges;

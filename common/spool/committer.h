@@ -102,7 +102,8 @@ void committer_on_credit(struct committer *c);
 bool committer_can_accept(const struct committer *c);
 /* While there is no space by order of qmgr: its reason, else "". */
 struct sv committer_refusal(const struct committer *c);
-/* Called when committer_can_accept() may have become true. */
+/* Called at the end of a turn in which something was done and
+ * committer_can_accept() is true; often for nothing, so it should be cheap. */
 void committer_on_ready_set(struct committer *c, void (*fn)(void *arg),
     void *arg);
 void committer_submit(struct committer *c, struct commit_req *req);

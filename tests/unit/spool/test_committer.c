@@ -556,6 +556,66 @@ START_TEST(test_large_body_is_committed_with_its_crc)
 }
 END_TEST
 
+/* The second qmgr after the one that granted the file may have thrown it
+ * away, and nobody must be told that the message is safe. */
+START_TEST(test_large_after_qmgr_restarts_is_taken_once_only)
+{
+	for (int restarts = 1; restarts <= 2; restarts++) {
+		struct msg m;
+
+		large_calls = 0;
+		connect_qmgr(10);
+		settle();
+		ck_assert_ptr_nonnull(committer_large_open(committer,
+		    on_large, NULL));
+		run_until(&large_calls, 1);
+		ck_assert_int_eq(commit_large_write(granted, "body", 4), 0);
+		for (int i = 0; i < restarts; i++) {
+			chan_free(&qmgr.chan);
+			settle();
+			connect_qmgr(10);
+			settle();
+		}
+		memset(&m, 0, sizeof(m));
+		m.req.env = SV("envelope");
+		m.req.large = granted;
+		m.req.done = on_done;
+		m.req.arg = &m;
+		committer_submit(committer, &m.req);
+		run_until(&m.calls, 1);
+		ck_assert_int_eq(m.result, restarts == 1 ? COMMIT_OK :
+		    COMMIT_IO_ERROR);
+		chan_free(&qmgr.chan);
+		settle();
+	}
+}
+END_TEST
+
+static void
+count_ready(void *arg)
+{
+	(*(int *)arg)++;
+}
+
+/* Whoever asked in between was told to wait. */
+START_TEST(test_ready_after_a_moment_of_not_is_told)
+{
+	struct ipc_space m = { .open = false, .reason = SV("full") };
+	int calls = 0;
+
+	connect_qmgr(10);
+	settle();
+	ck_assert(committer_can_accept(committer));
+	committer_on_ready_set(committer, count_ready, &calls);
+	committer_on_space(committer, &m);
+	ck_assert(!committer_can_accept(committer));
+	m.open = true;
+	committer_on_space(committer, &m);
+	settle();
+	ck_assert_int_ge(calls, 1);
+}
+END_TEST
+
 START_TEST(test_large_dropped_tells_qmgr)
 {
 	struct commit_large *l;
@@ -627,6 +687,9 @@ main(void)
 	tcase_add_test(tc, test_space_closed_refuses);
 	tcase_add_test(tc, test_large_body_is_committed_with_its_crc);
 	tcase_add_test(tc, test_large_dropped_tells_qmgr);
+	tcase_add_test(tc,
+	    test_large_after_qmgr_restarts_is_taken_once_only);
+	tcase_add_test(tc, test_ready_after_a_moment_of_not_is_told);
 	tcase_add_test(tc, test_free_with_waiting_requests_fails_them);
 	tcase_add_test(tc, test_free_with_batch_in_flight_awaits_it);
 	suite_add_tcase(s, tc);
