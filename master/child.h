@@ -2,8 +2,8 @@
 /*
  * child: the processes that the master starts and watches. A child that ends
  * without having been told to is started again: at once the first time, then
- * after 1, 2, 4 ... CHILD_BACKOFF_MAX_S seconds; two seconds of life reset
- * that.
+ * after 1, 2, 4 ... CHILD_BACKOFF_MAX_S seconds; half a second of life
+ * resets that.
  */
 #ifndef MASTER_CHILD_H
 #define MASTER_CHILD_H

@@ -15,8 +15,10 @@
 #include "qmgr/qmgr.h"
 
 #define LOOK_MS       1000
-/* Old segment read per look: bounds what a look costs. */
+/* Old segment read at a time, and how often: bounds what compaction takes
+ * from delivery. */
 #define COMPACT_SLICE (UINT64_C(4) << 20)
+#define SLICE_EVERY_MS 50
 #define SELF_WRITER   (WRITERS_MAX) /* the compaction writes, too */
 /* After a start, until segments of an earlier life are closed: longer than
  * any orphan drains. */
@@ -33,7 +35,7 @@
 #define RESERVE_BYTES (EVLOG_FILE_SIZE + (UINT64_C(8) << 20))
 
 struct upkeep {
-	struct event *timer;
+	struct event *timer, *slice_timer;
 	bool reserve;           /* the file is there */
 	struct offload *thread;
 	struct segtab_fill *fill;
@@ -374,23 +376,38 @@ compact_slice(struct qmgr *q)
 		u->from_at = end;
 }
 
+/* Once begun, a segment is emptied slice by slice, with room in between. */
 static void
 compact_look(struct qmgr *q)
 {
+	static const struct timeval next = { .tv_usec = SLICE_EVERY_MS * 1000 };
 	struct upkeep *u = q->upkeep;
 
+	if (!journal_is_well(q))
+		return;
 	if (u->from == 0) {
 		if (!segtab_compact_pick(q->segtab, &u->from) ||
 		    u->from == u->last_from) {
+			/* the target stays open: closed half full it would be
+			 * the next one to be emptied */
 			u->last_from = 0;
 			u->from = 0;
-			target_close(q);
 			return;
 		}
 		u->from_at = SEGMENT_HEADER;
 		u->last_from = u->from;
 	}
 	compact_slice(q);
+	event_add(u->slice_timer, &next);
+}
+
+static void
+on_slice(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	compact_look(arg);
+	qmgr_turn_end(arg);
 }
 
 /* ---- the timer ---- */
@@ -404,7 +421,7 @@ on_look(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	space_look(q);
-	if (journal_is_well(q))
+	if (u->from == 0)
 		compact_look(q);
 	if (++u->looks < ADOPTED_READ_LOOKS)
 		intake_adopted_look(q);
@@ -431,7 +448,9 @@ upkeep_init(struct qmgr *q)
 	reserve_make(q);
 	u->thread = offload_new(q->role->base);
 	u->timer = event_new(q->role->base, -1, EV_PERSIST, on_look, q);
-	if (u->timer == NULL || event_add(u->timer, &tv) != 0)
+	u->slice_timer = event_new(q->role->base, -1, 0, on_slice, q);
+	if (u->timer == NULL || u->slice_timer == NULL ||
+	    event_add(u->timer, &tv) != 0)
 		fatal("out of memory");
 	upkeep_fill(q);
 }
