@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: ISC */
 #include <inttypes.h>
 #include <string.h>
-#include <time.h>
 
 #include "common/base/siphash.h"
 #include "common/base/str.h"
 #include "common/mail/dsn.h"
 #include "common/mail/envelope.h"
+#include "common/mail/rfc5322_date.h"
 #include "common/mail/status.h"
 #include "common/mail/utf8.h"
 
@@ -219,34 +219,14 @@ put_address(struct parts *p, struct buf *b, const char *name,
 	puts_(p, b, "\r\n");
 }
 
-static const char *
-date_format(struct wall t, char *mem, size_t size)
-{
-	static const char *const days[] = { "Sun", "Mon", "Tue", "Wed", "Thu",
-		"Fri", "Sat" };
-	static const char *const months[] = { "Jan", "Feb", "Mar", "Apr",
-		"May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
-	time_t s = (time_t)(t.us / US_PER_SEC);
-	struct str out;
-	struct tm tm;
-
-	str_init(&out, mem, size);
-	if (gmtime_r(&s, &tm) == NULL)
-		memset(&tm, 0, sizeof(tm));
-	str_addf(&out, "%s, %d %s %d %02d:%02d:%02d +0000", days[tm.tm_wday],
-	    tm.tm_mday, months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour,
-	    tm.tm_min, tm.tm_sec);
-	return mem;
-}
-
 static void
 put_date(struct parts *p, struct buf *b, const char *name, struct wall t)
 {
-	char mem[64];
+	char mem[RFC5322_DATE];
 
 	if (t.us > 0)
 		put_field(p, b, name, "",
-		    sv_from(date_format(t, mem, sizeof(mem))), false);
+		    sv_from(rfc5322_date(t, mem)), false);
 }
 
 /* ---- facts of a recipient ---- */
@@ -280,7 +260,7 @@ human_rcpt(struct parts *p, const struct dsn_rcpt *r)
 {
 	struct buf *b = &p->human;
 	size_t col = 4;
-	char date[64];
+	char date[RFC5322_DATE];
 
 	puts_(p, b, "\r\n<");
 	put_exact(p, b, r->addr, true);
@@ -303,7 +283,7 @@ human_rcpt(struct parts *p, const struct dsn_rcpt *r)
 	}
 	if (r->action == DSN_DELAYED && r->retry_until.us > 0) {
 		puts_(p, b, "    It will be tried until ");
-		puts_(p, b, date_format(r->retry_until, date, sizeof(date)));
+		puts_(p, b, rfc5322_date(r->retry_until, date));
 		puts_(p, b, ".\r\n");
 	}
 }
@@ -332,7 +312,7 @@ static void
 human_build(struct parts *p, const struct dsn *d)
 {
 	struct buf *b = &p->human;
-	char date[64];
+	char date[RFC5322_DATE];
 
 	puts_(p, b, "This is the mail system at host ");
 	put_exact(p, b, d->host, true);
@@ -342,7 +322,7 @@ human_build(struct parts *p, const struct dsn *d)
 	puts_(p, b, "\r\n");
 	if (d->arrival.us > 0) {
 		puts_(p, b, "The message arrived here on ");
-		puts_(p, b, date_format(d->arrival, date, sizeof(date)));
+		puts_(p, b, rfc5322_date(d->arrival, date));
 		puts_(p, b, "\r\n");
 	}
 	if (d->queue_id.n > 0) {
