@@ -186,6 +186,7 @@ data_submit(struct session *s)
 	};
 	t->large = NULL;
 	s->state = S_COMMIT;
+	txn_expect(s, false);
 	conn_deadline_set(s->conn, 0);
 	committer_submit(s->srv->committer, &t->req);
 }

@@ -66,3 +66,9 @@ server_on_ready(void *arg)
 		data_on_ready(s);
 	}
 }
+
+unsigned
+server_expected(void *arg)
+{
+	return ((const struct server *)arg)->expected;
+}

@@ -30,6 +30,8 @@ struct server {
 	struct session_list sessions;
 	struct session_list waiting;     /* DATA, not answered yet */
 	unsigned nsessions;
+	unsigned expected;               /* transactions that have begun and
+	                                  * were not submitted yet */
 	bool stopping;
 	/* A session's connection has ended; its address may be counted down. */
 	void (*on_conn_end)(struct server *srv, const struct route_addr *ip);
@@ -46,6 +48,8 @@ struct settings *settings_hold(struct settings *st);
 void settings_release(struct settings **st);
 /* Idle sessions end now, the others after their transaction. */
 void server_stop(struct server *srv);
+/* How many messages are being received. */
+unsigned server_expected(void *arg);
 /* The committer may accept again. */
 void server_on_ready(void *arg);
 

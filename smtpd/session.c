@@ -13,12 +13,23 @@ static void session_run(struct session *s);
 /* ---- life and death ---- */
 
 void
+txn_expect(struct session *s, bool expected)
+{
+	if (expected && !s->txn.expected)
+		s->srv->expected++;
+	if (!expected && s->txn.expected)
+		s->srv->expected--;
+	s->txn.expected = expected;
+}
+
+void
 txn_reset(struct session *s)
 {
 	struct txn *t = &s->txn;
 	struct arena arena;
 	struct buf env;
 
+	txn_expect(s, false);
 	body_clear(&t->body, &s->srv->pool);
 	committer_large_drop(s->srv->committer, &t->large);
 	arena_reset(&t->arena);

@@ -51,6 +51,7 @@ enum session_state {
 struct txn {
 	struct arena arena;         /* addresses and the recipients' array */
 	bool active;                /* MAIL was accepted */
+	bool expected;              /* counted in server.expected */
 	struct sv sender;
 	uint32_t flags;             /* enum env_flags */
 	struct sv envid;
@@ -103,6 +104,8 @@ bool session_start(struct server *srv, int fd, const struct route_addr *ip,
     struct sv source);
 /* 421 if idle (or later, when idle). */
 void session_stop(struct session *s);
+/* The transaction may become a message; or it has, or never will. */
+void txn_expect(struct session *s, bool expected);
 /* The only way back to no transaction. */
 void txn_reset(struct session *s);
 /* Answers; counts errors. */

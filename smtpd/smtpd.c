@@ -97,6 +97,7 @@ smtpd_init(struct role *r)
 	d->srv.arg = d;
 	d->srv.committer = committer_new(r->base);
 	committer_on_ready_set(d->srv.committer, server_on_ready, &d->srv);
+	committer_expect_set(d->srv.committer, server_expected, &d->srv);
 	d->listeners = listeners_new(&d->srv);
 }
 

@@ -74,5 +74,6 @@ verb_mail(struct session *s, struct sv arg)
 	}
 	t->env_bytes = t->sender.n + t->envid.n + 2048;
 	t->active = true;
+	txn_expect(s, true);
 	session_reply(s, REPLY_MAIL_OK);
 }

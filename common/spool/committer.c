@@ -36,6 +36,10 @@ struct cseg {
 	bool foreign;         /* granted by a qmgr that is gone */
 };
 
+/* See committer_expect_set(). */
+#define GATHER_US    1000
+#define GATHER_RATIO 2
+
 struct cbatch {
 	struct batch batch;
 	struct cseg *seg;
@@ -93,11 +97,16 @@ struct committer {
 	void *on_ready_arg;
 	struct committer_stats stats;
 
+	unsigned (*expect)(void *arg);
+	void *expect_arg;
+	struct event *ev_gather;    /* a batch has waited long enough */
+	bool gathering, gathered;
 	struct offload *thread;     /* runs batch_write() */
 };
 
 static void turn_end(struct committer *c);
 static int batch_run(void *arg);
+static void batch_start(struct committer *c);
 static void on_batch_done(void *arg, int err);
 
 static const char *const texts[COMMIT_RESULTS] = {
@@ -448,13 +457,43 @@ committer_submit(struct committer *c, struct commit_req *req)
 
 /* ---- batches ---- */
 
+/* More messages are about to come than are worth a sync without them. */
+static bool
+batch_gathers(struct committer *c, const struct cbatch *b)
+{
+	static const struct timeval most = { .tv_usec = GATHER_US };
+
+	if (c->expect == NULL || c->gathered || b->next != NULL ||
+	    b->n >= GATHER_RATIO * c->expect(c->expect_arg))
+		return false;
+	if (!c->gathering)
+		event_add(c->ev_gather, &most);
+	c->gathering = true;
+	return true;
+}
+
+static void
+on_gathered(evutil_socket_t fd, short what, void *arg)
+{
+	struct committer *c = arg;
+
+	(void)fd;
+	(void)what;
+	c->gathering = false;
+	c->gathered = true;
+	batch_start(c);
+}
+
 static void
 batch_start(struct committer *c)
 {
 	struct cbatch *b = c->queue;
 
-	if (c->running != NULL || b == NULL)
+	if (c->running != NULL || b == NULL || batch_gathers(c, b))
 		return;
+	if (c->gathering)
+		event_del(c->ev_gather);
+	c->gathering = c->gathered = false;
 	c->queue = b->next;
 	if (c->queue == NULL) {
 		c->queue_tail = &c->queue;
@@ -671,7 +710,8 @@ committer_new(struct event_base *base)
 	c->failed_tail = &c->failed;
 	c->frames_tail = &c->frames;
 	c->ev_turn = event_new(base, -1, 0, on_turn, c);
-	if (c->ev_turn == NULL)
+	c->ev_gather = event_new(base, -1, 0, on_gathered, c);
+	if (c->ev_turn == NULL || c->ev_gather == NULL)
 		abort();
 	c->thread = offload_new(base);
 	return c;
@@ -723,6 +763,7 @@ committer_free(struct committer **cp)
 		frame_free(f);
 	}
 	event_free(c->ev_turn);
+	event_free(c->ev_gather);
 	free(c->refusal);
 	free(c);
 }
@@ -823,6 +864,14 @@ struct sv
 committer_refusal(const struct committer *c)
 {
 	return sv_from(c->refusal);
+}
+
+void
+committer_expect_set(struct committer *c, unsigned (*fn)(void *arg),
+    void *arg)
+{
+	c->expect = fn;
+	c->expect_arg = arg;
 }
 
 void

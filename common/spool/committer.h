@@ -106,6 +106,13 @@ struct sv committer_refusal(const struct committer *c);
  * committer_can_accept() is true; often for nothing, so it should be cheap. */
 void committer_on_ready_set(struct committer *c, void (*fn)(void *arg),
     void *arg);
+/*
+ * Tells how many messages the owner is receiving right now. A batch waits for
+ * them while they are more than half of it, at most a millisecond: fewer syncs
+ * when there is much to do, no delay for one who is alone.
+ */
+void committer_expect_set(struct committer *c, unsigned (*fn)(void *arg),
+    void *arg);
 void committer_submit(struct committer *c, struct commit_req *req);
 /* Submitted and not yet called back. */
 size_t committer_pending(const struct committer *c);
