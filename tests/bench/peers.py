@@ -67,8 +67,10 @@ class Postfix(MTA):
     def master_cf(address, port):
         rows = [f"{address}:{port} inet n - n - - smtpd"]
         public = ("pickup", "cleanup", "qmgr", "flush", "showq")
+        as_root = ("local", "virtual")
         rows += [f"{name} {'unix-dgram' if name == 'postlog' else 'unix'} "
-                 f"{'n' if name in public else '-'} - n "
+                 f"{'n' if name in public else '-'} "
+                 f"{'n' if name in as_root else '-'} n "
                  f"{wake} {limit} {program}"
                  for name, wake, limit, program in (
                      ("pickup", "60", "1", "pickup"),
