@@ -795,7 +795,7 @@ foreign_mark(struct committer *c, struct cbatch *b)
 void
 committer_chan_set(struct committer *c, struct chan *ch)
 {
-	if (ch == c->chan)
+	if (c == NULL || ch == c->chan)
 		return;
 	c->chan = ch;
 	c->wanted = false;
@@ -820,9 +820,13 @@ void
 committer_on_seg_grant(struct committer *c, struct chan *ch,
     const struct ipc_seg_grant *m)
 {
-	struct cseg *seg = calloc(1, sizeof(*seg));
-	int fd = chan_take_fd(ch);
+	struct cseg *seg;
+	int fd;
 
+	if (c == NULL)
+		return;
+	seg = calloc(1, sizeof(*seg));
+	fd = chan_take_fd(ch);
 	if (seg == NULL || (seg->file = sio_wrap(fd)) == NULL)
 		abort();
 	seg->number = m->segment;
@@ -841,6 +845,8 @@ committer_on_seg_grant(struct committer *c, struct chan *ch,
 void
 committer_on_space(struct committer *c, const struct ipc_space *m)
 {
+	if (c == NULL)
+		return;
 	free(c->refusal);
 	c->refusal = m->open ? NULL : sv_dup(m->reason);
 	event_active(c->ev_turn, EV_TIMEOUT, 0);
@@ -849,6 +855,8 @@ committer_on_space(struct committer *c, const struct ipc_space *m)
 void
 committer_on_credit(struct committer *c)
 {
+	if (c == NULL)
+		return;
 	frames_drain(c);
 	event_active(c->ev_turn, EV_TIMEOUT, 0);
 }
@@ -919,8 +927,11 @@ void
 committer_on_large_grant(struct committer *c, struct chan *ch,
     const struct ipc_large_grant *m)
 {
-	struct commit_large **at = &c->larges, *l;
+	struct commit_large **at, *l;
 
+	if (c == NULL)
+		return;
+	at = &c->larges;
 	while (*at != NULL && (*at)->token != m->token)
 		at = &(*at)->next;
 	l = *at;

@@ -90,7 +90,8 @@ void committer_free(struct committer **c);
  * it. A new one means a new qmgr: segments of the old one are finished.
  */
 void committer_chan_set(struct committer *c, struct chan *ch);
-/* For the chan_ops of the owner: frame handlers, and on_credit. */
+/* For the chan_ops of the owner: frame handlers, and on_credit. NULL is fine:
+ * frames may still come after committer_free(). */
 void committer_on_seg_grant(struct committer *c, struct chan *ch,
     const struct ipc_seg_grant *m);
 void committer_on_large_grant(struct committer *c, struct chan *ch,
