@@ -72,7 +72,7 @@ def check_many():
         "Diagnostic-Code":
             "x-pinnace; no answer from any host of dest.example",
         "Last-Attempt-Date": "Sat, 31 Jan 2026 14:05:09 +0000",
-        "Will-Retry-Until": "Sun, 1 Feb 2026 17:46:40 +0000"}, "delayed")
+        "Will-Retry-Until": "Sun, 01 Feb 2026 17:46:40 +0000"}, "delayed")
     want(got[3]["Final-Recipient"], 'rfc822; "two  blanks"@dest.example',
          "quoted")
     want([b["Action"] for b in got[1:]],
