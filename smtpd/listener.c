@@ -114,7 +114,7 @@ client_add(struct listeners *ls, const struct route_addr *ip)
 
 	if (total != 0 && ls->nconns >= share(ls, g, total))
 		return false;
-	if (c != NULL && each != 0 && c->n >= each)
+	if (c != NULL && each != 0 && c->n >= share(ls, g, each))
 		return false;
 	if (c == NULL) {
 		c = malloc(sizeof(*c));

@@ -8,6 +8,7 @@
 #define PROGRAM "smtpd/pinnace-smtpd"
 #define CONF "host-name mx.example.org\n" \
 	"max-smtp-in-per-address 3\n" \
+	"smtpd-processes 1\n" \
 	"<source 127.0.0.1>\nalways-allow-relaying yes\n</source>\n"
 #define TXN "MAIL FROM:<s@x.example>\r\nRCPT TO:<r@y.example>\r\nDATA\r\n"
 
