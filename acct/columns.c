@@ -55,9 +55,9 @@ list_remove(uint8_t *list, size_t n, uint8_t col)
 static size_t
 list_add_defaults(uint8_t *list, size_t n, uint32_t type)
 {
-	for (uint8_t col = 0; col < ACCT_NCOLUMNS; col++) {
+	for (unsigned col = 0; col < ACCT_NCOLUMNS; col++) {
 		if (table[col].by_default & type)
-			n = list_add(list, n, col);
+			n = list_add(list, n, (uint8_t)col);
 	}
 	return n;
 }
@@ -65,9 +65,9 @@ list_add_defaults(uint8_t *list, size_t n, uint32_t type)
 static bool
 column_find(struct sv name, uint32_t type, uint8_t *col_r)
 {
-	for (uint8_t col = 0; col < ACCT_NCOLUMNS; col++) {
+	for (unsigned col = 0; col < ACCT_NCOLUMNS; col++) {
 		if (sv_ieq(table[col].name, name) && (table[col].can & type)) {
-			*col_r = col;
+			*col_r = (uint8_t)col;
 			return true;
 		}
 	}
@@ -400,7 +400,7 @@ common_add(struct buf *b, enum acct_column col, struct acct_style *style,
 	case ACCT_COL_userString:
 		return field_add(b, style->user_string);
 	default:
-		return 0; /* vmtaPool: there are no pools yet */
+		return 0;
 	}
 }
 
@@ -486,6 +486,8 @@ attempt_add(struct buf *b, enum acct_column col, struct acct_style *style,
 		return field_add(b, a->src_mta);
 	case ACCT_COL_jobId:
 		return field_add(b, a->job);
+	case ACCT_COL_vmtaPool:
+		return field_add(b, a->pool);
 	case ACCT_COL_envId:
 		return field_add(b, a->envid);
 	case ACCT_COL_totalSecondsQueued:

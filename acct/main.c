@@ -98,7 +98,8 @@ commit_is_due(const struct acct *a, enum writer_result r, int64_t *in_ms_r)
 
 	*in_ms_r = since >= COMMIT_MS ? 0 : COMMIT_MS - since;
 	return *in_ms_r == 0 || a->writer.uncommitted >= WRITER_COMMIT_BYTES ||
-	    (r == WRITER_IDLE && (a->role->stopping || wants_sync(a)));
+	    (r == WRITER_IDLE && (a->role->stopping || wants_sync(a) ||
+		writer_is_files_behind(&a->writer)));
 }
 
 static void
@@ -119,6 +120,7 @@ on_work(evutil_socket_t fd, short what, void *arg)
 	}
 	a->ready = true;
 	tell(a);
+	writer_clock(&a->writer, clock_mono(), clock_wall());
 	r = writer_run(&a->writer, a->limit, RUN_EVENTS, clock_wall());
 	if (r != WRITER_FAILED && writer_is_dirty(&a->writer) &&
 	    commit_is_due(a, r, &in_ms)) {
@@ -146,6 +148,7 @@ on_tidy(evutil_socket_t fd, short what, void *arg)
 
 	(void)fd;
 	(void)what;
+	writer_clock(&a->writer, clock_mono(), clock_wall());
 	if (a->ready && writer_tidy(&a->writer, clock_wall()) != 0)
 		fall_back(a);
 }
@@ -237,6 +240,15 @@ acct_peer(struct role *r, enum ipc_role peer, unsigned index, int fd)
 }
 
 static void
+acct_child(struct role *r, const struct ipc_child *m)
+{
+	struct acct *a = r->arg;
+
+	if (m->ended == ENDED_CRASH)
+		writer_blame(&a->writer, m->reason);
+}
+
+static void
 acct_stop(struct role *r, uint32_t drain_ms)
 {
 	struct acct *a = r->arg;
@@ -251,17 +263,12 @@ static const struct role_ops ops = {
 	.init = acct_init,
 	.conf = acct_conf,
 	.peer = acct_peer,
+	.child = acct_child,
 	.stop = acct_stop,
 };
 
 int
 main(int argc, char **argv)
 {
-	time_t now = time(NULL);
-	struct tm tm;
-
-	/* the time zone is read before there is no /etc any more */
-	tzset();
-	localtime_r(&now, &tm);
 	return role_main(argc, argv, &ops);
 }

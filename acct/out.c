@@ -10,6 +10,7 @@
 
 #include "acct/out.h"
 #include "common/base/crc32c.h"
+#include "common/base/mem.h"
 #include "common/base/str.h"
 #include "common/sys/log.h"
 
@@ -69,7 +70,7 @@ out_init(struct out *o, int dirfd, const struct conf_acct *c,
 		    o->stem, o->ext, SV_FMT(unknown));
 	buf_init(&head, BUF_CAP);
 	if (acct_header_add(&head, &o->columns) != 0)
-		abort();
+		mem_exhausted();
 	o->header_crc = crc32c(0, buf_data(&head), buf_len(&head));
 	buf_fini(&head);
 	return true;

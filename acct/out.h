@@ -76,7 +76,8 @@ int out_add(struct out *o, const struct acct_record *r);
 /* Hands everything to the system; makes it durable. 0, or -1 with errno. */
 int out_write(struct out *o);
 int out_sync(struct out *o);
-/* Moves or deletes what is finished and old enough. Never the newest file. */
+/* Moves or deletes what is finished and old enough by the time now. Never the
+ * newest file. */
 void out_tidy(struct out *o, struct wall now);
 
 #endif

@@ -8,6 +8,7 @@
 #include "common/sys/log.h"
 
 #define OFFSET_NAME   "acct"
+#define POISON_NAME   "acct.suspects"
 #define STATE_VERSION 1
 
 void
@@ -19,6 +20,24 @@ writer_init(struct writer *w, int events_fd, int offsets_fd, int dirfd)
 	if (w->events == NULL || w->offsets == NULL)
 		fatal("out of memory");
 	w->dlv_type = SV("smtp");
+	if (poison_open(&w->poison, w->offsets, POISON_NAME) != 0)
+		log_warn_errno("%s", POISON_NAME);
+}
+
+void
+writer_blame(struct writer *w, struct sv why)
+{
+	const struct poison_item *it;
+	char text[POISON_TEXT];
+	struct str s;
+
+	STR_ON(&s, text);
+	str_add(&s, why);
+	it = poison_blame_marked(&w->poison, text);
+	if (it != NULL)
+		log_warn("the acct before crashed on the event at %llu:%llu, "
+		    "%s (%u times)", (unsigned long long)it->a,
+		    (unsigned long long)it->b, it->why, it->crashes);
 }
 
 static void
@@ -34,6 +53,7 @@ writer_fini(struct writer *w)
 {
 	outs_free(w);
 	offset_close(&w->store);
+	poison_close(&w->poison);
 	evlog_reader_close(&w->reader);
 	sio_free(&w->events);
 	sio_free(&w->offsets);
@@ -138,6 +158,26 @@ state_load(struct writer *w)
 	return got;
 }
 
+void
+writer_clock(struct writer *w, struct mono mono, struct wall wall)
+{
+	static const int64_t jump_us = 3600 * US_PER_SEC;
+	int64_t skew = wall.us - mono.us, step = skew - w->skew_us;
+
+	if (w->ageing.us == 0) {
+		w->ageing_skew_us = skew;
+	} else if (step > -jump_us && step < jump_us) {
+		w->ageing_skew_us += step;
+	} else {
+		log_warn("the clock was set %lld s %s: accounting files are "
+		    "not deleted the earlier for it",
+		    (long long)(step < 0 ? -step : step) / US_PER_SEC,
+		    step < 0 ? "back" : "ahead");
+	}
+	w->skew_us = skew;
+	w->ageing.us = mono.us + w->ageing_skew_us;
+}
+
 /* ---- failures ---- */
 
 static enum writer_result
@@ -180,7 +220,8 @@ void
 writer_conf_set(struct writer *w, struct conf *conf, struct wall now)
 {
 	(void)now;
-	if (w->reader != NULL)
+	/* after a failure the reader stands behind what was not written */
+	if (w->reader != NULL && !w->failing)
 		writer_commit(w);
 	outs_free(w);
 	w->conf = conf;
@@ -299,7 +340,7 @@ file_begin(struct writer *w, struct out *o, struct evlog_pos at,
 		return -1;
 	if (state_save(w, at) != 0)
 		return -1;
-	out_tidy(o, now);
+	out_tidy(o, w->ageing);
 	return 0;
 }
 
@@ -333,6 +374,25 @@ record_write(struct writer *w, const struct evlog_record *ev, struct wall now)
 	return 0;
 }
 
+/* As record_write(), but for what two lives have ended on. */
+static int
+record_take(struct writer *w, const struct evlog_record *ev, struct wall now)
+{
+	int rc;
+
+	if (poison_is(&w->poison, POISON_EVENT, ev->at.file, ev->at.offset)) {
+		log_warn("the event %s at %llu:%llu has no accounting record: "
+		    "acct crashes on it", ev_name(ev->type),
+		    (unsigned long long)ev->at.file,
+		    (unsigned long long)ev->at.offset);
+		return 0;
+	}
+	poison_mark(&w->poison, POISON_EVENT, ev->at.file, ev->at.offset);
+	rc = record_write(w, ev, now);
+	poison_clear(&w->poison);
+	return rc;
+}
+
 static int
 outs_write(struct writer *w)
 {
@@ -341,22 +401,6 @@ outs_write(struct writer *w)
 			return -1;
 	}
 	return 0;
-}
-
-/* The stored place is behind the log's end: this is another log. */
-static void
-reader_check(struct writer *w, struct evlog_pos limit)
-{
-	struct evlog_reader *r;
-
-	if (evlog_reader_position(w->reader).file <= limit.file)
-		return;
-	log_warn("the event log was made anew: reading it from its start");
-	r = evlog_reader_open(w->events, "", (struct evlog_pos){ 0, 0 });
-	if (r == NULL)
-		return;
-	evlog_reader_close(&w->reader);
-	w->reader = r;
 }
 
 enum writer_result
@@ -368,13 +412,15 @@ writer_run(struct writer *w, struct evlog_pos limit, unsigned max,
 	today_set(w, now);
 	if (limit.file == 0)
 		return WRITER_IDLE; /* nothing is known of the log yet */
-	reader_check(w, limit);
+	if (evlog_reader_anew(&w->reader, limit))
+		log_warn("the event log was made anew: reading it from its "
+		    "start");
 	for (unsigned i = 0; i < max && result == WRITER_MORE; i++) {
 		struct evlog_record ev;
 
 		switch (evlog_reader_next(w->reader, limit, &ev)) {
 		case EVLOG_RECORD:
-			if (record_write(w, &ev, now) != 0)
+			if (record_take(w, &ev, now) != 0)
 				return failed(w, "an accounting file");
 			break;
 		case EVLOG_END:
@@ -399,6 +445,13 @@ writer_is_dirty(const struct writer *w)
 {
 	return w->reader != NULL &&
 	    evlog_pos_cmp(evlog_reader_position(w->reader), w->saved) != 0;
+}
+
+bool
+writer_is_files_behind(const struct writer *w)
+{
+	return w->reader != NULL &&
+	    evlog_reader_position(w->reader).file != w->saved.file;
 }
 
 int
@@ -438,6 +491,6 @@ writer_tidy(struct writer *w, struct wall now)
 	if (ended && writer_commit(w) != 0)
 		return -1;
 	for (size_t i = 0; i < w->nouts; i++)
-		out_tidy(&w->outs[i], now);
+		out_tidy(&w->outs[i], w->ageing);
 	return 0;
 }

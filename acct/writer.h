@@ -14,6 +14,7 @@
 
 #include "acct/out.h"
 #include "common/spool/offset.h"
+#include "common/spool/poison.h"
 
 #define WRITER_COMMIT_BYTES (4u << 20) /* of records, or earlier by time */
 
@@ -28,6 +29,7 @@ struct writer {
 	int dirfd;               /* log directory, or -1 */
 	struct conf *conf;       /* NULL before the first; the owner's */
 	struct offset_store store;
+	struct poison poison;    /* events that this program crashed on */
 	struct evlog_reader *reader;
 	struct out outs[OUT_FILES_MAX];
 	size_t nouts;
@@ -35,6 +37,9 @@ struct writer {
 	uint64_t uncommitted;    /* bytes of records since then */
 	char today[16];
 	struct wall today_ends;
+	struct wall ageing;      /* the time for delete-after, see below */
+	int64_t ageing_skew_us;  /* that less the monotonic clock */
+	int64_t skew_us;         /* wall clock less monotonic, last seen */
 	struct sv queue;         /* of dlv_type and disabled; in queue_mem */
 	char queue_mem[EV_NAME_MAX];
 	struct sv dlv_type;
@@ -47,11 +52,20 @@ struct writer {
  * there are no files. Nothing is opened yet. */
 void writer_init(struct writer *w, int events_fd, int offsets_fd, int dirfd);
 void writer_fini(struct writer *w);
+/* The process before this one crashed, as why tells: the event that it was at
+ * is left out from the second time on. */
+void writer_blame(struct writer *w, struct sv why);
 /* A new configuration, which must outlive its use here: commits, takes over
  * the files. Follow with writer_recover(). */
 void writer_conf_set(struct writer *w, struct conf *conf, struct wall now);
 /* Goes (back) to what is stored: at start and after a failure. 0 or -1. */
 int writer_recover(struct writer *w);
+/*
+ * Before writer_run() and writer_tidy(): the clocks. delete-after counts by the
+ * wall clock as it was at the start; a jump of more than an hour does not
+ * count, or a clock set ahead would delete what nobody has collected yet.
+ */
+void writer_clock(struct writer *w, struct mono mono, struct wall wall);
 /* Reads at most max events before limit and writes their records. */
 enum writer_result writer_run(struct writer *w, struct evlog_pos limit,
     unsigned max, struct wall now);
@@ -59,6 +73,8 @@ enum writer_result writer_run(struct writer *w, struct evlog_pos limit,
 int writer_commit(struct writer *w);
 /* Anything that writer_commit() would do? */
 bool writer_is_dirty(const struct writer *w);
+/* The saved place is in an earlier event file: qmgr keeps these for us. */
+bool writer_is_files_behind(const struct writer *w);
 /* Ends files of yesterday, moves and deletes old ones. 0 or -1 (recover). */
 int writer_tidy(struct writer *w, struct wall now);
 

@@ -7,19 +7,21 @@
 #include <event2/event.h>
 
 #include "bounce/engine.h"
+#include "common/base/mem.h"
 #include "common/base/msgid.h"
+#include "common/base/str.h"
 #include "common/ipc/role.h"
 #include "common/sys/clock.h"
 #include "common/sys/log.h"
 
 #define OFFSET_NAME "bounce"
+#define POISON_NAME "bounce.suspects"
 #define GATHER_MS   100    /* failures of so long make one DSN per message */
 #define RETRY_MS    5000   /* after a failure */
 #define SAVE_MS     5000   /* a restart reads at most so much again */
 #define RUN_EVENTS  2000   /* per turn of the loop */
+#define BURST_US    (100 * US_PER_MS) /* of max-dsn-rate, as of all rates */
 #define BODY_LOOK   (DSN_RETURN_MAX + 1) /* of a large body */
-
-static void job_end(struct engine *e, struct job *j);
 
 static void
 work_in(struct engine *e, int64_t ms)
@@ -79,8 +81,9 @@ save(struct engine *e, bool now)
 	at = finished(e);
 	if (at.file == 0 || evlog_pos_cmp(at, e->saved) == 0)
 		return;
-	/* the first place is told at once: qmgr keeps the log until then */
-	if (!now && e->saved.file != 0 &&
+	/* the first place in a file is told at once: qmgr keeps those before
+	 * it until then */
+	if (!now && e->saved.file == at.file &&
 	    mono_diff_ms(clock_mono(), e->saved_at) < SAVE_MS) {
 		work_in(e, SAVE_MS);
 		return;
@@ -114,13 +117,38 @@ reader_open(struct engine *e)
 
 /* ---- asking qmgr ---- */
 
+/* max-dsn-rate: true if it is the turn of one more, else comes back then. */
+static bool
+rate_take(struct engine *e)
+{
+	const struct conf_rate *rate = &conf_global(e->conf)->max_dsn_rate;
+	int64_t now = clock_mono().us;
+
+	if (rate->period_ms == 0 || rate->n == 0)
+		return true;
+	if (e->dsn_next.us < now - BURST_US)
+		e->dsn_next.us = now - BURST_US;
+	if (e->dsn_next.us > now) {
+		work_in(e, (e->dsn_next.us - now) / US_PER_MS + 1);
+		return false;
+	}
+	e->dsn_next.us += (int64_t)((uint64_t)rate->period_ms * US_PER_MS /
+	    rate->n);
+	return true;
+}
+
 static void
 job_ask(struct engine *e, struct job *j)
 {
+	int64_t wait = j->why_none != NULL ? 0 :
+	    mono_diff_ms(j->retry_at, clock_mono());
 	uint32_t list[JOB_RCPTS_MAX];
 
-	if (e->qmgr == NULL || !committer_can_accept(e->committer) ||
-	    mono_diff_ms(j->retry_at, clock_mono()) > 0)
+	/* said again: an earlier turn has taken the place of that one */
+	if (wait > 0)
+		work_in(e, wait + 1);
+	if (wait > 0 || e->qmgr == NULL || (j->why_none == NULL &&
+	    (!committer_can_accept(e->committer) || !rate_take(e))))
 		return;
 	for (uint32_t i = 0; i < j->nrcpts; i++)
 		list[i] = j->rcpts[i].idx;
@@ -131,30 +159,26 @@ job_ask(struct engine *e, struct job *j)
 	    .rcpts = { .array = list, .n = j->nrcpts } });
 }
 
+/* Those that GO named get no DSN. qmgr may die with our word unread, and they
+ * would wait for ever: so it is asked again, until it names nobody. */
 static void
-drop(struct engine *e, uint64_t id, const uint32_t *list, uint32_t n,
-    struct sv why)
-{
-	char mem[MSGID_TEXT];
-
-	log_info("%s: no DSN: %.*s", msgid_format(id, mem), SV_FMT(why));
-	if (e->qmgr != NULL && n > 0)
-		ipc_send_bounce_drop(e->qmgr, &(struct ipc_bounce_drop){
-		    .id = id, .rcpts = { .array = list, .n = n },
-		    .reason = why });
-}
-
-static void
-job_drop(struct engine *e, struct job *j, struct sv why)
+job_drop(struct engine *e, struct job *j, const char *why)
 {
 	uint32_t list[JOB_RCPTS_MAX], n = 0;
+	char mem[MSGID_TEXT];
 
 	for (uint32_t i = 0; i < j->nrcpts; i++) {
 		if (j->rcpts[i].wanted)
 			list[n++] = j->rcpts[i].idx;
 	}
-	drop(e, j->id, list, n, why);
-	job_end(e, j);
+	log_info("%s: no DSN: %s", msgid_format(j->id, mem), why);
+	if (e->qmgr != NULL && n > 0)
+		ipc_send_bounce_drop(e->qmgr, &(struct ipc_bounce_drop){
+		    .id = j->id, .rcpts = { .array = list, .n = n },
+		    .reason = sv_from(why) });
+	j->why_none = why;
+	j->state = JOB_READY;
+	work_in(e, 0);
 }
 
 static void
@@ -196,6 +220,28 @@ job_gathering(struct engine *e, uint64_t id)
 }
 
 static void
+job_insert(struct engine *e, struct job *j)
+{
+	j->engine = e;
+	TAILQ_INSERT_TAIL(&e->jobs, j, link);
+	e->njobs++;
+}
+
+/* A recipient that gets no DSN, whatever else the event says. */
+static void
+none_take(struct engine *e, const struct evlog_record *ev, const char *why)
+{
+	struct ev_attempt a = { .id = ev->any.attempt.id,
+		.rcpt_idx = ev->any.attempt.rcpt_idx };
+	struct job *j = job_new(&a, ev->at);
+
+	(void)job_add(j, &a, (struct wall){ 0 });
+	j->why_none = why;
+	j->state = JOB_READY;
+	job_insert(e, j);
+}
+
+static void
 event_take(struct engine *e, const struct evlog_record *ev)
 {
 	const struct ev_attempt *a = &ev->any.attempt;
@@ -205,8 +251,7 @@ event_take(struct engine *e, const struct evlog_record *ev)
 		return;
 	if (!job_is_for(a)) {
 		if (a->action != ACT_DEFERRED)
-			drop(e, a->id, &a->rcpt_idx, 1,
-			    SV("the sender wants none"));
+			none_take(e, ev, "the sender wants none");
 		return;
 	}
 	j = job_gathering(e, a->id);
@@ -215,10 +260,26 @@ event_take(struct engine *e, const struct evlog_record *ev)
 	if (j != NULL)
 		j->state = JOB_READY;
 	j = job_new(a, ev->at);
-	j->engine = e;
 	(void)job_add(j, a, retry_until(e, a));
-	TAILQ_INSERT_TAIL(&e->jobs, j, link);
-	e->njobs++;
+	job_insert(e, j);
+}
+
+/* As event_take(), but for what two lives have ended on. */
+static void
+event_see(struct engine *e, const struct evlog_record *ev)
+{
+	if (poison_is(&e->poison, POISON_EVENT, ev->at.file, ev->at.offset)) {
+		log_warn("the event %s at %llu:%llu is left out: bounce "
+		    "crashes on it", ev_name(ev->type),
+		    (unsigned long long)ev->at.file,
+		    (unsigned long long)ev->at.offset);
+		if (ev->type == EV_ATTEMPT && ev->any.attempt.wants_dsn != 0)
+			none_take(e, ev, "bounce crashes on it");
+		return;
+	}
+	poison_mark(&e->poison, POISON_EVENT, ev->at.file, ev->at.offset);
+	event_take(e, ev);
+	poison_clear(&e->poison);
 }
 
 static size_t
@@ -230,23 +291,6 @@ bytes_held(const struct engine *e)
 	TAILQ_FOREACH(j, &e->jobs, link)
 		n += job_bytes(j);
 	return n;
-}
-
-/* The stored place is behind the log's end: this is another log. */
-static void
-reader_check(struct engine *e)
-{
-	struct evlog_reader *r;
-
-	if (e->limit.file == 0 ||
-	    evlog_reader_position(e->reader).file <= e->limit.file)
-		return;
-	log_warn("the event log was made anew: reading it from its start");
-	r = evlog_reader_open(e->events, "", (struct evlog_pos){ 0, 0 });
-	if (r == NULL)
-		return;
-	evlog_reader_close(&e->reader);
-	e->reader = r;
 }
 
 enum read_end {
@@ -267,7 +311,7 @@ log_read(struct engine *e)
 			return READ_FULL;
 		switch (evlog_reader_next(e->reader, e->limit, &ev)) {
 		case EVLOG_RECORD:
-			event_take(e, &ev);
+			event_see(e, &ev);
 			if (ev.type == EV_ATTEMPT &&
 			    ev.any.attempt.wants_dsn)
 				bytes += (size_t)(ev.next.offset -
@@ -321,7 +365,9 @@ on_work(evutil_socket_t fd, short what, void *arg)
 	e->failing = false;
 	/* without qmgr a null sender's recipients could not be let go */
 	if (e->qmgr != NULL && e->limit.file != 0) {
-		reader_check(e);
+		if (evlog_reader_anew(&e->reader, e->limit))
+			log_warn("the event log was made anew: reading it "
+			    "from its start");
 		end = log_read(e);
 	}
 	jobs_ask(e, end);
@@ -351,7 +397,7 @@ on_seg_open(struct chan *c, void *arg, const void *msg)
 		e->segs = reallocarray(e->segs, e->segs_size,
 		    sizeof(*e->segs));
 		if (e->segs == NULL)
-			abort();
+			mem_exhausted();
 	}
 	e->segs[e->nsegs++] = (struct seg_fd){ m->segment, chan_take_fd(c) };
 }
@@ -401,6 +447,16 @@ large_take(struct engine *e, uint64_t large_id)
 	return -1;
 }
 
+/* What came with GO is not looked at. */
+static void
+large_close(struct engine *e, uint64_t large_id)
+{
+	int fd = large_id != 0 ? large_take(e, large_id) : -1;
+
+	if (fd >= 0)
+		close(fd);
+}
+
 static void
 descriptors_close(struct engine *e)
 {
@@ -434,7 +490,7 @@ on_committed(struct commit_req *req, enum commit_result result, uint64_t id,
 		job_end(e, j);
 		return;
 	case COMMIT_TOO_LARGE:
-		job_drop(e, j, SV("it would be too large"));
+		job_drop(e, j, "it would be too large");
 		return;
 	default:
 		log_warn("%s: DSN not committed (%s): trying again",
@@ -477,6 +533,28 @@ original_read(struct engine *e, const struct ipc_bounce_go *m,
 		close(lfd);
 }
 
+/* Looking at it has cost two lives: it counts as unreadable. */
+static void
+original_skip(struct engine *e, const struct ipc_bounce_go *m,
+    struct job_original *o_r)
+{
+	char id[MSGID_TEXT];
+
+	large_close(e, m->large_id);
+	*o_r = (struct job_original){ .readable = false };
+	log_warn("%s: its DSN is made without looking at it: bounce crashes "
+	    "on it", msgid_format(m->id, id));
+}
+
+static bool
+job_is_hopeless(const struct engine *e, const struct job *j)
+{
+	const struct poison_item *it = poison_find(&e->poison,
+	    POISON_MESSAGE, j->id, 0);
+
+	return it != NULL && it->crashes > POISON_LIMIT;
+}
+
 static struct job *
 job_asked(struct engine *e, uint64_t token)
 {
@@ -484,9 +562,9 @@ job_asked(struct engine *e, uint64_t token)
 
 	TAILQ_FOREACH(j, &e->jobs, link) {
 		if (j->token == token && j->state == JOB_ASKED)
-			return j;
+			break;
 	}
-	return NULL;
+	return j;
 }
 
 static void
@@ -498,7 +576,10 @@ job_make(struct engine *e, struct job *j, const struct ipc_bounce_go *m)
 
 	buf_init(&rec, RECORD_MAX);
 	buf_init(&large, BODY_LOOK);
-	original_read(e, m, &rec, &large, &o);
+	if (poison_is(&e->poison, POISON_MESSAGE, m->id, 0))
+		original_skip(e, m, &o);
+	else
+		original_read(e, m, &rec, &large, &o);
 	built = job_build(j, &o, conf_hostname(e->conf), clock_wall());
 	buf_fini(&rec);
 	buf_fini(&large);
@@ -513,7 +594,7 @@ job_make(struct engine *e, struct job *j, const struct ipc_bounce_go *m)
 		job_end(e, j);
 		break;
 	case JOB_IMPOSSIBLE:
-		job_drop(e, j, SV("the sender's address is not usable"));
+		job_drop(e, j, "the sender's address is not usable");
 		break;
 	}
 }
@@ -524,19 +605,25 @@ on_go(struct chan *c, void *arg, const void *msg)
 	const struct ipc_bounce_go *m = msg;
 	struct engine *e = arg;
 	struct job *j = job_asked(e, m->token);
-	int fd;
 
 	(void)c;
 	if (j == NULL || m->id != j->id || m->rcpts.n == 0) {
-		fd = m->large_id != 0 ? large_take(e, m->large_id) : -1;
-		if (fd >= 0)
-			close(fd);
+		large_close(e, m->large_id);
 		if (j != NULL)
 			job_end(e, j);
 		return;
 	}
 	job_want(j, &m->rcpts);
+	if (j->why_none == NULL && job_is_hopeless(e, j))
+		j->why_none = "bounce crashes on it";
+	if (j->why_none != NULL) {
+		large_close(e, m->large_id);
+		job_drop(e, j, j->why_none);
+		return;
+	}
+	poison_mark(&e->poison, POISON_MESSAGE, m->id, 0);
 	job_make(e, j, m);
+	poison_clear(&e->poison);
 }
 
 /* ---- other frames, and the channel ---- */
@@ -646,8 +733,29 @@ engine_init(struct engine *e, struct event_base *base, int events_fd,
 	e->work = event_new(base, -1, 0, on_work, e);
 	if (e->events == NULL || e->offsets == NULL || e->work == NULL)
 		fatal("out of memory");
+	if (poison_open(&e->poison, e->offsets, POISON_NAME) != 0)
+		log_warn_errno("%s", POISON_NAME);
 	e->committer = committer_new(base);
 	committer_on_ready_set(e->committer, on_ready, e);
+}
+
+void
+engine_blame(struct engine *e, struct sv why)
+{
+	const struct poison_item *it;
+	char text[POISON_TEXT], id[MSGID_TEXT];
+	struct str s;
+
+	STR_ON(&s, text);
+	str_add(&s, why);
+	it = poison_blame_marked(&e->poison, text);
+	if (it != NULL && it->kind == POISON_MESSAGE)
+		log_warn("%s: the bounce before crashed on it, %s (%u times)",
+		    msgid_format(it->a, id), it->why, it->crashes);
+	else if (it != NULL)
+		log_warn("the bounce before crashed on the event at "
+		    "%llu:%llu, %s (%u times)", (unsigned long long)it->a,
+		    (unsigned long long)it->b, it->why, it->crashes);
 }
 
 void

@@ -12,6 +12,7 @@
 #include "bounce/job.h"
 #include "common/conf/conf.h"
 #include "common/spool/offset.h"
+#include "common/spool/poison.h"
 
 #define ENGINE_JOBS_MAX  64u
 #define ENGINE_BYTES_MAX (16u << 20)
@@ -29,10 +30,12 @@ struct engine {
 	struct event *work;          /* the next turn */
 	struct sio *events, *offsets;
 	struct offset_store store;
+	struct poison poison;        /* what this program crashed on */
 	struct evlog_reader *reader; /* NULL until the offset could be read */
 	struct evlog_pos limit;      /* of LOG_AT */
 	struct evlog_pos saved, told;
 	struct mono saved_at, due;
+	struct mono dsn_next;        /* when max-dsn-rate lets one more go */
 	bool scheduled, failing, stopping;
 	struct chan *qmgr;           /* NULL while it is gone */
 	struct committer *committer;
@@ -49,6 +52,13 @@ struct engine {
 /* Aborts without memory. The descriptors stay the caller's. */
 void engine_init(struct engine *e, struct event_base *base, int events_fd,
     int offsets_fd);
+/*
+ * The process before this one crashed, as why tells. The event that it was at
+ * is left out from the second time on, its recipient gets no DSN. A DSN that
+ * it was making is made without looking at the original then, and if that does
+ * not help either, not at all.
+ */
+void engine_blame(struct engine *e, struct sv why);
 /* Takes conf. */
 void engine_conf_set(struct engine *e, struct conf *conf);
 /* Takes fd: the channel to qmgr. */

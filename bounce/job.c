@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "bounce/job.h"
+#include "common/base/mem.h"
 #include "common/base/msgid.h"
 #include "common/base/siphash.h"
 #include "common/mail/envelope.h"
@@ -38,7 +39,7 @@ job_new(const struct ev_attempt *a, struct evlog_pos at)
 	struct job *j = calloc(1, sizeof(*j));
 
 	if (j == NULL)
-		abort();
+		mem_exhausted();
 	arena_init(&j->arena, JOB_BYTES_MAX);
 	j->state = JOB_GATHERING;
 	j->id = a->id;
@@ -94,7 +95,7 @@ rcpt_slot(struct job *j, uint32_t idx)
 		j->size = j->size == 0 ? 4 : j->size * 2;
 		j->rcpts = reallocarray(j->rcpts, j->size, sizeof(*j->rcpts));
 		if (j->rcpts == NULL)
-			abort();
+			mem_exhausted();
 	}
 	return &j->rcpts[j->nrcpts++];
 }
@@ -263,7 +264,7 @@ job_build(struct job *j, const struct job_original *o, struct sv host,
 	enum job_build result = JOB_NOBODY;
 
 	if (facts == NULL || reported == NULL)
-		abort();
+		mem_exhausted();
 	for (uint32_t i = 0; i < j->nrcpts; i++) {
 		if (!j->rcpts[i].wanted)
 			continue;

@@ -36,6 +36,7 @@ struct job {
 	TAILQ_ENTRY(job) link;
 	struct engine *engine;
 	enum job_state state;
+	const char *why_none;   /* nobody gets a DSN; NULL: it is not so */
 	struct mono retry_at;   /* not asked for before */
 	uint64_t token;
 	uint64_t id;            /* of the original */

@@ -35,6 +35,13 @@ bounce_peer(struct role *r, enum ipc_role peer, unsigned index, int fd)
 }
 
 static void
+bounce_child(struct role *r, const struct ipc_child *m)
+{
+	if (m->ended == ENDED_CRASH)
+		engine_blame(r->arg, m->reason);
+}
+
+static void
 bounce_stop(struct role *r, uint32_t drain_ms)
 {
 	(void)drain_ms;
@@ -48,6 +55,7 @@ static const struct role_ops ops = {
 	.init = bounce_init,
 	.conf = bounce_conf,
 	.peer = bounce_peer,
+	.child = bounce_child,
 	.stop = bounce_stop,
 };
 

@@ -14,7 +14,8 @@ static const struct ctl_command commands[] = {
 	{ "show status", "", "counters, connections, the spool", run_plain,
 	    view_status },
 	{ "show queues", "[domain[/vmta]] [domain=D] [vmta=V] [--maxitems=N] "
-	    "[--sort=rcpt|name] [--paused=yes|no] [--errors]",
+	    "[--sort=rcpt|name] [--paused=yes|no] "
+	    "[--mode=normal|backoff] [--errors]",
 	    "queues, how many recipients they hold, and why they wait",
 	    run_plain, view_queues },
 	{ "show topqueues", "[domain[/vmta]] [--maxitems=N]",
@@ -31,14 +32,33 @@ static const struct ctl_command commands[] = {
 	    view_version },
 	{ "list", "[--queue=domain[/vmta]] [--orig=A] [--rcpt=A] [--jobId=J] "
 	    "[--maxitems=N]", "queued recipients", run_plain, view_list },
+	{ "explain queue", "domain[/vmta]",
+	    "what holds a queue now and of late, by which line of the "
+	    "configuration, and when it will have drained", run_plain,
+	    view_explain },
+	{ "explain message", "ID", "what each recipient of a message waits "
+	    "for", run_plain, view_explain },
 	{ "pause queue", "domain[/vmta]",
 	    "stop the delivery of queues; * is any", run_plain, NULL },
 	{ "resume queue", "domain[/vmta]", "go on with it", run_plain, NULL },
+	{ "set queue", "--mode={normal|backoff} domain[/vmta]",
+	    "the mode of queues: backoff has limits and waits of its own",
+	    run_plain, NULL },
 	{ "schedule", "[--retry-recipients] domain[/vmta]",
 	    "try now what waits for a retry", run_plain, NULL },
 	{ "delete", "{--queue=domain[/vmta] | --jobId=J | --id=ID} "
 	    "[--orig=A] [--rcpt=A] [--older-than=T] [--yes]",
 	    "delete recipients; says how many first and asks", run_delete,
+	    NULL },
+	{ "bounce", "{--queue=domain[/vmta] | --jobId=J | --id=ID} "
+	    "[--orig=A] [--rcpt=A] [--older-than=T] [--reason=TEXT] [--yes]",
+	    "the same, and their senders get a bounce", run_delete, NULL },
+	{ "hold", "{--queue=domain[/vmta] | --jobId=J | --id=ID} "
+	    "[--orig=A] [--rcpt=A] [--older-than=T] [--reason=TEXT]",
+	    "keep recipients until they are released", run_plain, NULL },
+	{ "release", "{--queue=domain[/vmta] | --jobId=J | --id=ID} "
+	    "[--orig=A] [--rcpt=A] [--older-than=T]",
+	    "let them go: recipients on hold are tried again", run_plain,
 	    NULL },
 	{ "reload", "", "read the configuration again; the old one stays if "
 	    "there is a mistake", run_plain, NULL },
@@ -245,9 +265,9 @@ run_delete(const struct ctl *ctl, const struct ctl_command *cmd)
 	}
 	ctl_reply_fini(&r);
 	(void)snprintf(question, sizeof(question),
-	    "Delete %lld recipients?", (long long)n);
+	    "%s %lld recipients?", cmd->words, (long long)n);
 	if (!ctl_confirm(question)) {
-		puts("nothing was deleted");
+		puts("nothing was done");
 		return CTL_FAILED;
 	}
 	return delete_really(ctl, cmd);

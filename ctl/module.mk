@@ -4,11 +4,12 @@ ctl_pinnace_SOURCES = \
 	ctl/client.c \
 	ctl/command.c \
 	ctl/ctl.h \
+	ctl/explain.c \
 	ctl/local.c \
 	ctl/main.c \
 	ctl/spool.c \
 	ctl/table.c ctl/table.h \
-	ctl/view.c
+	ctl/view.c ctl/view.h
 ctl_pinnace_LDADD = $(LIB_CONF) $(LIBS_OS) $(JANSSON_LIBS)
 
 check_PROGRAMS += tests/unit/ctl/test_ctl

@@ -9,10 +9,11 @@
 #include "common/base/str.h"
 #include "ctl/ctl.h"
 #include "ctl/table.h"
+#include "ctl/view.h"
 
 /* ---- fields ---- */
 
-static struct sv
+struct sv
 text_of(const json_t *row, const char *key)
 {
 	const json_t *v = json_object_get(row, key);
@@ -22,8 +23,7 @@ text_of(const json_t *row, const char *key)
 	return sv_make(json_string_value(v), json_string_length(v));
 }
 
-/* A number from the row, or from an object in it: "queue", "rcp". */
-static long long
+long long
 num_of(const json_t *row, const char *outer, const char *key)
 {
 	if (outer != NULL)
@@ -49,8 +49,7 @@ cell_text(struct table *t, const json_t *row, const char *key)
 	table_cell(t, text_of(row, key));
 }
 
-/* "2026-01-31T14:05:09Z" in local time; without the day if it is today. */
-static const char *
+const char *
 local_time(struct sv text, bool full, char out[32])
 {
 	time_t now = time(NULL), at;
@@ -100,8 +99,7 @@ table_out(struct table *t)
 	table_free(&t);
 }
 
-/* Text from outside, escaped; lines stay lines. */
-static void
+void
 print_text(struct sv text)
 {
 	char mem[4096];
@@ -174,6 +172,27 @@ status_queues(const json_t *row)
 	    num_of(row, NULL, "inDoubt"), num_of(row, NULL, "corrupt"));
 }
 
+/* Those that had to be started again. */
+static void
+status_processes(const json_t *row)
+{
+	const json_t *list = json_object_get(row, "processes"), *p;
+	char mem[32];
+	size_t i;
+
+	json_array_foreach(list, i, p) {
+		if (num_of(p, NULL, "restarts") == 0)
+			continue;
+		printf("  Restarted  %.*s[%lld] %lld times, %lld crashes; last "
+		    "%s by %.*s; now %.*s\n", SV_FMT(text_of(p, "name")),
+		    num_of(p, NULL, "index"), num_of(p, NULL, "restarts"),
+		    num_of(p, NULL, "crashes"),
+		    local_time(text_of(p, "lastEndTime"), true, mem),
+		    SV_FMT(text_of(p, "lastEnd")),
+		    SV_FMT(text_of(p, "state")));
+	}
+}
+
 void
 view_status(const struct ctl_reply *r)
 {
@@ -184,6 +203,7 @@ view_status(const struct ctl_reply *r)
 	status_head(row);
 	status_traffic(row);
 	status_queues(row);
+	status_processes(row);
 }
 
 /* ---- queues and recipients ---- */
@@ -251,6 +271,21 @@ view_list(const struct ctl_reply *r)
 		table_free(&t);
 }
 
+/* "on hold: REASON (uid 0, 2026-01-31 14:05:09)" */
+static void
+hold_print(const json_t *row)
+{
+	char mem[32];
+
+	printf("on hold");
+	if (text_of(row, "reason").n > 0)
+		printf(": %.*s", SV_FMT(text_of(row, "reason")));
+	if (text_of(row, "heldBy").n > 0)
+		printf(" (%.*s, %s)", SV_FMT(text_of(row, "heldBy")),
+		    local_time(text_of(row, "heldAt"), true, mem));
+	printf("\n\n");
+}
+
 void
 view_message(const struct ctl_reply *r)
 {
@@ -263,6 +298,8 @@ view_message(const struct ctl_reply *r)
 	printf("queued %s, %lld bytes, from %.*s\n\n",
 	    local_time(text_of(row, "queued"), true, mem),
 	    num_of(row, NULL, "size"), SV_FMT(text_of(row, "client")));
+	if (sv_eq(text_of(row, "state"), SV("hold")))
+		hold_print(row);
 	view_list(r);
 }
 

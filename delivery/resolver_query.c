@@ -15,6 +15,7 @@
 #include "common/sys/clock.h"
 #include "common/sys/conn.h"
 #include "common/sys/log.h"
+#include "common/sys/sockaddr.h"
 #include "delivery/resolver_query.h"
 
 #define FIRST_MS       1500
@@ -111,7 +112,7 @@ query_detach(struct rquery *q)
 		event_active(p->pump, 0, 0);
 }
 
-/* Takes the reference; set may be NULL: no memory. */
+/* Takes the reference; set may be NULL: we lack memory or a descriptor. */
 static void
 query_finish(struct rquery *q, struct rset *set)
 {
@@ -234,6 +235,14 @@ timer_set_attempt(struct rquery *q)
 
 /* ---- outcomes of one server ---- */
 
+/* We lack something: that says nothing about the server. */
+static bool
+is_lack(int err)
+{
+	return err == ENOMEM || err == ENOBUFS || err == EMFILE ||
+	    err == ENFILE;
+}
+
 /* The server gave no usable answer: the next one, if there is one. */
 static void
 server_failed(struct rquery *q, const char *what)
@@ -284,6 +293,11 @@ answer_open(struct rquery *q, const struct dnspkt_answer *a)
 		server_failed(q, "a loop or too long a chain of CNAMEs");
 		return;
 	}
+	if (query_left_ms(q) <= 0) {
+		why_set(q, "no answer in time, only CNAMEs,");
+		query_fail(q);
+		return;
+	}
 	if (a->ttl_s < q->ttl_s)
 		q->ttl_s = a->ttl_s;
 	strlcpy(q->ask, a->name, sizeof(q->ask));
@@ -332,7 +346,7 @@ on_tcp_connected(struct conn *c, void *arg)
 
 	if (buf_add(conn_out(c), len, sizeof(len)) != 0 ||
 	    buf_add(conn_out(c), q->pkt.wire, q->pkt.len) != 0)
-		server_failed(q, "no memory for an answer");
+		query_finish(q, NULL);
 }
 
 static void
@@ -392,6 +406,7 @@ static void
 tcp_start(struct rquery *q)
 {
 	const struct rquery_server *s = &query_server(q)->s;
+	int64_t left;
 
 	q->pool->stats.tcp++;
 	query_close(q);
@@ -400,10 +415,15 @@ tcp_start(struct rquery *q)
 	    (const struct sockaddr *)(const void *)&s->addr, s->len, NULL, 0,
 	    &tcp_ops, q, PACKET_MAX + 2, sizeof(q->pkt.wire) + 2);
 	if (q->tcp == NULL) {
-		server_failed(q, "no TCP connection");
+		if (is_lack(errno))
+			query_finish(q, NULL);
+		else
+			server_failed(q, "no TCP connection");
 		return;
 	}
-	conn_deadline_set(q->tcp, RQUERY_TCP_MS);
+	left = query_left_ms(q);
+	conn_deadline_set(q->tcp, left > RQUERY_TCP_MS ? RQUERY_TCP_MS :
+	    left > 1 ? left : 1);
 }
 
 /* ---- UDP ---- */
@@ -506,7 +526,9 @@ query_send(struct rquery *q)
 	}
 	timer_set_attempt(q);
 	err = udp_send(q);
-	if (err != 0)
+	if (is_lack(err))
+		query_finish(q, NULL);
+	else if (err != 0)
 		server_unreachable(q, err);
 }
 
@@ -559,6 +581,8 @@ on_pump(evutil_socket_t fd, short what, void *arg)
 	(void)fd;
 	(void)what;
 	while (p->active < p->active_max && !TAILQ_EMPTY(&p->fifo))
+		/* What is freed has left the list, by its other end.
+		 * NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
 		query_start(TAILQ_FIRST(&p->fifo));
 }
 
@@ -752,21 +776,7 @@ rquery_server_make(const struct route_addr *ip, uint16_t port,
 
 	memset(s_r, 0, sizeof(*s_r));
 	s_r->secure = is_loopback(ip);
-	if (ip->family == 6) {
-		struct sockaddr_in6 *in6 = (void *)&s_r->addr;
-
-		in6->sin6_family = AF_INET6;
-		in6->sin6_port = htons(port);
-		memcpy(&in6->sin6_addr, ip->ip, 16);
-		s_r->len = sizeof(*in6);
-	} else {
-		struct sockaddr_in *in = (void *)&s_r->addr;
-
-		in->sin_family = AF_INET;
-		in->sin_port = htons(port);
-		memcpy(&in->sin_addr, ip->ip, 4);
-		s_r->len = sizeof(*in);
-	}
+	s_r->len = sockaddr_make(ip, port, &s_r->addr);
 	STR_ON(&s, s_r->text);
 	route_addr_format(ip, text);
 	if (port == 53)

@@ -19,7 +19,8 @@
 
 #define RQUERY_SERVERS_MAX  8
 #define RQUERY_ACTIVE_MAX   1000  /* with a socket; the rest waits in order */
-#define RQUERY_TOTAL_MS     20000 /* from the first packet to the last */
+#define RQUERY_TOTAL_MS     20000 /* from the first packet to the last, all
+                                   * servers, TCP and CNAMEs included */
 #define RQUERY_TCP_MS       5000
 #define RQUERY_FAILED_TTL_S 5
 

@@ -52,6 +52,7 @@ struct job {
 	size_t ncands;
 	/* The first failure of each kind that was met. */
 	bool temporary;
+	bool again;                /* we lacked memory for a part of it */
 	enum route_status definite; /* ROUTE_OK: none */
 	char temporary_text[TEXT_SIZE];
 	char definite_text[TEXT_SIZE];
@@ -120,7 +121,7 @@ job_free(struct job *j)
 static void
 job_end(struct job *j, struct rroute_result *res)
 {
-	uint32_t max = res->status == ROUTE_TEMPORARY ? RROUTE_TEMP_TTL_MAX :
+	uint32_t max = res->status >= ROUTE_TEMPORARY ? RROUTE_TEMP_TTL_MAX :
 	    RROUTE_TTL_MAX;
 	struct rrouter *r = j->router;
 
@@ -169,6 +170,7 @@ temporary_set(struct job *j, const struct rset *set, unsigned type,
 	struct sv why = set != NULL ? set->text : SV("no memory");
 	struct str s;
 
+	j->again |= set == NULL;
 	if (j->temporary)
 		return;
 	j->temporary = true;
@@ -296,7 +298,8 @@ job_end_without(struct job *j, size_t left, uint32_t self)
 	struct str s;
 
 	if (j->temporary) {
-		job_end_text(j, ROUTE_TEMPORARY, j->temporary_text);
+		job_end_text(j, j->again ? ROUTE_AGAIN : ROUTE_TEMPORARY,
+		    j->temporary_text);
 		return;
 	}
 	STR_ON(&s, text);
@@ -537,7 +540,7 @@ job_expand(struct job *j)
 {
 	j->cands = calloc(ROUTE_HOSTS_MAX, sizeof(*j->cands));
 	if (j->cands == NULL) {
-		job_end_text(j, ROUTE_TEMPORARY, "no memory");
+		job_end_text(j, ROUTE_AGAIN, "no memory");
 		return;
 	}
 	for (size_t i = 0; i < j->nitems; i++)
@@ -619,7 +622,7 @@ job_items(struct job *j, struct sv domain, struct sv smtp_hosts, uint16_t port)
 	j->items = calloc(j->nitems, sizeof(*j->items));
 	if (j->items == NULL) {
 		j->nitems = 0;
-		job_end_text(j, ROUTE_TEMPORARY, "no memory");
+		job_end_text(j, ROUTE_AGAIN, "no memory");
 		return false;
 	}
 	for (size_t i = 0; i < j->nitems; i++)
@@ -631,7 +634,7 @@ static void
 no_memory(struct rrouter *r, uint64_t token)
 {
 	r->done(r->arg, token, &(struct rroute_result){
-	    .status = ROUTE_TEMPORARY, .ttl_s = 1, .text = SV("no memory") });
+	    .status = ROUTE_AGAIN, .ttl_s = 1, .text = SV("no memory") });
 }
 
 static void
@@ -752,6 +755,8 @@ rrouter_cancel_all(struct rrouter *r)
 	while ((q = request_take(r)) != NULL)
 		free(q);
 	while ((j = LIST_FIRST(&r->jobs)) != NULL)
+		/* It takes itself off the list.
+		 * NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
 		job_free(j);
 }
 

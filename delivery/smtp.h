@@ -16,6 +16,7 @@
 #include <bsd/sys/queue.h>
 
 #include "common/base/htab.h"
+#include "common/base/timeval.h"
 #include "common/ipc/role.h"
 #include "common/mail/route.h"
 #include "common/mail/smtp_client.h"
@@ -46,6 +47,7 @@ struct delivery {
 	struct buf bytes;             /* the record */
 	struct record record;
 	struct envelope env;
+	struct mono begun;            /* when it became a transaction */
 	struct smtp_txn txn;
 };
 
@@ -93,7 +95,8 @@ struct session {
 	struct route_addr source;
 	uint32_t max_msgs, max_rcpts, flags;
 	uint32_t idle_ms, connect_ms, greeting_ms, command_ms, data_ms,
-	    final_ms;
+	    final_ms, session_ms;
+	struct mono opened;           /* when it was ordered */
 	/* connecting */
 	struct target *targets;
 	unsigned ntargets, next_target, attempts;
@@ -165,6 +168,10 @@ void session_stop_all(struct worker *w);
 void session_fail(struct session *s, enum session_end why, uint16_t code,
     struct sv status, struct sv text);
 void session_free(struct session *s);
+/* Waits ms, or as long as session_ms leaves. */
+void session_deadline_set(struct session *s, int64_t ms);
+/* Setting it up, or the message under way, has taken more than session_ms. */
+bool session_is_overdue(const struct session *s);
 extern const struct conn_ops session_conn_ops;
 
 /* ---- smtp_connect.c ---- */

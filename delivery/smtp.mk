@@ -13,6 +13,8 @@ delivery_pinnace_smtp_LDADD = $(LIB_SPOOL) $(LIBS_OS)
 check_PROGRAMS += tests/unit/delivery/test_smtp_process
 TESTS += tests/unit/delivery/test_smtp_process
 tests_unit_delivery_test_smtp_process_SOURCES = \
+	tests/unit/delivery/sink.c tests/unit/delivery/sink.h \
+	tests/unit/delivery/smtp_rig.c tests/unit/delivery/smtp_rig.h \
 	tests/unit/delivery/test_smtp_process.c
 tests_unit_delivery_test_smtp_process_LDADD = $(LIB_SPOOL) $(LIBS_CHECK)
 

@@ -8,29 +8,8 @@
 #include <string.h>
 
 #include "common/base/str.h"
+#include "common/sys/sockaddr.h"
 #include "delivery/smtp.h"
-
-static socklen_t
-sockaddr_make(struct sockaddr_storage *ss, const struct route_addr *a,
-    uint16_t port)
-{
-	memset(ss, 0, sizeof(*ss));
-	if (a->family == 6) {
-		struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)ss;
-
-		in6->sin6_family = AF_INET6;
-		in6->sin6_port = htons(port);
-		memcpy(&in6->sin6_addr, a->ip, 16);
-		return sizeof(*in6);
-	} else {
-		struct sockaddr_in *in = (struct sockaddr_in *)ss;
-
-		in->sin_family = AF_INET;
-		in->sin_port = htons(port);
-		memcpy(&in->sin_addr, a->ip, 4);
-		return sizeof(*in);
-	}
-}
 
 static void
 targets_shuffle(struct target *t, unsigned n)
@@ -169,11 +148,11 @@ static struct conn *
 target_connect(struct session *s, const struct route_addr *a)
 {
 	struct sockaddr_storage to, from;
-	socklen_t to_len = sockaddr_make(&to, a, s->host->port);
+	socklen_t to_len = sockaddr_make(a, s->host->port, &to);
 	socklen_t from_len = 0;
 
 	if (s->has_source)
-		from_len = sockaddr_make(&from, &s->source, 0);
+		from_len = sockaddr_make(&s->source, 0, &from);
 	return conn_connect(s->w->role->base, (struct sockaddr *)&to, to_len,
 	    s->has_source ? (struct sockaddr *)&from : NULL, from_len,
 	    &session_conn_ops, s, SMTP_CLIENT_IN_CAP, SMTP_CLIENT_OUT_CAP);
@@ -185,7 +164,7 @@ connect_next(struct session *s)
 	const struct session_failure *f = &s->failure;
 
 	while (s->next_target < s->ntargets &&
-	    s->attempts < SMTP_CONNECT_ATTEMPTS) {
+	    s->attempts < SMTP_CONNECT_ATTEMPTS && !session_is_overdue(s)) {
 		struct target t = s->targets[s->next_target++];
 		const struct route_addr *a;
 		struct str name;
@@ -199,7 +178,7 @@ connect_next(struct session *s)
 		s->conn = target_connect(s, a);
 		if (s->conn != NULL) {
 			s->attempts++;
-			conn_deadline_set(s->conn, s->connect_ms);
+			session_deadline_set(s, s->connect_ms);
 			return true;
 		}
 		if (!is_local_failure(errno))

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base/mem.h"
 #include "common/base/msgid.h"
 #include "common/sys/log.h"
 #include "delivery/smtp.h"
@@ -33,7 +34,7 @@ segment_add(struct worker *w, uint64_t segment, int fd)
 
 		w->segs = reallocarray(w->segs, n, sizeof(*w->segs));
 		if (w->segs == NULL)
-			abort();
+			mem_exhausted();
 		w->segs_size = n;
 	}
 	w->segs[w->nsegs++] = (struct segment_fd){ segment, fd };
@@ -59,7 +60,7 @@ large_add(struct worker *w, uint64_t large_id, int fd)
 
 		w->larges = reallocarray(w->larges, n, sizeof(*w->larges));
 		if (w->larges == NULL)
-			abort();
+			mem_exhausted();
 		w->larges_size = n;
 	}
 	w->larges[w->nlarges++] = (struct large_fd){ large_id, fd };
@@ -101,7 +102,7 @@ delivery_new(struct worker *w)
 	} else {
 		d = calloc(1, sizeof(*d));
 		if (d == NULL)
-			abort();
+			mem_exhausted();
 		arena_init(&d->arena, DELIVERY_ARENA_MAX);
 		buf_init(&d->bytes, RECORD_MAX);
 	}
@@ -157,7 +158,7 @@ delivery_accept(struct worker *w, const struct ipc_deliver *m)
 	d->nidx = m->rcpts.n;
 	d->idx = arena_alloc(&d->arena, d->nidx * sizeof(*d->idx) + 1);
 	if (d->idx == NULL)
-		abort(); /* IPC_RCPTS_MAX fits */
+		mem_exhausted(); /* IPC_RCPTS_MAX fits */
 	for (uint32_t i = 0; i < d->nidx; i++)
 		d->idx[i] = u32s_get(&m->rcpts, i);
 	STAILQ_INSERT_TAIL(&s->queue, d, link);
@@ -215,7 +216,7 @@ load_failed(struct delivery *d, const char *why)
 	    (unsigned long long)d->offset, why);
 	t->rcpts = arena_alloc(&d->arena, d->nidx * sizeof(*t->rcpts) + 1);
 	if (t->rcpts == NULL)
-		abort();
+		mem_exhausted();
 	t->nrcpts = d->nidx;
 	for (uint32_t i = 0; i < d->nidx; i++) {
 		t->rcpts[i].idx = d->idx[i];

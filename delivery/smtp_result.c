@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base/mem.h"
 #include "common/base/str.h"
 #include "common/sys/log.h"
 #include "delivery/smtp.h"
@@ -47,7 +48,7 @@ intent_write(struct delivery *d)
 	if (d->txn.nrcpts > INTENT_RCPTS)
 		idx = reallocarray(NULL, d->txn.nrcpts, sizeof(*idx));
 	if (idx == NULL)
-		abort();
+		mem_exhausted();
 	n = indices_of(&d->txn, true, idx);
 	intent_unreserve(&w->intents, d->reserved);
 	d->reserved = 0;
@@ -84,10 +85,12 @@ rcpts_encode(struct buf *b, const struct smtp_txn *t, bool peer_has_dsn)
 
 		rcpt_result_put(&w, &res);
 	}
+	if (w.failed)
+		fatal("the recipients of a result do not encode");
 }
 
 /* The slots of what was delivered or is in doubt stay until qmgr has recorded
- * it. */
+ * it; first of all, so that they speak for us if the rest fails. */
 static uint32_t
 slot_settle(struct delivery *d)
 {
@@ -110,6 +113,7 @@ slot_settle(struct delivery *d)
 	return INTENT_NONE;
 }
 
+/* One that were dropped would leave its recipients in flight for good. */
 static struct result *
 result_new(struct worker *w, const struct ipc_result *m, struct buf *b)
 {
@@ -119,13 +123,11 @@ result_new(struct worker *w, const struct ipc_result *m, struct buf *b)
 	buf_clear(b);
 	wr_init_buf(&wr, b);
 	ipc_result_encode(&wr, m);
-	if (wr.failed) {
-		log_warn("a result does not encode");
-		return NULL;
-	}
+	if (wr.failed)
+		fatal("a result does not encode");
 	r = malloc(sizeof(*r) + buf_len(b));
 	if (r == NULL)
-		abort();
+		mem_exhausted();
 	r->seq = m->seq;
 	r->n = buf_len(b);
 	memcpy(r->bytes, buf_data(b), r->n);
@@ -159,6 +161,7 @@ result_report(struct delivery *d)
 	char src[SMTP_NAME_MAX];
 	struct buf encoded;
 	struct result *r;
+	uint32_t slot;
 
 	rcpts_encode(&w->scratch, &d->txn, has_dsn);
 	struct ipc_result m = {
@@ -170,6 +173,7 @@ result_report(struct delivery *d)
 		.envid = e->envid,
 		.ret = (uint8_t)(e->flags & (ENV_RET_FULL | ENV_RET_HDRS)),
 		.job = sv_head(e->job, 128),
+		.vmta = sv_head(e->vmta, 256),
 		.src_type = sv_head(e->src_type, 16),
 		.src_mta = sv_from(source_mta(e, src, sizeof(src))),
 		.host = sv_from(s->host_name),
@@ -179,11 +183,10 @@ result_report(struct delivery *d)
 		.rcpts = buf_sv(&w->scratch),
 	};
 	buf_init(&encoded, (size_t)128 << 20);
+	slot = slot_settle(d);
 	r = result_new(w, &m, &encoded);
 	buf_fini(&encoded);
-	if (r == NULL)
-		return;
-	r->slot = slot_settle(d);
+	r->slot = slot;
 	if (w->qmgr != NULL && w->synced)
 		ipc_send_result(w->qmgr, &m);
 	buf_clear(&w->scratch);
@@ -226,7 +229,7 @@ slot_again(struct worker *w, const struct ipc_result *m)
 			size = size == 0 ? 16 : size * 2;
 			idx = reallocarray(idx, size, sizeof(*idx));
 			if (idx == NULL)
-				abort();
+				mem_exhausted();
 		}
 		idx[n++] = res.idx;
 	}
@@ -269,7 +272,7 @@ resync_dotted(struct worker *w, struct delivery *d)
 	intent_write(d);
 	idx = reallocarray(NULL, d->nidx + 1, sizeof(*idx));
 	if (idx == NULL)
-		abort();
+		mem_exhausted();
 	m.rcpts.n = indices_of(&d->txn, false, idx);
 	m.rcpts.array = idx;
 	ipc_send_resync(w->qmgr, &m);
@@ -283,15 +286,15 @@ resync(struct worker *w, uint32_t slots, int fd)
 	struct intent_map old = w->intents;
 	struct session *s;
 
+	/* without slots nothing can be sent, ever */
 	if (intent_map_open(&w->intents, fd, slots) != 0)
-		log_warn_errno("cannot map the intent file");
+		fatal_errno("cannot map the intent file");
 	close(fd);
 	TAILQ_FOREACH(s, &w->sessions, link)
 		if (s->client.dotted != NULL)
 			resync_dotted(w, s->client.dotted->owner);
 	results_again(w);
-	if (w->intents.slots != NULL)
-		intent_map_wipe(&old);
+	intent_map_wipe(&old);
 	intent_map_close(&old);
 	ipc_send_resync_end(w->qmgr, &end);
 	w->synced = true;

@@ -8,6 +8,8 @@
 
 #include <event2/event.h>
 
+#include "common/base/mem.h"
+#include "common/sys/clock.h"
 #include "common/sys/log.h"
 #include "delivery/smtp.h"
 
@@ -20,6 +22,7 @@
 #define DATA_MS        180000
 #define FINAL_MS       600000
 #define IDLE_MS        5000
+#define SESSION_MS     7200000 /* as smtp-session-timeout */
 /* The route of one session and what hangs on it. */
 #define SESSION_ARENA_MAX ((size_t)1 << 20)
 
@@ -188,8 +191,10 @@ session_over(struct session *s)
 	}
 	if (c->polite)
 		conn_linger(&s->conn, LINGER_MS);
-	else
+	else if (c->why == END_IDLE)
 		conn_free(&s->conn);
+	else
+		conn_reset(&s->conn);
 	if (c->up || s->id == 0) {
 		session_report_end(s, c->why, c->end_code,
 		    sv_from(c->end_status), sv_from(c->end_text));
@@ -222,10 +227,53 @@ on_up(void *arg)
 		ipc_send_session_up(s->w->qmgr, &m);
 }
 
+/* ---- how long it may take ---- */
+
+static int64_t
+ms_since(struct mono since)
+{
+	return mono_diff_ms(clock_mono(), since);
+}
+
+/* Of session_ms: for setting the connection up, then for each message. */
+static int64_t
+session_left_ms(const struct session *s)
+{
+	const struct smtp_client *c = &s->client;
+	const struct smtp_txn *t = c->dotted != NULL ? c->dotted : c->txn;
+	struct mono since = s->opened;
+
+	if (s->state == SESSION_QUITTING)
+		return INT64_MAX;
+	if (s->state == SESSION_TALKING && c->up) {
+		if (t == NULL)
+			return INT64_MAX;
+		since = ((const struct delivery *)t->owner)->begun;
+	}
+	return (int64_t)s->session_ms - ms_since(since);
+}
+
+bool
+session_is_overdue(const struct session *s)
+{
+	return session_left_ms(s) <= 0;
+}
+
+void
+session_deadline_set(struct session *s, int64_t ms)
+{
+	int64_t left = session_left_ms(s);
+
+	if (ms > left)
+		ms = left > 0 ? left : 1;
+	conn_deadline_set(s->conn, ms);
+}
+
 static bool
 limit_reached(const struct session *s)
 {
-	return s->max_msgs != 0 && s->nmsgs >= s->max_msgs;
+	return (s->max_msgs != 0 && s->nmsgs >= s->max_msgs) ||
+	    ms_since(s->opened) >= s->session_ms;
 }
 
 /* Slots are promised before MAIL is sent: once the server waits for the
@@ -262,8 +310,10 @@ on_txn_next(void *arg)
 		if (!slots_reserve(s, d))
 			return NULL;
 		STAILQ_REMOVE_HEAD(&s->queue, link);
+		intent_mark(&s->w->intents, d->id);
 		if (delivery_load(d)) {
 			s->nmsgs++;
+			d->begun = clock_mono();
 			return &d->txn;
 		}
 		result_report(d);
@@ -366,9 +416,32 @@ quit_due(const struct session *s)
 	        (s->close_asked && !has_work(s)));
 }
 
-/* After anything happened to the session; s may be gone afterwards. */
+/*
+ * If the worker crashes from here on, it is on this message: that whose answer
+ * is read, or whose bytes are sent. With two under way the one whose answer
+ * comes first; when the next one is begun, on_txn_next() marks that.
+ */
 static void
-session_step(struct session *s)
+work_begin(struct session *s)
+{
+	const struct smtp_txn *t = s->client.dotted;
+
+	if (t == NULL)
+		t = s->client.txn;
+	if (s->state == SESSION_TALKING && t != NULL)
+		intent_mark(&s->w->intents,
+		    ((const struct delivery *)t->owner)->id);
+}
+
+static void
+work_end(struct worker *w)
+{
+	intent_mark(&w->intents, 0);
+}
+
+/* s may be gone afterwards. */
+static void
+step(struct session *s)
 {
 	if (!client_run(s)) {
 		session_over(s);
@@ -389,13 +462,24 @@ session_step(struct session *s)
 	}
 	if (s->client.progress != s->progress || !has_work(s)) {
 		s->progress = s->client.progress;
-		conn_deadline_set(s->conn, deadline_ms(s));
+		session_deadline_set(s, deadline_ms(s));
 	}
 	if (s->client.quit_sent && s->state == SESSION_TALKING) {
 		session_report_end(s, limit_reached(s) ? END_LIMIT : END_IDLE,
 		    0, SV(""), SV(""));
 		s->state = SESSION_QUITTING;
 	}
+}
+
+/* After anything happened to the session; s may be gone afterwards. */
+static void
+session_step(struct session *s)
+{
+	struct worker *w = s->w;
+
+	work_begin(s);
+	step(s);
+	work_end(w);
 }
 
 /* ---- what the connection tells ---- */
@@ -427,7 +511,7 @@ on_connected(struct conn *c, void *arg)
 	s->state = SESSION_TALKING;
 	smtp_client_init(&s->client, s->helo, s->flags, &client_ops, s);
 	s->progress = s->client.progress;
-	conn_deadline_set(s->conn, s->greeting_ms);
+	session_deadline_set(s, s->greeting_ms);
 }
 
 static void
@@ -477,6 +561,7 @@ static void
 on_close(struct conn *c, void *arg, int err)
 {
 	struct session *s = arg;
+	struct worker *w = s->w;
 
 	if (s->state == SESSION_CONNECTING) {
 		connect_failed_errno(s, err);
@@ -484,11 +569,13 @@ on_close(struct conn *c, void *arg, int err)
 		(void)connect_next(s);
 		return;
 	}
+	work_begin(s);
 	if (err != 0)
 		last_words(s);
 	smtp_client_lost(&s->client, buf_len(conn_out(c)), false,
 	    sv_from(err != 0 ? strerror(err) : NULL));
 	session_over(s);
+	work_end(w);
 }
 
 static void
@@ -509,7 +596,8 @@ on_timeout(struct conn *c, void *arg)
 	}
 	if (smtp_client_is_idle(&s->client) && s->state == SESSION_TALKING)
 		return; /* waits for intent slots */
-	smtp_client_lost(&s->client, buf_len(conn_out(c)), true, SV(""));
+	smtp_client_lost(&s->client, buf_len(conn_out(c)), true,
+	    session_is_overdue(s) ? SV("smtp-session-timeout") : SV(""));
 	session_over(s);
 }
 
@@ -545,6 +633,7 @@ session_fill(struct session *s, const struct ipc_session_open *m)
 	s->command_ms = or_default(m->command_ms, COMMAND_MS);
 	s->data_ms = or_default(m->data_ms, DATA_MS);
 	s->final_ms = or_default(m->final_ms, FINAL_MS);
+	s->session_ms = or_default(m->session_ms, SESSION_MS);
 	s->has_source = m->source_ip.n > 0;
 	if (s->has_source && !route_addr_parse(m->source_ip, &s->source))
 		return false;
@@ -564,15 +653,16 @@ session_open(struct worker *w, const struct ipc_session_open *m)
 		htab_init(&w->by_id, entry_hash);
 	s = calloc(1, sizeof(*s));
 	if (s == NULL)
-		abort();
+		mem_exhausted();
 	s->w = w;
 	s->id = m->session;
+	s->opened = clock_mono();
 	arena_init(&s->arena, SESSION_ARENA_MAX);
 	STAILQ_INIT(&s->queue);
 	TAILQ_INSERT_TAIL(&w->sessions, s, link);
 	w->nsessions++;
 	if (htab_insert(&w->by_id, s) != 0)
-		abort();
+		mem_exhausted();
 	if (!session_fill(s, m)) {
 		session_fail(s, END_ROUTE, 0, SV("4.3.5"),
 		    SV("the order for this session makes no sense"));

@@ -13,18 +13,19 @@
 #include <event2/event.h>
 
 #include "common/base/str.h"
+#include "common/ipc/heartbeat.h"
 #include "common/ipc/role.h"
 #include "common/sys/clock.h"
 #include "common/sys/log.h"
 #include "master/master.h"
 
-#define CHILD_FDS 7            /* 0..6 */
-#define SETTLED_US (US_PER_SEC / 2) /* a crash at start is quicker */
+#define CHILD_FDS 8            /* 0..7 */
 #define CHROOT_DIR "/var/lib/pinnace/empty"
 
 static const struct child_kind kinds[] = {
 	{ .role = R_QMGR, .program = "pinnace-qmgr", .build_dir = "qmgr",
-	    .user = "pinnace-queue", .wants_spool = true },
+	    .user = "pinnace-queue", .wants_spool = true,
+	    .is_large = true },
 	{ .role = R_RESOLVER, .program = "pinnace-resolver",
 	    .build_dir = "delivery", .user = "pinnace-dns" },
 	{ .role = R_SMTP, .program = "pinnace-smtp", .build_dir = "delivery",
@@ -70,8 +71,11 @@ child_add(struct master *m, const struct child_kind *kind, unsigned index)
 	c = &m->children[m->nchildren++];
 	*c = (struct child){ .master = m, .kind = kind, .index = index };
 	c->restart = event_new(m->base, -1, 0, on_restart, c);
-	if (c->restart == NULL)
-		fatal("out of memory");
+	c->beat_fd = heartbeat_make();
+	if (c->beat_fd >= 0)
+		c->beat = heartbeat_map(c->beat_fd);
+	if (c->restart == NULL || c->beat == NULL)
+		fatal_errno("cannot make what a child needs");
 }
 
 static unsigned
@@ -115,6 +119,14 @@ child_find(struct master *m, enum ipc_role role, unsigned index)
 			return c;
 	}
 	return NULL;
+}
+
+static struct chan *
+qmgr_chan(struct master *m)
+{
+	const struct child *c = child_find(m, R_QMGR, 0);
+
+	return c == NULL ? NULL : c->chan;
 }
 
 unsigned
@@ -165,6 +177,7 @@ child_fds(const struct child *c, int chan_fd, int want[CHILD_FDS])
 	want[1] = want[0];
 	want[2] = STDERR_FILENO;
 	want[ROLE_FD_MASTER] = chan_fd;
+	want[ROLE_FD_BEAT] = c->beat_fd;
 	if (k->wants_spool)
 		want[ROLE_FD_SPOOL] = m->spool_fd;
 	if (k->wants_events) {
@@ -180,9 +193,14 @@ child_exec(const struct child *c, int chan_fd)
 {
 	const struct master *m = c->master;
 	char path[4096], index[16], user[64];
-	char opt_i[] = "-i", opt_u[] = "-u", opt_d[] = "-d", opt_v[] = "-v";
+	char opt_i[] = "-i", opt_u[] = "-u", opt_d[] = "-d", opt_v[] = "-v",
+	    opt_s[] = "-S";
 	char chroot_dir[] = CHROOT_DIR;
-	char *argv[10], *envp[] = { NULL };
+	/* With a long queue each message lies on a page of its own; glibc asks
+	 * for large ones (madvise) if told to. */
+	char large_pages[] = "GLIBC_TUNABLES=glibc.malloc.hugetlb=1";
+	char *argv[11];
+	char *envp[] = { c->kind->is_large ? large_pages : NULL, NULL };
 	int want[CHILD_FDS], n = 0;
 	struct str s;
 	sigset_t none;
@@ -207,6 +225,8 @@ child_exec(const struct child *c, int chan_fd)
 	}
 	if (m->debug)
 		argv[n++] = opt_v;
+	if (m->no_sandbox)
+		argv[n++] = opt_s;
 	argv[n] = NULL;
 	child_fds(c, chan_fd, want);
 	fds_place(want);
@@ -226,8 +246,11 @@ child_start(struct child *c)
 
 	if (m->stopping || c->pid != 0)
 		return;
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sp) != 0)
-		fatal_errno("socketpair");
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sp) != 0) {
+		log_warn_errno("no channel for %s", c->kind->program);
+		event_add(c->restart, &(struct timeval){ .tv_sec = 1 });
+		return;
+	}
 	pid = fork();
 	if (pid == 0)
 		child_exec(c, sp[1]);
@@ -239,30 +262,85 @@ child_start(struct child *c)
 		return;
 	}
 	c->pid = pid;
-	c->started = clock_mono();
-	c->ready = false;
+	c->started = c->beaten = clock_mono();
+	c->ready = c->hung = c->disk_wait = false;
 	c->chan = chan_new(m->base, sp[0], R_MASTER, c->kind->role, c->index,
 	    &child_ops, c);
 	log_debug("%s[%u] started, pid %d", c->kind->program, c->index,
 	    (int)pid);
 	child_introduce(c);
+	orphans_record(m);
 }
 
 /* ---- ending ---- */
 
+/* Which of the signals say that the program is at fault. */
+static bool
+is_crash_signal(int signo)
+{
+	return signo == SIGSEGV || signo == SIGABRT || signo == SIGBUS ||
+	    signo == SIGILL || signo == SIGFPE || signo == SIGSYS ||
+	    signo == SIGTRAP;
+}
+
+static void
+ended_note(struct child *c, int status)
+{
+	struct str s;
+
+	STR_ON(&s, c->reason);
+	c->ended = ENDED_EXIT;
+	if (c->hung) {
+		c->ended = ENDED_CRASH;
+		str_adds(&s, "hung");
+	} else if (WIFSIGNALED(status)) {
+		c->ended = is_crash_signal(WTERMSIG(status)) ? ENDED_CRASH :
+		    ENDED_OUTSIDE;
+		str_addf(&s, "signal %d", WTERMSIG(status));
+	} else {
+		str_addf(&s, "status %d", WEXITSTATUS(status));
+	}
+	c->ended_at = clock_wall();
+	c->restarts++;
+	c->crashes += c->ended == ENDED_CRASH;
+}
+
+/* One line for each end, until there are too many: then one for all. */
+static void
+ended_log(struct child *c, int status)
+{
+	const struct heat *h = &c->heat;
+
+	if (c->slowed && heat_is_hot(h))
+		return;
+	c->slowed = heat_is_hot(h);
+	if (c->slowed)
+		log_warn("%s[%u] crashed %u times in %lld s, the last time by "
+		    "%s: from now on it is started more and more slowly, down "
+		    "to once in %d s, until it lives", c->kind->program,
+		    c->index, h->crashes, (long long)mono_diff_ms(clock_mono(),
+		    h->first) / 1000, c->reason, HEAT_DELAY_MAX_MS / 1000);
+	else if (WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+		log_warn("%s[%u] broke its sandbox; starting it again",
+		    c->kind->program, c->index);
+	else if (WIFSIGNALED(status))
+		log_warn("%s[%u] was killed by signal %d%s; starting it "
+		    "again", c->kind->program, c->index, WTERMSIG(status),
+		    c->hung ? " because it hung" : "");
+	else
+		log_warn("%s[%u] ended with status %d; starting it again",
+		    c->kind->program, c->index, WEXITSTATUS(status));
+}
+
 static void
 child_restart_plan(struct child *c)
 {
-	struct timeval tv = { 0 };
+	struct timeval tv;
 
-	if (clock_mono().us - c->started.us > SETTLED_US)
-		c->failures = 0;
-	if (c->failures > 0) {
-		unsigned s = 1u << (c->failures < 6 ? c->failures - 1 : 5);
-
-		tv.tv_sec = s < CHILD_BACKOFF_MAX_S ? s : CHILD_BACKOFF_MAX_S;
-	}
-	c->failures++;
+	c->delay_ms = heat_ended(&c->heat, c->started, clock_mono(),
+	    c->ended != ENDED_OUTSIDE);
+	tv = (struct timeval){ .tv_sec = c->delay_ms / 1000,
+		.tv_usec = (suseconds_t)(c->delay_ms % 1000 * 1000) };
 	event_add(c->restart, &tv);
 }
 
@@ -271,23 +349,33 @@ child_ended(struct child *c, int status)
 {
 	struct master *m = c->master;
 
-	if (!m->stopping) {
-		if (WIFSIGNALED(status))
-			log_warn("%s[%u] was killed by signal %d; starting it "
-			    "again", c->kind->program, c->index,
-			    WTERMSIG(status));
-		else
-			log_warn("%s[%u] ended with status %d; starting it "
-			    "again", c->kind->program, c->index,
-			    WEXITSTATUS(status));
-	}
 	c->pid = 0;
 	c->ready = false;
 	chan_free(&c->chan);
-	if (!m->stopping)
-		child_restart_plan(c);
-	else if (children_running(m) == 0)
-		event_base_loopexit(m->base, NULL);
+	if (m->stopping) {
+		if (children_running(m) == 0)
+			event_base_loopexit(m->base, NULL);
+		return;
+	}
+	ended_note(c, status);
+	child_restart_plan(c);
+	ended_log(c, status);
+	/* qmgr knows of an end before it hears of the successor */
+	child_tell(c, qmgr_chan(m));
+}
+
+void
+child_tell(const struct child *c, struct chan *to)
+{
+	if (to == NULL)
+		return;
+	ipc_send_child(to, &(struct ipc_child){
+	    .role = c->kind->role, .index = c->index,
+	    .pid = (uint32_t)c->pid, .ready = c->ready,
+	    .ended = (uint8_t)c->ended, .restarts = c->restarts,
+	    .crashes = c->crashes, .ended_us = (uint64_t)c->ended_at.us,
+	    .delay_ms = c->pid != 0 ? 0 : (uint32_t)c->delay_ms,
+	    .reason = sv_from(c->reason) });
 }
 
 void
@@ -340,6 +428,8 @@ on_ready(struct chan *chan, void *arg, const void *msg)
 	(void)chan;
 	c->ready = true;
 	c->generation = m->generation;
+	child_tell(c, qmgr_chan(c->master));
+	report_check(c->master);
 }
 
 static void

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * child: the processes that the master starts and watches. A child that ends
- * without having been told to is started again: at once the first time, then
- * after 1, 2, 4 ... CHILD_BACKOFF_MAX_S seconds; half a second of life
- * resets that.
+ * without having been told to is started again, when master/heat.h says; one
+ * that hangs is killed (master/watch.c). How they all fare is told to qmgr,
+ * for `pinnace show status`.
  */
 #ifndef MASTER_CHILD_H
 #define MASTER_CHILD_H
@@ -12,10 +12,11 @@
 
 #include "common/base/timeval.h"
 #include "common/ipc/chan.h"
+#include "master/heat.h"
 
-#define CHILDREN_MAX      256
-#define CHILD_BACKOFF_MAX_S 30
+#define CHILDREN_MAX 256
 
+struct heartbeat;
 struct master;
 
 /* One row per program: what role_main() on the other side expects. */
@@ -28,6 +29,7 @@ struct child_kind {
 	bool wants_events;     /* descriptors 4 and 5: events, offsets */
 	bool wants_logs;       /* descriptor 6 */
 	bool wants_listeners;  /* the SMTP ones */
+	bool is_large;         /* holds the queue: memory in large pages */
 };
 
 struct child {
@@ -37,8 +39,23 @@ struct child {
 	pid_t pid;             /* 0: not running */
 	struct chan *chan;     /* NULL: not running */
 	struct mono started;
-	unsigned failures;     /* in a row */
 	struct event *restart; /* timer */
+	/* how the ones before it ended */
+	struct heat heat;
+	bool slowed;           /* said so */
+	int64_t delay_ms;      /* before the next start */
+	uint32_t restarts, crashes;
+	enum ipc_ended ended;
+	struct wall ended_at;
+	char reason[64];       /* "signal 11" */
+	/* watch.c */
+	int beat_fd;           /* the page, for all lives of this child */
+	struct heartbeat *beat;
+	uint64_t beats;
+	struct mono beaten;    /* when it last did */
+	struct mono aborted;
+	bool hung;             /* SIGABRT was sent */
+	bool disk_wait;        /* said so */
 	bool ready;
 	uint32_t generation;   /* of the configuration it confirmed */
 };
@@ -52,6 +69,8 @@ void children_reap(struct master *m);
 unsigned children_running(const struct master *m);
 void children_stop(struct master *m, uint32_t drain_ms);
 void children_kill(struct master *m, int signo);
+/* CHILD about c, to qmgr or, before it starts, to c itself. */
+void child_tell(const struct child *c, struct chan *to);
 struct child *child_find(struct master *m, enum ipc_role role, unsigned index);
 
 #endif

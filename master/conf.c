@@ -8,30 +8,42 @@
 #include "common/sys/log.h"
 #include "master/master.h"
 
+static int
+conf_write(const struct conf *c, int fd)
+{
+	struct buf b;
+	int rc = 0;
+
+	buf_init(&b, 64u << 20);
+	if (conf_encode(c, &b) != 0) {
+		errno = ENOMEM;
+		rc = -1;
+	}
+	while (rc == 0 && buf_len(&b) > 0) {
+		ssize_t n = write(fd, buf_data(&b), buf_len(&b));
+
+		if (n >= 0)
+			buf_consume(&b, (size_t)n);
+		else if (errno != EINTR)
+			rc = -1;
+	}
+	buf_fini(&b);
+	return rc;
+}
+
 /* The children get the configuration as a file that nobody can change. */
 int
 master_conf_memfd(const struct conf *c)
 {
 	int fd = memfd_create("pinnace-conf", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	struct buf b;
 
 	if (fd < 0)
-		fatal_errno("memfd_create");
-	buf_init(&b, 64u << 20);
-	if (conf_encode(c, &b) != 0)
-		fatal("the configuration is too large");
-	while (buf_len(&b) > 0) {
-		ssize_t n = write(fd, buf_data(&b), buf_len(&b));
-
-		if (n < 0)
-			fatal_errno("cannot write the configuration");
-		buf_consume(&b, (size_t)n);
-	}
-	buf_fini(&b);
-	if (fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW |
-	    F_SEAL_SEAL) != 0)
-		fatal_errno("cannot seal the configuration");
-	return fd;
+		return -1;
+	if (conf_write(c, fd) == 0 && fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE |
+	    F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
+		return fd;
+	close(fd);
+	return -1;
 }
 
 /* Loads and tells errors and warnings, a line each. */
@@ -84,24 +96,68 @@ unchanged_tell(const struct conf *old, const struct conf *new,
 	}
 }
 
+static void
+copies_close(int copies[CHILDREN_MAX])
+{
+	for (unsigned i = 0; i < CHILDREN_MAX; i++) {
+		if (copies[i] >= 0)
+			close(copies[i]);
+	}
+}
+
+/* All descriptors that a reload takes, or none: a child that is told of a
+ * configuration and gets no file would be lost. */
+static int
+conf_copies(const struct master *m, const struct conf *conf,
+    int copies[CHILDREN_MAX], struct buf *text)
+{
+	int fd = master_conf_memfd(conf);
+	bool ok = fd >= 0;
+
+	for (unsigned i = 0; i < CHILDREN_MAX; i++)
+		copies[i] = -1;
+	for (unsigned i = 0; ok && i < m->nchildren; i++) {
+		copies[i] = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+		ok = copies[i] >= 0;
+	}
+	if (ok)
+		return fd;
+	buf_sayf(text, "cannot hand on the configuration: %s\n",
+	    strerror(errno));
+	copies_close(copies);
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
 bool
 master_reload(struct master *m, struct buf *text)
 {
 	struct conf *conf = conf_read(m->conf_path, text);
+	int copies[CHILDREN_MAX], fd;
 
-	if (conf == NULL)
-		return false;
-	if (!listeners_open(m, conf, text)) {
-		listeners_undo(m);
-		conf_free(&conf);
+	if (conf == NULL) {
+		report_refused(m);
 		return false;
 	}
+	fd = conf_copies(m, conf, copies, text);
+	if (fd < 0 || !listeners_open(m, conf, text)) {
+		listeners_undo(m);
+		conf_free(&conf);
+		report_refused(m);
+		if (fd >= 0) {
+			copies_close(copies);
+			close(fd);
+		}
+		return false;
+	}
+	report_reload(m);
 	unchanged_tell(m->conf, conf, text);
 	conf_free(&m->conf);
 	m->conf = conf;
 	m->generation++;
 	close(m->conf_fd);
-	m->conf_fd = master_conf_memfd(conf);
+	m->conf_fd = fd;
 	for (unsigned i = 0; i < m->nchildren; i++) {
 		struct child *c = &m->children[i];
 
@@ -109,9 +165,12 @@ master_reload(struct master *m, struct buf *text)
 			continue;
 		ipc_send_conf(c->chan,
 		    &(struct ipc_conf){ .generation = m->generation },
-		    fcntl(m->conf_fd, F_DUPFD_CLOEXEC, 0));
+		    copies[i]);
+		copies[i] = -1;
 	}
+	copies_close(copies);
 	listeners_commit(m);
+	report_check(m);
 	log_info("configuration %u is in force", m->generation);
 	buf_sayf(text, "configuration %u is in force\n", m->generation);
 	return true;

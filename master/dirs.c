@@ -69,7 +69,6 @@ dir_is_empty(int fd)
 {
 	int copy = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *d = copy < 0 ? NULL : fdopendir(copy);
-	const struct dirent *e;
 	unsigned n = 0;
 
 	if (d == NULL) {
@@ -77,7 +76,7 @@ dir_is_empty(int fd)
 			close(copy);
 		return false;
 	}
-	while ((e = readdir(d)) != NULL)
+	while (readdir(d) != NULL)
 		n++;
 	closedir(d);
 	return n <= 2;

@@ -63,6 +63,9 @@ child_introduce(struct child *c)
 	struct master *m = c->master;
 	int conf_fd = fcntl(m->conf_fd, F_DUPFD_CLOEXEC, 0);
 
+	/* about the one before it, first of all */
+	if (c->restarts > 0)
+		child_tell(c, c->chan);
 	ipc_send_conf(c->chan,
 	    &(struct ipc_conf){ .generation = m->generation }, conf_fd);
 	graph_connect(c);
@@ -75,6 +78,8 @@ child_introduce(struct child *c)
 			.address = m->control_path, .source = NULL };
 
 		listener_send(&control, c);
+		for (unsigned i = 0; i < m->nchildren; i++)
+			child_tell(&m->children[i], c->chan);
 	}
 	ipc_send_start(c->chan,
 	    &(struct ipc_start){ .workers = workers_alive(m) });

@@ -14,33 +14,13 @@
 #include "common/mail/route.h"
 #include "common/sys/clock.h"
 #include "common/sys/log.h"
+#include "common/sys/sockaddr.h"
 #include "master/master.h"
 
 #define BACKLOG 1024
 /* A master that was killed leaves children that hold the port until they have
  * drained; that long a new one waits for it. */
 #define BIND_WAIT_MS 20000
-
-static socklen_t
-sockaddr_make(const struct route_addr *a, uint16_t port,
-    struct sockaddr_storage *ss)
-{
-	memset(ss, 0, sizeof(*ss));
-	if (a->family == 6) {
-		struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)ss;
-
-		in6->sin6_family = AF_INET6;
-		in6->sin6_port = htons(port);
-		memcpy(&in6->sin6_addr, a->ip, 16);
-		return sizeof(*in6);
-	}
-	struct sockaddr_in *in = (struct sockaddr_in *)ss;
-
-	in->sin_family = AF_INET;
-	in->sin_port = htons(port);
-	memcpy(&in->sin_addr, a->ip, 4);
-	return sizeof(*in);
-}
 
 static int
 bind_patiently(int fd, const struct sockaddr_storage *ss, socklen_t len,
@@ -201,6 +181,11 @@ listeners_close(struct master *m)
 {
 	while (m->nlisteners > 0)
 		listener_drop(m, m->nlisteners - 1);
+}
+
+void
+control_close(struct master *m)
+{
 	if (m->control_fd >= 0) {
 		unlink(m->control_path);
 		close(m->control_fd);
@@ -237,7 +222,7 @@ control_open(struct master *m, struct buf *text)
 	}
 	memcpy(un.sun_path, m->control_path, sizeof(un.sun_path));
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	orphans_stop(m->control_path);
+	orphans_stop(m);
 	unlink(m->control_path);
 	if (fd < 0 || bind(fd, (struct sockaddr *)&un, sizeof(un)) != 0 ||
 	    chmod(m->control_path, 0660) != 0 || listen(fd, 64) != 0) {

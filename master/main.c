@@ -10,20 +10,28 @@
 #include <unistd.h>
 
 #include <event2/event.h>
+#include <linux/capability.h>
 
 #include "common/base/str.h"
+#include "common/sys/evmem.h"
 #include "common/sys/log.h"
 #include "common/sys/priv.h"
+#include "common/sys/sandbox.h"
 #include "master/master.h"
+#include "master/notify.h"
+
+#define LOCK_TRIES  20
+#define LOCK_TRY_US 100000
 
 static void
 usage(void)
 {
 	fprintf(stderr,
-	    "usage: pinnaced [-fUv] [-c CONFIG] [-L BUILDDIR]\n"
+	    "usage: pinnaced [-fSUv] [-c CONFIG] [-L BUILDDIR]\n"
 	    "  -c  configuration file (default %s/pinnace/config)\n"
 	    "  -f  stay in the foreground\n"
 	    "  -L  take the other programs from this build tree\n"
+	    "  -S  no sandbox, for debuggers\n"
 	    "  -U  run everything as the calling user, without chroot\n"
 	    "  -v  log debug lines\n", PINNACE_SYSCONFDIR);
 	exit(100);
@@ -34,7 +42,7 @@ options(struct master *m, int argc, char **argv)
 {
 	int opt;
 
-	while ((opt = getopt(argc, argv, "c:fL:Uv")) != -1) {
+	while ((opt = getopt(argc, argv, "c:fL:SUv")) != -1) {
 		switch (opt) {
 		case 'c':
 			m->conf_path = optarg;
@@ -44,6 +52,9 @@ options(struct master *m, int argc, char **argv)
 			break;
 		case 'L':
 			m->build_dir = optarg;
+			break;
+		case 'S':
+			m->no_sandbox = true;
 			break;
 		case 'U':
 			m->keep_user = true;
@@ -107,10 +118,14 @@ pid_lock(struct master *m, struct buf *text)
 		buf_sayf(text, "%s: %s\n", path, strerror(errno));
 		refuse(text);
 	}
-	if (flock(m->pid_fd, LOCK_EX | LOCK_NB) != 0) {
-		buf_sayf(text, "another pinnaced runs with %s\n", path);
-		refuse(text);
+	/* a killed master's child holds it until its exec */
+	for (unsigned i = 0; i < LOCK_TRIES; i++) {
+		if (flock(m->pid_fd, LOCK_EX | LOCK_NB) == 0)
+			return;
+		usleep(LOCK_TRY_US);
 	}
+	buf_sayf(text, "another pinnaced runs with %s\n", path);
+	refuse(text);
 }
 
 /* A reload and the restart of a child find their files from "/", too. */
@@ -201,6 +216,7 @@ master_stop(struct master *m)
 		return;
 	m->stopping = true;
 	log_info("stopping");
+	report_stopping(m);
 	listeners_close(m);
 	if (children_running(m) == 0) {
 		event_base_loopexit(m->base, NULL);
@@ -229,6 +245,22 @@ signals_set(struct master *m)
 		if (m->sigs[i] == NULL || event_add(m->sigs[i], NULL) != 0)
 			fatal("cannot handle signals");
 	}
+}
+
+/*
+ * What a root master needs later: to start, kill and reach the processes of
+ * other users, and for a reload to open ports and directories. Everything else
+ * of root's is given up, for the children, too.
+ */
+static void
+privileges_reduce(const struct master *m)
+{
+	static const int keep[] = { CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER,
+		CAP_FSETID, CAP_KILL, CAP_SETGID, CAP_SETUID, CAP_SETPCAP,
+		CAP_NET_BIND_SERVICE, CAP_SYS_CHROOT };
+
+	if (!m->keep_user)
+		priv_caps_keep(keep, sizeof(keep) / sizeof(keep[0]));
 }
 
 static void
@@ -261,27 +293,43 @@ main(int argc, char **argv)
 	};
 
 	umask(027);
+	/* it would end us as long as it is not a reload */
+	signal(SIGHUP, SIG_IGN);
+	notify_init();
 	options(&m, argc, argv);
 	priv_raise_nofile();
+	privileges_reduce(&m);
 	prepare(&m);
 	if (!m.foreground)
 		background(&m);
 	pid_write(&m);
 	log_init("master", 0, m.debug);
+	evmem_init();
 	m.base = event_base_new();
 	if (m.base == NULL)
 		fatal("no event base");
 	m.generation = 1;
 	m.conf_fd = master_conf_memfd(m.conf);
+	if (m.conf_fd < 0)
+		fatal_errno("cannot hand on the configuration");
 	signals_set(&m);
 	if (m.keep_user)
 		log_info("running as one user, without chroot");
+	if (m.no_sandbox)
+		log_warn("running without sandbox");
+	else
+		sandbox_report();
 	children_init(&m);
+	watch_start(&m);
 	listeners_commit(&m);
 	for (unsigned i = 0; i < m.nchildren; i++)
 		child_start(&m.children[i]);
 	log_info("started, %u processes", m.nchildren);
 	event_base_dispatch(m.base);
+	orphans_record(&m);
+	/* so late: were we killed while stopping, the next master would find
+	 * the others by it */
+	control_close(&m);
 	log_info("stopped");
 	return 0;
 }

@@ -28,6 +28,7 @@ struct master {
 	bool keep_user;         /* run everything as the calling user */
 	bool foreground;
 	bool debug;
+	bool no_sandbox;        /* for debuggers */
 	struct conf *conf;
 	uint32_t generation;
 	int conf_fd;            /* sealed memory file with the encoded conf */
@@ -43,6 +44,8 @@ struct master {
 	unsigned nchildren;
 	struct mono last_qmgr_start;
 	bool stopping;
+	bool announced;         /* READY=1 was sent */
+	bool reloading;         /* RELOADING=1 was, not all have followed */
 	struct event *sigs[4];
 	struct event *stop_timer;
 };
@@ -63,11 +66,26 @@ void listeners_undo(struct master *m);
 /* Closes those that the new configuration does not have. */
 void listeners_commit(struct master *m);
 void listeners_close(struct master *m);
+/* Removes the control socket. */
+void control_close(struct master *m);
 bool control_open(struct master *m, struct buf *text_r);
 void listener_send(const struct listener *l, struct child *c);
 
-/* orphans.c: children of a master that was killed. */
-void orphans_stop(const char *control_path);
+/* orphans.c: children of a master that was killed. orphans_stop() before
+ * the control socket is made anew: ends them, one way or the other. */
+void orphans_stop(const struct master *m);
+/* Writes down who they would be. */
+void orphans_record(const struct master *m);
+
+/* watch.c: from now on children that hang are killed. */
+void watch_start(struct master *m);
+
+/* report.c: what the service manager is told; see master/notify.h. Called
+ * when a child has become ready, or a reload has begun or was refused. */
+void report_check(struct master *m);
+void report_reload(struct master *m);
+void report_refused(struct master *m);
+void report_stopping(struct master *m);
 
 /* dirs.c: makes the directories of the spool with the right owners. */
 bool dirs_open(struct master *m, struct buf *text_r);

@@ -36,6 +36,7 @@ swaks:client
 s-nail:client
 msmtp:client
 git:fresh-clone
+spin:checks-the-model-of-the-spool
 strace:counts-system-calls
 procps:process-lists
 iproute2:network-namespaces

@@ -5,8 +5,11 @@
 
 #include "common/base/msgid.h"
 #include "common/base/str.h"
+#include "common/mail/smtp_cmd.h"
 #include "common/sys/log.h"
 #include "qmgr/control.h"
+
+#define DEFAULT_VMTA "{default}"
 
 static bool
 is_exact(struct sv v)
@@ -14,23 +17,34 @@ is_exact(struct sv v)
 	return v.n > 0 && sv_find(v, '*') < 0;
 }
 
+/* What an operator sets of a queue; the event has the whole. */
+enum knob { KNOB_PAUSED, KNOB_BACKOFF };
+
 static void
-queue_pause(struct qmgr *q, struct sv domain, struct sv vmta, bool paused)
+queue_set(struct qmgr *q, struct sv domain, struct sv vmta, enum knob knob,
+    bool on)
 {
+	const struct squeue *sq = sched_queue_find(q->sched, domain, vmta);
+	struct sched_queue_state st = { .paused = false };
 	char name[EV_NAME_MAX];
-	union ev_any ev;
 	struct str s;
 
+	if (sq != NULL)
+		sched_queue_state(sq, &st);
+	if (knob == KNOB_PAUSED)
+		st.paused = on;
+	else /* by hand: nothing ends it by itself, and normal is all */
+		st = (struct sched_queue_state){ .paused = st.paused,
+			.backoff = on };
 	STR_ON(&s, name);
 	str_addf(&s, "%.*s/%.*s", SV_FMT(domain), SV_FMT(vmta));
-	ev.queue_set = (struct ev_queue_set){ .queue = str_sv(&s),
-		.paused = paused };
-	journal_append(q, EV_QUEUE_SET, &ev);
-	sched_queue_pause(q->sched, qmgr_now(), domain, vmta, paused);
+	journal_queue_set(q, str_sv(&s), &st);
+	if (!sched_queue_state_set(q->sched, qmgr_now(), domain, vmta, &st))
+		fatal("no memory for the state of a queue");
 }
 
 /*
- * Pausing may free an empty queue or make one, so the names are collected
+ * A setting may free an empty queue or make one, so the names are collected
  * before anything changes.
  */
 static size_t
@@ -55,17 +69,26 @@ names_collect(struct qmgr *q, const struct selector *s, char ***names_r)
 	return n;
 }
 
+/* A setting may come before the mail, for a queue that mail can make. */
+static bool
+queue_may_be(const struct qmgr *q, struct sv domain, struct sv vmta)
+{
+	return domain_is_valid(domain, true) &&
+	    (sv_eq(vmta, SV(DEFAULT_VMTA)) ||
+	    conf_vmta_find(q->conf, vmta) != NULL);
+}
+
+/* done: "paused". */
 static void
-pause_run(struct client *cl, const struct words *w, bool paused)
+knob_run(struct client *cl, const struct selector *sel, enum knob knob, bool on,
+    const char *done)
 {
 	struct qmgr *q = cl->q;
+	struct selector s = *sel;
 	struct sv domain, vmta;
-	struct selector s;
 	char **names;
 	size_t n;
 
-	if (!selector_parse(cl, w, &s))
-		return;
 	if (!s.given) {
 		client_end(cl, 2, "which queue? domain/vmta");
 		return;
@@ -73,31 +96,54 @@ pause_run(struct client *cl, const struct words *w, bool paused)
 	n = names_collect(q, &s, &names);
 	for (size_t i = 0; i < n; i++) {
 		name_split(names[i], &domain, &vmta);
-		queue_pause(q, domain, vmta, paused);
+		queue_set(q, domain, vmta, knob, on);
 	}
 	names_free(names, n);
-	/* a pause may come before the mail */
-	if (n == 0 && paused && is_exact(s.domain)) {
-		queue_pause(q, s.domain, is_exact(s.vmta) ? s.vmta :
-		    SV("{default}"), true);
+	if (n == 0 && on && is_exact(s.domain)) {
+		if (!is_exact(s.vmta))
+			s.vmta = SV(DEFAULT_VMTA);
+		if (!queue_may_be(q, s.domain, s.vmta)) {
+			client_end(cl, 2, "there can be no such queue");
+			return;
+		}
+		queue_set(q, s.domain, s.vmta, knob, true);
 		n = 1;
 	}
-	log_info("control: %s of %zu queues by user %u",
-	    paused ? "pause" : "resume", n, (unsigned)cl->uid);
-	client_end(cl, n > 0 ? 0 : 1, "%zu queues %s", n,
-	    paused ? "paused" : "resumed");
+	log_info("control: %zu queues %s by user %u", n, done,
+	    (unsigned)cl->uid);
+	client_end(cl, n > 0 ? 0 : 1, "%zu queues %s", n, done);
 }
 
 void
 cmd_pause(struct client *cl, const struct words *w)
 {
-	pause_run(cl, w, true);
+	struct selector s;
+
+	if (selector_parse(cl, w, &s))
+		knob_run(cl, &s, KNOB_PAUSED, true, "paused");
 }
 
 void
 cmd_resume(struct client *cl, const struct words *w)
 {
-	pause_run(cl, w, false);
+	struct selector s;
+
+	if (selector_parse(cl, w, &s))
+		knob_run(cl, &s, KNOB_PAUSED, false, "resumed");
+}
+
+void
+cmd_set_queue(struct client *cl, const struct words *w)
+{
+	struct selector s;
+
+	if (!selector_parse(cl, w, &s))
+		return;
+	if (!s.mode_set)
+		client_end(cl, 2, "which mode? --mode=normal or backoff");
+	else
+		knob_run(cl, &s, KNOB_BACKOFF, s.backoff, s.backoff ?
+		    "in mode backoff" : "in mode normal");
 }
 
 void
@@ -125,7 +171,7 @@ cmd_schedule(struct client *cl, const struct words *w)
 	client_end(cl, 0, "%zu queues scheduled", n);
 }
 
-/* ---- delete ---- */
+/* ---- delete, release ---- */
 
 static bool
 victim_is_wanted(struct client *cl, const struct smsg *m, uint32_t idx)
@@ -149,57 +195,129 @@ victim_is_wanted(struct client *cl, const struct smsg *m, uint32_t idx)
 	    (s->rcpt.n == 0 || glob_matches(s->rcpt, e.rcpts[idx].addr));
 }
 
-static void
+static struct sv
+client_who(const struct client *cl, char mem[32])
+{
+	struct str s;
+
+	str_init(&s, mem, 32);
+	str_addf(&s, "uid %u", (unsigned)cl->uid);
+	return str_sv(&s);
+}
+
+static bool
 victim_delete(struct client *cl, struct smsg *m, uint32_t idx)
 {
 	struct qmgr *q = cl->q;
 	struct sched_msg info;
 	char who[32];
-	struct str s;
 	union ev_any ev;
 
 	smsg_info(m, &info);
-	STR_ON(&s, who);
-	str_addf(&s, "uid %u", (unsigned)cl->uid);
 	ev.delete = (struct ev_delete){ .id = info.id,
 		.time_us = (uint64_t)qmgr_now().wall.us,
-		.rcpts = { .array = &idx, .n = 1 }, .who = str_sv(&s) };
+		.rcpts = { .array = &idx, .n = 1 },
+		.who = client_who(cl, who) };
 	journal_append(q, EV_DELETE, &ev);
 	sched_final(q->sched, qmgr_now(), m, idx, SR_DONE);
+	return true;
+}
+
+/* It fails for good; its sender is told. */
+static bool
+victim_bounce(struct client *cl, struct smsg *m, uint32_t idx)
+{
+	char text[512];
+	struct sched_why why = { .status = SV("5.3.0") };
+	struct str s;
+
+	STR_ON(&s, text);
+	str_adds(&s, "bounced by the administrator");
+	if (cl->sel.reason.n > 0)
+		str_addf(&s, ": %.*s", SV_FMT(cl->sel.reason));
+	why.diag = str_sv(&s);
+	return outcome_from_record(cl->q, m, idx, OUT_PERMANENT, &why);
+}
+
+/* take: false if it could not be done. */
+static void
+victim_take(struct client *cl, struct smsg *m, uint32_t idx,
+    bool (*take)(struct client *cl, struct smsg *m, uint32_t idx))
+{
+	if (!victim_is_wanted(cl, m, idx))
+		return;
+	if (smsg_rcpt_state(m, idx) == SR_INFLIGHT)
+		cl->inflight++; /* a worker has it */
+	else if (!cl->sel.yes || take(cl, m, idx))
+		cl->count++;
 }
 
 static bool
 delete_rcpt(struct client *cl, struct smsg *m, uint32_t idx)
 {
-	if (!victim_is_wanted(cl, m, idx))
-		return true;
-	if (smsg_rcpt_state(m, idx) == SR_INFLIGHT) {
-		cl->inflight++; /* a worker has it */
-		return true;
-	}
-	cl->count++;
-	if (cl->sel.yes)
-		victim_delete(cl, m, idx);
+	victim_take(cl, m, idx, victim_delete);
 	return true;
 }
 
+static bool
+bounce_rcpt(struct client *cl, struct smsg *m, uint32_t idx)
+{
+	/* else its sender is about to be told */
+	if (smsg_rcpt_state(m, idx) != SR_BOUNCING)
+		victim_take(cl, m, idx, victim_bounce);
+	return true;
+}
+
+/* flag: the field of the row; done: "deleted". */
 static void
-delete_end(struct client *cl)
+victims_end(struct client *cl, const char *flag)
 {
 	unsigned long long n = cl->count;
 	bool yes = cl->sel.yes;
 	json_t *o = json_object();
 
 	if (yes)
-		log_info("control: %llu recipients deleted by user %u", n,
+		log_info("control: %llu recipients %s by user %u", n, flag,
 		    (unsigned)cl->uid);
 	json_object_set_new(o, "rcp", json_integer((json_int_t)cl->count));
 	json_object_set_new(o, "inflight",
 	    json_integer((json_int_t)cl->inflight));
-	json_object_set_new(o, "deleted", json_boolean(yes));
+	json_object_set_new(o, flag, json_boolean(yes));
 	client_row(cl, o);
-	client_end(cl, 0, yes ? "%llu recipients deleted" :
-	    "%llu recipients would be deleted; --yes does it", n);
+	client_end(cl, 0, yes ? "%llu recipients %s" :
+	    "%llu recipients would be %s; --yes does it", n, flag);
+}
+
+static void
+delete_end(struct client *cl)
+{
+	victims_end(cl, "deleted");
+}
+
+static void
+bounce_end(struct client *cl)
+{
+	victims_end(cl, "bounced");
+}
+
+/* All that the words select, which must select something. */
+static void
+select_walk(struct client *cl, const struct words *w, const char *verb,
+    const struct walk_ops *ops)
+{
+	char **names;
+	size_t n;
+
+	if (!selector_parse(cl, w, &cl->sel))
+		return;
+	if (!cl->sel.given) {
+		client_end(cl, 2, "%s wants --queue, --jobId or --id", verb);
+		return;
+	}
+	cl->count = 0;
+	cl->most = UINT64_MAX;
+	n = names_collect(cl->q, &cl->sel, &names);
+	walk_start(cl, ops, names, n);
 }
 
 /* Without --yes it only tells what it would do. */
@@ -208,17 +326,109 @@ cmd_delete(struct client *cl, const struct words *w)
 {
 	static const struct walk_ops ops = { .rcpt = delete_rcpt,
 		.end = delete_end };
-	char **names;
-	size_t n;
 
-	if (!selector_parse(cl, w, &cl->sel))
-		return;
-	if (!cl->sel.given) {
-		client_end(cl, 2, "delete wants --queue, --jobId or --id");
-		return;
-	}
-	cl->count = cl->inflight = 0;
-	cl->most = UINT64_MAX;
-	n = names_collect(cl->q, &cl->sel, &names);
-	walk_start(cl, &ops, names, n);
+	cl->inflight = 0;
+	select_walk(cl, w, "delete", &ops);
+}
+
+/* The same; senders get a DSN. */
+void
+cmd_bounce(struct client *cl, const struct words *w)
+{
+	static const struct walk_ops ops = { .rcpt = bounce_rcpt,
+		.end = bounce_end };
+
+	cl->inflight = 0;
+	select_walk(cl, w, "bounce", &ops);
+}
+
+/* ---- hold, release ---- */
+
+/* The order is logged with its first recipient. */
+static void
+victim_hold(struct client *cl, struct smsg *m, uint32_t idx)
+{
+	struct qmgr *q = cl->q;
+	struct sched_msg info;
+	char who[32];
+	union ev_any ev;
+
+	if (cl->order == 0)
+		cl->order = hold_order_new(q, cl->sel.reason,
+		    client_who(cl, who));
+	smsg_info(m, &info);
+	ev.hold = (struct ev_hold){ .id = info.id, .held = 1,
+		.order = cl->order, .rcpts = { .array = &idx, .n = 1 } };
+	journal_append(q, EV_HOLD, &ev);
+	sched_rcpt_hold(q->sched, qmgr_now(), m, idx, true, cl->order);
+}
+
+/* By an order or in quarantine; not if it only waits for what the master says
+ * of a worker's end. */
+static bool
+is_on_hold(const struct qmgr *q, const struct smsg *m, uint32_t idx)
+{
+	struct sched_msg info;
+
+	smsg_info(m, &info);
+	return smsg_rcpt_state(m, idx) == SR_HELD &&
+	    (smsg_rcpt_order(m, idx) != 0 || !suspect_is_open(q, info.id));
+}
+
+static bool
+hold_rcpt(struct client *cl, struct smsg *m, uint32_t idx)
+{
+	if (smsg_rcpt_state(m, idx) == SR_BOUNCING ||
+	    is_on_hold(cl->q, m, idx) || !victim_is_wanted(cl, m, idx))
+		return true;
+	cl->count++;
+	victim_hold(cl, m, idx);
+	return true;
+}
+
+static void
+hold_end(struct client *cl)
+{
+	log_info("control: %llu recipients put on hold by user %u",
+	    (unsigned long long)cl->count, (unsigned)cl->uid);
+	client_end(cl, 0, "%llu recipients put on hold",
+	    (unsigned long long)cl->count);
+}
+
+/* What is being delivered goes on hold if it comes back. */
+void
+cmd_hold(struct client *cl, const struct words *w)
+{
+	static const struct walk_ops ops = { .rcpt = hold_rcpt,
+		.end = hold_end };
+
+	cl->order = 0;
+	select_walk(cl, w, "hold", &ops);
+}
+
+static bool
+release_rcpt(struct client *cl, struct smsg *m, uint32_t idx)
+{
+	if (victim_is_wanted(cl, m, idx) && suspect_release(cl->q, m, idx))
+		cl->count++;
+	return true;
+}
+
+static void
+release_end(struct client *cl)
+{
+	log_info("control: %llu recipients released by user %u",
+	    (unsigned long long)cl->count, (unsigned)cl->uid);
+	client_end(cl, 0, "%llu recipients released",
+	    (unsigned long long)cl->count);
+}
+
+/* What is on hold is tried again, at once. */
+void
+cmd_release(struct client *cl, const struct words *w)
+{
+	static const struct walk_ops ops = { .rcpt = release_rcpt,
+		.end = release_end };
+
+	select_walk(cl, w, "release", &ops);
 }

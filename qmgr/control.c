@@ -22,6 +22,7 @@
 #define CLIENTS_MAX   64
 #define ROWS_DEFAULT  100
 #define CLIENT_TIME_S 300
+#define REFUSED_LOG_MS 1000
 
 struct control {
 	struct event *listen_ev, *pause_ev;
@@ -29,6 +30,8 @@ struct control {
 	struct client *clients;
 	unsigned nclients;
 	uint64_t next_token;
+	unsigned refused;             /* and not logged */
+	struct mono refused_logged;
 };
 
 static void on_request(struct chan *c, void *arg, const void *msg);
@@ -100,6 +103,23 @@ peer_is_allowed(int fd, uid_t *uid_r)
 	return cred.uid == 0 || cred.uid == geteuid();
 }
 
+/* One line a second: whoever may not speak may not fill the log either. */
+static void
+client_refuse(struct control *ct, int fd, uid_t uid, const char *why)
+{
+	struct mono now = clock_mono();
+
+	close(fd);
+	ct->refused++;
+	if (ct->refused_logged.us != 0 &&
+	    mono_diff_ms(now, ct->refused_logged) < REFUSED_LOG_MS)
+		return;
+	log_warn("control: %u refused, the last one of user %u: %s",
+	    ct->refused, (unsigned)uid, why);
+	ct->refused = 0;
+	ct->refused_logged = now;
+}
+
 static void
 client_new(struct qmgr *q, int fd, uid_t uid)
 {
@@ -157,15 +177,12 @@ on_accept(evutil_socket_t listen_fd, short what, void *arg)
 			accept_pause(q->control);
 		return;
 	}
-	if (!peer_is_allowed(fd, &uid)) {
-		log_warn("control: user %u is not allowed", (unsigned)uid);
-		close(fd);
-	} else if (q->control->nclients >= CLIENTS_MAX) {
-		log_warn("control: more than %d clients", CLIENTS_MAX);
-		close(fd);
-	} else {
+	if (!peer_is_allowed(fd, &uid))
+		client_refuse(q->control, fd, uid, "not allowed");
+	else if (q->control->nclients >= CLIENTS_MAX)
+		client_refuse(q->control, fd, uid, "too many clients");
+	else
 		client_new(q, fd, uid);
-	}
 }
 
 void
@@ -256,10 +273,16 @@ static const struct command {
 	{ "show version", 2, cmd_show_version },
 	{ "show message", 2, cmd_show_message },
 	{ "list", 1, cmd_list },
+	{ "explain queue", 2, cmd_explain_queue },
+	{ "explain message", 2, cmd_explain_message },
 	{ "pause queue", 2, cmd_pause },
 	{ "resume queue", 2, cmd_resume },
+	{ "set queue", 2, cmd_set_queue },
 	{ "schedule", 1, cmd_schedule },
 	{ "delete", 1, cmd_delete },
+	{ "hold", 1, cmd_hold },
+	{ "bounce", 1, cmd_bounce },
+	{ "release", 1, cmd_release },
 	{ "reload", 1, cmd_master },
 	{ "stop", 1, cmd_master },
 };
@@ -294,6 +317,10 @@ on_request(struct chan *c, void *arg, const void *msg)
 	/* a command that goes on in slices needs its words longer */
 	texts_free(cl);
 	for (unsigned i = 0; i < w.n; i++) {
+		if (sv_find(svs_get(&m->words, i), '\0') >= 0) {
+			client_end(cl, 2, "a word has a zero byte");
+			return;
+		}
 		cl->texts[cl->ntexts] = sv_dup(svs_get(&m->words, i));
 		w.v[i] = sv_from(cl->texts[cl->ntexts++]);
 	}
@@ -315,20 +342,25 @@ on_request(struct chan *c, void *arg, const void *msg)
 
 /* ---- what only the master can do ---- */
 
+static void
+orphan_answer(struct client *cl, bool stop)
+{
+	client_end(cl, stop ? 0 : 1, stop ? "stopping" :
+	    "the master is gone");
+	chan_flush(cl->chan);
+	if (stop)
+		role_orphan_stop(cl->q->role);
+}
+
 void
 cmd_master(struct client *cl, const struct words *w)
 {
 	struct ipc_master_cmd m = { .token = ++cl->q->control->next_token,
 		.command = w->name };
 
+	cl->wants_stop = sv_eq(w->name, SV("stop"));
 	if (cl->q->role->master == NULL) {
-		bool stop = sv_eq(w->name, SV("stop"));
-
-		client_end(cl, stop ? 0 : 1, stop ? "stopping" :
-		    "the master is gone");
-		chan_flush(cl->chan);
-		if (stop)
-			role_orphan_stop(cl->q->role);
+		orphan_answer(cl, cl->wants_stop);
 		return;
 	}
 	cl->token = m.token;
@@ -349,5 +381,20 @@ control_master_reply(struct qmgr *q, const struct ipc_master_reply *m)
 		    .status = m->ok ? 0 : 1, .text = m->text });
 		chan_flush(cl->chan);
 		return;
+	}
+}
+
+void
+control_master_gone(struct qmgr *q)
+{
+	struct client *cl, *next;
+
+	for (cl = q->control == NULL ? NULL : q->control->clients; cl != NULL;
+	    cl = next) {
+		next = cl->next;
+		if (cl->token == 0)
+			continue;
+		cl->token = 0;
+		orphan_answer(cl, cl->wants_stop);
 	}
 }

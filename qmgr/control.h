@@ -23,6 +23,8 @@ struct selector {
 	int64_t older_than_ms;      /* 0: any age */
 	bool yes, given;            /* --yes; something was selected */
 	bool errors, paused_set, paused, retry_rcpts;
+	bool mode_set, backoff;
+	struct sv reason;           /* hold, bounce */
 	struct sv sort;
 };
 
@@ -42,6 +44,7 @@ struct client {
 	struct event *timer;
 	uid_t uid;
 	uint64_t token;      /* of a question to the master, 0: none */
+	bool wants_stop;     /* the question */
 	char *texts[64];     /* of the command's words */
 	unsigned ntexts;
 	/* of a command that goes on in slices */
@@ -50,6 +53,7 @@ struct client {
 	uint64_t most;       /* recipients of a queue that it may look at */
 	uint64_t left;       /* rows that it may still show */
 	uint64_t count, inflight;
+	uint32_t order;      /* of a hold, 0: not given yet */
 };
 
 /* Takes the object. */
@@ -58,6 +62,8 @@ void client_row(struct client *cl, json_t *row);
 void client_end(struct client *cl, unsigned status, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 json_t *json_sv(struct sv v);
+/* "2026-01-31T14:05:09Z"; null for 0. */
+json_t *json_time(int64_t us);
 
 /* The client has shown that it is there: its time begins anew. */
 void client_lives(struct client *cl);
@@ -83,11 +89,27 @@ void cmd_show_config(struct client *cl, const struct words *w);
 void cmd_show_version(struct client *cl, const struct words *w);
 void cmd_show_message(struct client *cl, const struct words *w);
 void cmd_list(struct client *cl, const struct words *w);
+json_t *json_u64(uint64_t v);
+const char *rcpt_state_name(enum srcpt_state s);
+/* Why, by whom and since when it is on hold. */
+void reason_put(const struct qmgr *q, json_t *o, const struct smsg *m,
+    uint32_t idx);
+/* The message that is the command's only word; NULL after an answer. */
+struct smsg *message_word(struct client *cl, const struct words *w);
+/* explain.c */
+void cmd_explain_queue(struct client *cl, const struct words *w);
+void cmd_explain_message(struct client *cl, const struct words *w);
 /* act.c */
 void cmd_pause(struct client *cl, const struct words *w);
 void cmd_resume(struct client *cl, const struct words *w);
+void cmd_set_queue(struct client *cl, const struct words *w);
 void cmd_schedule(struct client *cl, const struct words *w);
 void cmd_delete(struct client *cl, const struct words *w);
+void cmd_hold(struct client *cl, const struct words *w);
+void cmd_bounce(struct client *cl, const struct words *w);
+void cmd_release(struct client *cl, const struct words *w);
+/* children.c */
+json_t *children_rows(const struct qmgr *q);
 /* control.c */
 void cmd_master(struct client *cl, const struct words *w);
 

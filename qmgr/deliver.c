@@ -180,6 +180,7 @@ on_session_open(void *arg, const struct sched_session *se)
 		.command_ms = ms32(c->smtp_command_timeout_ms),
 		.data_ms = ms32(c->data_send_timeout_ms),
 		.final_ms = ms32(c->smtp_data_termination_timeout_ms),
+		.session_ms = ms32(c->smtp_session_timeout_ms),
 		.flags = session_flags(c),
 	};
 	char ip[46];
@@ -223,7 +224,7 @@ static void
 on_give_up(void *arg, struct smsg *msg, uint32_t idx,
     const struct sched_why *why)
 {
-	outcome_from_record(arg, msg, idx, OUT_PERMANENT, why);
+	(void)outcome_from_record(arg, msg, idx, OUT_PERMANENT, why);
 }
 
 static void
@@ -260,6 +261,22 @@ on_queue_deferred(void *arg, const struct squeue *sq, struct wall next,
 }
 
 static void
+on_queue_changed(void *arg, const struct squeue *sq, const char *what,
+    const struct conf_reply *rule, struct sv reply)
+{
+	struct sched_queue_state st;
+	struct qmgr *q = arg;
+
+	sched_queue_state(sq, &st);
+	journal_queue_set(q, squeue_name(sq), &st);
+	if (rule != NULL)
+		log_info("%.*s: %s by %.*s:%u: %.*s", SV_FMT(squeue_name(sq)),
+		    what, SV_FMT(rule->file), rule->line, SV_FMT(reply));
+	else
+		log_info("%.*s: %s", SV_FMT(squeue_name(sq)), what);
+}
+
+static void
 on_msg_done(void *arg, const struct smsg *msg)
 {
 	struct qmgr *q = arg;
@@ -268,6 +285,7 @@ on_msg_done(void *arg, const struct smsg *msg)
 	if (!q->recovered)
 		return; /* not counted yet */
 	smsg_info(msg, &info);
+	suspect_forget(q, info.id);
 	journal_ended(q, &info);
 }
 
@@ -278,5 +296,7 @@ const struct sched_ops qmgr_sched_ops = {
 	.session_close = on_session_close,
 	.give_up = on_give_up,
 	.queue_deferred = on_queue_deferred,
+	.queue_changed = on_queue_changed,
 	.msg_done = on_msg_done,
+	.queue_gone = routes_queue_gone,
 };

@@ -19,8 +19,13 @@
 #include "qmgr/qmgr.h"
 
 /* A checkpoint when the log has grown by this much, looked at every so often:
- * bounds what a start has to replay to about a second of work. */
+ * bounds what a start has to replay to about a second of work. With a long
+ * queue as much as the last checkpoint has: writing 10,000,000 messages takes
+ * five seconds, and that for each 300,000 that come and go would be a quarter
+ * of their cost. So a start replays at most as much as it loads. */
 #define CHECKPOINT_BYTES   (UINT64_C(128) << 20)
+/* A stop leaves so much to be replayed. */
+#define STOP_BYTES         (UINT64_C(4) << 20)
 #define CHECKPOINT_LOOK_S  5
 /* Between tries while the disk takes nothing. */
 #define SYNC_FAILED_MS     1000
@@ -35,13 +40,18 @@ struct journal {
 	struct evlog_sync sync;
 	struct event *sync_timer, *look_timer, *sigchld;
 	bool sync_planned;
+	bool wanted;             /* a checkpoint, when the sync is over */
 	bool failing;            /* the last write or sync failed: said once */
 	struct evlog_pos last;   /* of the last checkpoint */
+	uint64_t size;           /* of the last one that was finished */
+	bool finished;           /* it is that of `last` */
 	uint64_t files;          /* event files begun since then */
 	struct ended *ended;     /* of this turn */
 	size_t nended, ended_size;
 	pid_t child;             /* writes the checkpoint */
 	uint64_t child_number;
+	uint64_t done;           /* the newest checkpoint of this life */
+	uint64_t cut;            /* event files below are gone */
 };
 
 static void
@@ -73,7 +83,7 @@ void
 journal_append(struct qmgr *q, enum ev_type type, const union ev_any *e)
 {
 	/* what is in memory only is found again in the spool */
-	if (evlog_append(q->log, type, e) != 0)
+	if (evlog_append(q->log, type, e) != 0) /* GCOVR_EXCL_BR_LINE: memory */
 		fatal("no memory for a %s event", ev_name(type));
 	sync_plan(q);
 }
@@ -89,7 +99,7 @@ journal_ended(struct qmgr *q, const struct sched_msg *m)
 		size_t n = j->ended_size == 0 ? 256 : j->ended_size * 2;
 
 		j->ended = reallocarray(j->ended, n, sizeof(*j->ended));
-		if (j->ended == NULL)
+		if (j->ended == NULL) /* GCOVR_EXCL_BR_LINE: memory */
 			fatal("out of memory");
 		j->ended_size = n;
 	}
@@ -168,15 +178,17 @@ static void
 sync_done(void *arg, int err)
 {
 	struct qmgr *q = arg;
-	int rc = evlog_sync_done(q->log, &q->journal->sync, err);
 
-	if (err != 0)
-		errno = err;
-	sync_note(q, err != 0 || rc != 0, "synced");
+	/* what could not be written anew is tried again with the next call */
+	(void)evlog_sync_done(q->log, &q->journal->sync, err);
+	errno = err;
+	sync_note(q, err != 0, "synced");
 	if (evlog_pos_cmp(evlog_durable(q->log), evlog_position(q->log)) < 0)
 		sync_plan(q);
 	upkeep_durable(q);
 	readers_log_at(q);
+	if (q->journal->wanted)
+		journal_checkpoint(q);
 }
 
 static void
@@ -196,54 +208,69 @@ on_sync_timer(evutil_socket_t fd, short what, void *arg)
 		failure_note(q, true, "written");
 		sync_plan(q);
 	} else {
+		/* a checkpoint did it: the readers may go on */
 		sync_note(q, false, "written");
+		readers_log_at(q);
 	}
 }
 
 /* ---- checkpoints ---- */
 
-static bool
-rcpt_is_fresh(const struct smsg *m, uint32_t i)
+/* What a checkpoint says of a recipient. A hold that only waits for word of a
+ * worker's end is none: nobody would ever end it after a restart. */
+static enum ev_rcpt_state
+rcpt_state_saved(const struct smsg *m, uint32_t i, bool hold_is_quiet)
 {
 	enum srcpt_state s = smsg_rcpt_state(m, i);
 
-	return (s == SR_READY || s == SR_INFLIGHT) &&
+	if (s == SR_BOUNCING)
+		return EVR_BOUNCING;
+	if (s == SR_DONE)
+		return EVR_DONE;
+	return smsg_rcpt_is_held(m, i) && !hold_is_quiet ? EVR_HELD :
+	    EVR_WAITING;
+}
+
+/* As its ACCEPT alone would make it. */
+static bool
+rcpt_is_fresh(const struct smsg *m, uint32_t i, enum ev_rcpt_state saved)
+{
+	return saved == EVR_WAITING && smsg_rcpt_state(m, i) != SR_RETRY &&
 	    smsg_rcpt_attempts(m, i) == 0;
 }
 
-static enum ev_rcpt_state
-rcpt_state_saved(enum srcpt_state s)
-{
-	switch (s) {
-	case SR_HELD:
-		return EVR_HELD;
-	case SR_BOUNCING:
-		return EVR_BOUNCING;
-	case SR_DONE:
-		return EVR_DONE;
-	case SR_READY:
-	case SR_RETRY:
-	case SR_INFLIGHT:
-	case SR_STATES:
-	default:
-		return EVR_WAITING;
-	}
-}
-
+/* By which order it is on hold. */
 static int
-message_save(const struct smsg *m, struct checkpoint *cp, struct sv *domains,
-    uint32_t ndomains)
+order_save(struct qmgr *q, const struct smsg *m, uint32_t i,
+    struct checkpoint *cp)
 {
-	uint32_t n = smsg_nrcpts(m), open = 0;
+	uint32_t order = smsg_rcpt_order(m, i);
 	struct sched_msg info;
 	union ev_any e;
 
-	if (n > ndomains)
+	if (order == 0)
+		return 0;
+	smsg_info(m, &info);
+	hold_order_use(q, order);
+	e.hold = (struct ev_hold){ .id = info.id, .held = 1, .order = order,
+		.rcpts = { .array = &i, .n = 1 } };
+	return checkpoint_add(cp, EV_HOLD, &e);
+}
+
+static int
+message_save(struct qmgr *q, const struct smsg *m, struct checkpoint *cp,
+    struct sv *domains, uint32_t ndomains)
+{
+	uint32_t n = smsg_nrcpts(m), open = smsg_first_open(m);
+	struct sched_msg info;
+	bool quiet;
+	union ev_any e;
+
+	if (n > ndomains) /* GCOVR_EXCL_BR_LINE: no envelope has more */
 		return -1;
 	smsg_info(m, &info);
+	quiet = suspect_is_open(q, info.id);
 	/* recipients that are done have no queue any more: any other's does */
-	while (open + 1 < n && smsg_rcpt_state(m, open) == SR_DONE)
-		open++;
 	for (uint32_t i = 0; i < n; i++)
 		domains[i] = squeue_domain(smsg_rcpt_queue(m,
 		    smsg_rcpt_state(m, i) == SR_DONE ? open : i));
@@ -259,77 +286,178 @@ message_save(const struct smsg *m, struct checkpoint *cp, struct sv *domains,
 	if (checkpoint_add(cp, EV_ACCEPT, &e) != 0)
 		return -1;
 	for (uint32_t i = 0; i < n; i++) {
-		if (rcpt_is_fresh(m, i))
+		enum ev_rcpt_state state = rcpt_state_saved(m, i, quiet);
+
+		if (rcpt_is_fresh(m, i, state))
 			continue;
 		e.rcpt = (struct ev_rcpt){
 			.id = info.id, .rcpt_idx = i,
-			.state = (uint8_t)rcpt_state_saved(
-			    smsg_rcpt_state(m, i)),
+			.state = (uint8_t)state,
 			.attempts = smsg_rcpt_attempts(m, i),
 			.next_us = (uint64_t)smsg_rcpt_next_us(m, i),
 		};
-		if (checkpoint_add(cp, EV_RCPT, &e) != 0)
+		if (checkpoint_add(cp, EV_RCPT, &e) != 0 ||
+		    order_save(q, m, i, cp) != 0)
 			return -1;
 	}
 	return 0;
 }
 
+/* In the order of the queues, each in order of arrival: a start finds what
+ * belongs together one after the other, and the queues sorted. */
+static int
+messages_save(struct qmgr *q, struct checkpoint *cp)
+{
+	struct sv *domains = calloc(ENV_RCPTS_MAX, sizeof(*domains));
+	struct squeue *sq;
+	size_t at = 0;
+	int rc = 0;
+
+	if (domains == NULL) /* GCOVR_EXCL_BR_LINE: memory */
+		return -1;
+	while (rc == 0 && (sq = sched_queue_next(q->sched, &at)) != NULL) {
+		const struct smsg *m;
+		const void *place = NULL;
+		uint32_t idx;
+
+		while (rc == 0 && sched_queue_rcpt_next(sq, &place, &m, &idx))
+			if (idx == smsg_first_open(m))
+				rc = message_save(q, m, cp, domains,
+				    ENV_RCPTS_MAX);
+	}
+	free(domains);
+	return rc;
+}
+
+static union ev_any
+queue_event(struct sv name, const struct sched_queue_state *st)
+{
+	return (union ev_any){ .queue_set = { .queue = name,
+	    .paused = st->paused, .backoff = st->backoff,
+	    .backoff_until_us = (uint64_t)st->backoff_until_us,
+	    .max_out = st->max_out,
+	    .max_out_until_us = (uint64_t)st->max_out_until_us,
+	    .max_out_step_us = (uint64_t)st->max_out_step_us,
+	    .rate_n = st->max_rate.n,
+	    .rate_period_ms = (uint64_t)st->max_rate.period_ms,
+	    .rate_until_us = (uint64_t)st->max_rate_until_us,
+	    .rate_step_us = (uint64_t)st->max_rate_step_us } };
+}
+
+void
+journal_queue_set(struct qmgr *q, struct sv name,
+    const struct sched_queue_state *st)
+{
+	union ev_any e = queue_event(name, st);
+
+	journal_append(q, EV_QUEUE_SET, &e);
+}
+
 static int
 queues_save(const struct sched *s, struct checkpoint *cp)
 {
-	struct sched_queue_info info;
-	struct sched_now now = qmgr_now();
+	struct sched_queue_state st;
 	struct squeue *sq;
 	size_t at = 0;
 
 	while ((sq = sched_queue_next(s, &at)) != NULL) {
 		union ev_any e;
 
-		sched_queue_info(s, now, sq, &info);
-		if (!info.paused && !info.backoff)
+		sched_queue_state(sq, &st);
+		if (!st.paused && !st.backoff && st.max_out_step_us == 0 &&
+		    st.max_rate_step_us == 0)
 			continue;
-		e.queue_set = (struct ev_queue_set){ .queue = info.name,
-			.paused = info.paused, .backoff = info.backoff };
+		e = queue_event(squeue_name(sq), &st);
 		if (checkpoint_add(cp, EV_QUEUE_SET, &e) != 0)
 			return -1;
 	}
 	return 0;
 }
 
-static int
-checkpoint_write(struct qmgr *q, uint64_t number)
-{
-	static const uint32_t max = ENV_RCPTS_MAX;
-	struct sv *domains = calloc(max, sizeof(*domains));
-	struct checkpoint *cp = checkpoint_begin(q->sio, number);
-	const struct smsg *m;
-	size_t at = 0;
-	int rc = -1;
+/* ---- rates ---- */
 
-	if (cp == NULL || domains == NULL)
-		goto out;
-	rc = segtab_checkpoint(q->segtab, cp);
-	while (rc == 0 && (m = sched_msg_next(q->sched, &at)) != NULL)
-		rc = message_save(m, cp, domains, max);
-	if (rc == 0)
-		rc = queues_save(q->sched, cp);
-	if (rc == 0)
-		rc = checkpoint_commit(&cp);
-out:
-	if (cp != NULL)
-		checkpoint_abort(&cp);
-	free(domains);
-	return rc;
+static union ev_any
+rate_event(const struct sched_used *u)
+{
+	return (union ev_any){ .rate = { .queue = u->queue,
+	    .rate = (uint8_t)u->rate, .until_us = (uint64_t)u->until_us } };
 }
 
-/* Older checkpoints and event files go when nobody needs them. */
+static int
+on_used_save(void *arg, const struct sched_used *u)
+{
+	union ev_any e = rate_event(u);
+
+	return checkpoint_add(arg, EV_RATE, &e);
+}
+
+static int
+on_used_log(void *arg, const struct sched_used *u)
+{
+	union ev_any e = rate_event(u);
+
+	journal_append(arg, EV_RATE, &e);
+	return 0;
+}
+
+static int
+checkpoint_write(struct qmgr *q, uint64_t number, const union ev_any *stop)
+{
+	struct checkpoint *cp = checkpoint_begin(q->sio, number);
+
+	if (cp == NULL)
+		return -1;
+	/* GCOVR_EXCL_BR_START: 8,000 segments fit in the buffer */
+	if (segtab_checkpoint(q->segtab, cp) != 0 ||
+	    /* GCOVR_EXCL_BR_STOP */
+	    messages_save(q, cp) != 0 ||
+	    hold_orders_save(q, cp) != 0 ||
+	    queues_save(q->sched, cp) != 0 ||
+	    sched_used_each(q->sched, on_used_save, cp) != 0 ||
+	    (stop != NULL && checkpoint_add(cp, EV_STOP, stop) != 0)) {
+		checkpoint_abort(&cp);
+		return -1;
+	}
+	return checkpoint_commit(&cp);
+}
+
+/* Event files go when nobody needs them: each holds 64 MiB of the disk, and
+ * after a start the readers have not told yet where they are. */
+void
+journal_cut(struct qmgr *q)
+{
+	struct journal *j = q->journal;
+	uint64_t keep = readers_oldest_file(q);
+
+	if (keep > j->done)
+		keep = j->done;
+	if (keep <= j->cut)
+		return;
+	if (evlog_cut(q->log, keep) == 0)
+		j->cut = keep;
+}
+
+/*
+ * Older checkpoints, and what journal_cut() would find now. By the child, since
+ * the removal of a file of a gigabyte takes a second on a busy disk: to it the
+ * readers are where they were when it began, which is never too far.
+ */
 static void
-checkpoint_done(struct qmgr *q, uint64_t number)
+older_remove(struct qmgr *q, uint64_t number)
 {
 	uint64_t keep = readers_oldest_file(q);
 
 	checkpoint_cut(q->sio, number);
 	evlog_cut(q->log, keep < number ? keep : number);
+}
+
+static void
+checkpoint_done(struct qmgr *q, uint64_t number)
+{
+	q->journal->size = checkpoint_size(q->sio, number);
+	q->journal->finished = true;
+	q->journal->done = number;
+	journal_cut(q);
 	log_debug("checkpoint %llu", (unsigned long long)number);
 }
 
@@ -338,9 +466,14 @@ checkpoint_done(struct qmgr *q, uint64_t number)
 static void __attribute__((noreturn))
 checkpoint_child(struct qmgr *q, pid_t parent)
 {
+	/* GCOVR_EXCL_BR_START: the parent would have to die just now */
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
+		/* GCOVR_EXCL_BR_STOP */
 		_exit(1);
-	_exit(checkpoint_write(q, q->journal->child_number) == 0 ? 0 : 1);
+	if (checkpoint_write(q, q->journal->child_number, NULL) != 0)
+		_exit(1);
+	older_remove(q, q->journal->child_number);
+	_exit(0);
 }
 
 void
@@ -351,12 +484,16 @@ journal_checkpoint(struct qmgr *q)
 
 	if (j->child != 0)
 		return;
-	offload_wait(j->thread);
+	/* a disk may stand still: the loop does not wait for it */
+	j->wanted = offload_busy(j->thread);
+	if (j->wanted)
+		return;
 	if (evlog_rotate(q->log) != 0) {
 		log_warn_errno("no checkpoint: the event log has no new file");
 		return;
 	}
 	j->last = evlog_position(q->log);
+	j->finished = false;
 	j->child_number = j->last.file;
 	j->child = fork();
 	if (j->child == 0)
@@ -367,16 +504,14 @@ journal_checkpoint(struct qmgr *q)
 	}
 }
 
+/* options: of waitpid */
 static void
-on_sigchld(evutil_socket_t fd, short what, void *arg)
+child_end(struct qmgr *q, int options)
 {
-	struct qmgr *q = arg;
 	struct journal *j = q->journal;
 	int status;
 
-	(void)fd;
-	(void)what;
-	if (j->child == 0 || waitpid(j->child, &status, WNOHANG) != j->child)
+	if (j->child == 0 || waitpid(j->child, &status, options) != j->child)
 		return;
 	j->child = 0;
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
@@ -387,16 +522,36 @@ on_sigchld(evutil_socket_t fd, short what, void *arg)
 }
 
 static void
+on_sigchld(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	child_end(arg, WNOHANG);
+}
+
+/* Bytes of the log behind the last checkpoint. */
+static uint64_t
+log_grown(const struct qmgr *q)
+{
+	struct evlog_pos now = evlog_position(q->log), last = q->journal->last;
+
+	return (now.file - last.file) * EVLOG_FILE_SIZE + now.offset -
+	    last.offset;
+}
+
+static void
 on_look(evutil_socket_t fd, short what, void *arg)
 {
 	struct qmgr *q = arg;
-	struct evlog_pos now = evlog_position(q->log), last = q->journal->last;
-	uint64_t grown = (now.file - last.file) * EVLOG_FILE_SIZE + now.offset;
+	uint64_t most = q->journal->size;
 
 	(void)fd;
 	(void)what;
-	if (grown > last.offset + CHECKPOINT_BYTES)
+	if (most < CHECKPOINT_BYTES)
+		most = CHECKPOINT_BYTES;
+	if (log_grown(q) > most)
 		journal_checkpoint(q);
+	journal_cut(q);
 }
 
 /* ---- start and end ---- */
@@ -408,15 +563,17 @@ journal_init(struct qmgr *q)
 	struct timeval look = { .tv_sec = CHECKPOINT_LOOK_S };
 	struct event_base *base = q->role->base;
 
-	if (j == NULL)
+	if (j == NULL) /* GCOVR_EXCL_BR_LINE: memory */
 		fatal("out of memory");
 	q->journal = j;
 	j->thread = offload_new(base);
 	j->sync_timer = event_new(base, -1, 0, on_sync_timer, q);
 	j->look_timer = event_new(base, -1, EV_PERSIST, on_look, q);
 	j->sigchld = evsignal_new(base, SIGCHLD, on_sigchld, q);
+	/* GCOVR_EXCL_BR_START: memory */
 	if (j->sync_timer == NULL || j->look_timer == NULL ||
 	    j->sigchld == NULL)
+		/* GCOVR_EXCL_BR_STOP */
 		fatal("out of memory");
 	event_add(j->look_timer, &look);
 	event_add(j->sigchld, NULL);
@@ -426,14 +583,19 @@ journal_init(struct qmgr *q)
 void
 journal_close(struct qmgr *q)
 {
+	union ev_any stop = { .stop = {
+	    .time_us = (uint64_t)clock_wall().us } };
 	struct journal *j = q->journal;
 
 	offload_wait(j->thread);
-	if (j->child != 0)
-		waitpid(j->child, NULL, 0);
+	child_end(q, 0);
+	(void)sched_used_each(q->sched, on_used_log, q);
+	journal_append(q, EV_STOP, &stop);
 	if (evlog_sync(q->log) != 0)
 		log_warn_errno("the last events are not durable");
+	if (j->finished && log_grown(q) < STOP_BYTES)
+		return;
 	if (evlog_rotate(q->log) == 0 &&
-	    checkpoint_write(q, evlog_position(q->log).file) == 0)
-		checkpoint_done(q, evlog_position(q->log).file);
+	    checkpoint_write(q, evlog_position(q->log).file, &stop) == 0)
+		older_remove(q, evlog_position(q->log).file);
 }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <event2/event.h>
+#include <jansson.h>
 
 #include "common/sys/clock.h"
 #include "common/sys/log.h"
@@ -124,6 +125,8 @@ on_init(struct role *r)
 	struct qmgr *q = &qmgr;
 
 	umask(027);
+	/* or it would look for /dev/urandom at its first object */
+	json_object_seed((size_t)arc4random() | 1);
 	r->arg = q;
 	q->role = r;
 	q->started = clock_wall();
@@ -137,6 +140,7 @@ on_init(struct role *r)
 	q->sio = sio_os_new(ROLE_FD_SPOOL);
 	if (q->sio == NULL || sio_spool_create(q->sio) != 0)
 		fatal_errno("cannot use the spool");
+	suspects_init(q);
 	routes_init(q);
 	workers_init(q);
 }
@@ -178,6 +182,7 @@ on_conf(struct role *r, struct sv bytes)
 
 	if (conf == NULL)
 		fatal("the master's configuration does not decode");
+	pools_forget(q);
 	q->conf = conf;
 	if (q->sched == NULL) {
 		arc4random_buf(&seed, sizeof(seed));
@@ -260,6 +265,23 @@ on_master_reply(struct role *r, const struct ipc_master_reply *m)
 	control_master_reply(r->arg, m);
 }
 
+static void
+on_child(struct role *r, const struct ipc_child *m)
+{
+	children_note(r->arg, m);
+	suspects_child(r->arg, m);
+}
+
+/* Without peers nobody would ever tell us to stop, and the next qmgr waits for
+ * our lock. */
+static void
+on_master_gone(struct role *r)
+{
+	control_master_gone(r->arg);
+	suspects_master_gone(r->arg);
+	qmgr_stop_check(r->arg);
+}
+
 /* ---- stop ---- */
 
 static void
@@ -268,8 +290,10 @@ stop_now(struct qmgr *q)
 	if (q->stopped)
 		return;
 	q->stopped = true;
-	journal_write(q);
-	journal_close(q);
+	if (q->recovered) {
+		journal_write(q);
+		journal_close(q);
+	}
 	role_exit(q->role);
 }
 
@@ -335,6 +359,8 @@ static const struct role_ops ops = {
 	.listener = on_listener,
 	.start = on_start,
 	.master_reply = on_master_reply,
+	.child = on_child,
+	.master_gone = on_master_gone,
 	.stop = on_stop,
 };
 

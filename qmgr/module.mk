@@ -1,22 +1,50 @@
 # SPDX-License-Identifier: ISC
 include qmgr/sched.mk
-pkglibexec_PROGRAMS += qmgr/pinnace-qmgr
-qmgr_pinnace_qmgr_SOURCES = \
+# All but main(), so that a test can have it, too.
+noinst_LIBRARIES += libqmgr.a
+libqmgr_a_SOURCES = \
 	qmgr/act.c \
+	qmgr/children.c \
 	qmgr/control.c qmgr/control.h \
 	qmgr/deliver.c \
+	qmgr/explain.c \
+	qmgr/holds.c \
 	qmgr/intake.c \
 	qmgr/journal.c \
-	qmgr/main.c \
 	qmgr/outcome.c \
 	qmgr/qmgr.h \
+	qmgr/pools.c \
 	qmgr/readers.c \
 	qmgr/recover.c \
 	qmgr/routes.c \
 	qmgr/select.c \
 	qmgr/show.c \
+	qmgr/suspects.c \
 	qmgr/upkeep.c \
 	qmgr/walk.c \
 	qmgr/worker.c
-qmgr_pinnace_qmgr_LDADD = libsched.a $(LIB_CONF) $(LIBS_OS) $(JANSSON_LIBS) \
-	$(PCRE2_LIBS)
+pkglibexec_PROGRAMS += qmgr/pinnace-qmgr
+qmgr_pinnace_qmgr_SOURCES = qmgr/main.c
+qmgr_pinnace_qmgr_LDADD = libqmgr.a libsched.a $(LIB_CONF) \
+	$(LIBS_OS) $(JANSSON_LIBS) $(PCRE2_LIBS)
+
+# The process with a test as its master and all of its peers.
+noinst_LIBRARIES += libqmgrmain.a
+libqmgrmain_a_SOURCES = qmgr/main.c
+libqmgrmain_a_CPPFLAGS = $(AM_CPPFLAGS) -Dmain=qmgr_main
+libqmgrmain_a_CFLAGS = $(AM_CFLAGS) -Wno-missing-prototypes
+check_PROGRAMS += tests/unit/qmgr/test_qmgr
+TESTS += tests/unit/qmgr/test_qmgr
+tests_unit_qmgr_test_qmgr_SOURCES = tests/unit/qmgr/qrig.c \
+	tests/unit/qmgr/qrig.h tests/unit/qmgr/qrig_log.c \
+	tests/unit/qmgr/qrig_peers.c \
+	tests/unit/qmgr/test_qmgr.c tests/unit/qmgr/test_qmgr_control.c \
+	tests/unit/qmgr/test_qmgr_intake.c \
+	tests/unit/qmgr/test_qmgr_journal.c \
+	tests/unit/qmgr/test_qmgr_outcome.c \
+	tests/unit/qmgr/test_qmgr_recover.c tests/unit/qmgr/test_qmgr_spool.c
+# calls on the spool fail when the test says so
+tests_unit_qmgr_test_qmgr_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=sio_os_new \
+	-Wl,--wrap=_exit,--wrap=fork,--wrap=event_add
+tests_unit_qmgr_test_qmgr_LDADD = libqmgrmain.a libqmgr.a libsched.a \
+	$(LIB_CONF) $(LIBS_OS) $(JANSSON_LIBS) $(PCRE2_LIBS) $(LIBS_CHECK)

@@ -3,6 +3,7 @@
  * What became of recipients: RESULTs of the workers, and outcomes that have no
  * RESULT. Both end in one ATTEMPT event and one input of the scheduler.
  */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,6 +35,7 @@ attempt_cut(struct ev_attempt *e)
 	e->orcpt = sv_head(e->orcpt, EV_NAME_MAX);
 	e->envid = sv_head(e->envid, 128);
 	e->job = sv_head(e->job, 256);
+	e->pool = sv_head(e->pool, 256);
 	e->src_type = sv_head(e->src_type, 256);
 	e->src_mta = sv_head(e->src_mta, EV_NAME_MAX);
 	e->status = sv_head(e->status, 16);
@@ -49,11 +51,18 @@ attempt_log(struct qmgr *q, struct ev_attempt *e,
     const struct sched_decision *d, const struct sched_msg *info)
 {
 	union ev_any ev;
+	char hard[16];
 
+	if (d->hardened && e->status.n > 0 && e->status.n < sizeof(hard)) {
+		memcpy(hard, e->status.p, e->status.n);
+		hard[0] = '5';
+		e->status = sv_make(hard, e->status.n);
+	}
 	e->action = d->action;
 	e->wants_dsn = d->bouncing;
 	e->next_us = (uint64_t)d->next_us;
 	e->attempts = d->attempts;
+	e->volume_kib = d->volume_kib;
 	e->queued_us = (uint64_t)info->arrival_us;
 	attempt_cut(e);
 	ev.attempt = *e;
@@ -67,6 +76,16 @@ attempt_log(struct qmgr *q, struct ev_attempt *e,
 		    msgid_format(e->id, id), log_safe(e->rcpt, rcpt,
 		    sizeof(rcpt)));
 	}
+}
+
+/* What the message asked for, if that is a pool. */
+static struct sv
+pool_named(const struct qmgr *q, struct sv asked)
+{
+	const struct conf_pool *p = asked.n == 0 ? NULL :
+	    conf_pool_find(q->conf, asked);
+
+	return p == NULL ? SV("") : p->name;
 }
 
 /* ---- RESULT ---- */
@@ -86,13 +105,16 @@ result_rcpt(struct qmgr *q, const struct ipc_result *m, struct smsg *msg,
 		.dsn_on_failure = wants_failure_dsn(m->sender, r->notify),
 		.dsn_on_success = r->relayed_no_dsn &&
 		    wants_success_dsn(m->sender, r->notify),
+		/* the worker could not read who is to be told */
+		.keep = r->outcome == OUT_UNREADABLE && r->addr.n == 0,
 	};
 	struct ev_attempt e = {
 		.id = m->id, .rcpt_idx = r->idx, .outcome = r->outcome,
 		.time_us = (uint64_t)now.wall.us, .size = m->size,
 		.sender = m->sender, .rcpt = r->addr, .orcpt = r->orcpt,
 		.notify = r->notify, .envid = m->envid, .ret = m->ret,
-		.job = m->job, .src_type = m->src_type, .src_mta = m->src_mta,
+		.job = m->job, .pool = pool_named(q, m->vmta),
+		.src_type = m->src_type, .src_mta = m->src_mta,
 		.status = r->status, .diag = r->text,
 		.source_ip = m->source_ip, .dest_ip = m->host_ip,
 		.esmtp = m->esmtp,
@@ -111,9 +133,7 @@ result_rcpt(struct qmgr *q, const struct ipc_result *m, struct smsg *msg,
 	e.mta = str_sv(&s);
 	smsg_info(msg, &info);
 	if (!sched_result(q->sched, now, m->session, msg, r->idx, &res, &d))
-		return;
-	if (r->outcome == OUT_UNTRIED)
-		return;
+		return; /* nothing new, or nothing came of it */
 	if (d.action == ACT_DELIVERED) {
 		q->count.out_rcpts++;
 		q->count.out_bytes += m->size;
@@ -123,19 +143,14 @@ result_rcpt(struct qmgr *q, const struct ipc_result *m, struct smsg *msg,
 
 static bool message_quarantine(struct qmgr *q, struct smsg *m, uint32_t idx);
 
-void
-on_result(struct chan *c, void *arg, const void *msg)
+static void
+result_take(struct worker *w, const struct ipc_result *m)
 {
-	const struct ipc_result *m = msg;
-	struct worker *w = arg;
 	struct qmgr *q = w->q;
 	struct rcpt_result res;
 	struct smsg *sm;
 	struct rd r;
 
-	(void)c;
-	w->acked = m->seq;
-	w->ack_due = true;
 	rd_init(&r, m->rcpts.p, m->rcpts.n);
 	while (rcpt_result_next(&r, &res)) {
 		/* the last recipient ends the message */
@@ -149,6 +164,25 @@ on_result(struct chan *c, void *arg, const void *msg)
 	}
 	if (r.failed)
 		log_warn("smtp[%u]: a result does not decode", w->index);
+}
+
+void
+on_result(struct chan *c, void *arg, const void *msg)
+{
+	const struct ipc_result *m = msg;
+	struct worker *w = arg;
+	struct qmgr *q = w->q;
+
+	(void)c;
+	w->acked = m->seq;
+	w->ack_due = true;
+	if (poison_is(&q->poison, POISON_RESULT, m->id, 0)) {
+		suspect_result(q, m->id, m->session);
+	} else {
+		poison_mark(&q->poison, POISON_RESULT, m->id, 0);
+		result_take(w, m);
+		poison_clear(&q->poison);
+	}
 	q->count.out_msgs++;
 	sched_deliver_done(q->sched, qmgr_now(), m->session, m->id);
 }
@@ -169,24 +203,32 @@ message_read(struct qmgr *q, const struct smsg *m, struct record *rec_r)
 	    &q->record, rec_r);
 }
 
-bool
-envelope_read(struct qmgr *q, const struct smsg *m, struct envelope *e_r)
+/* RECORD_ERROR is an error of the disk, and of now; anything else but
+ * RECORD_OK is for good. */
+static enum record_result
+envelope_load(struct qmgr *q, const struct smsg *m, struct envelope *e_r)
 {
 	enum record_result rc;
 	struct record rec;
 
 	rc = message_read(q, m, &rec);
 	if (rc != RECORD_OK && rc != RECORD_DAMAGED)
-		return false;
+		return rc;
 	arena_reset(&q->env_arena);
-	return envelope_decode(rec.env, &q->env_arena, e_r);
+	return envelope_decode(rec.env, &q->env_arena, e_r) ? RECORD_OK :
+	    RECORD_DAMAGED;
+}
+
+bool
+envelope_read(struct qmgr *q, const struct smsg *m, struct envelope *e_r)
+{
+	return envelope_load(q, m, e_r) == RECORD_OK;
 }
 
 /* ---- records that are damaged for good ---- */
 
-/* What stands in q->record goes to corrupt/ID, for a person to look at. */
-static void
-corrupt_save(struct qmgr *q, uint64_t msg_id)
+void
+corrupt_save(struct qmgr *q, uint64_t msg_id, const char *why)
 {
 	char path[SIO_PATH_MAX], id[MSGID_TEXT];
 	struct sio_file *f;
@@ -195,13 +237,14 @@ corrupt_save(struct qmgr *q, uint64_t msg_id)
 	STR_ON(&s, path);
 	str_addf(&s, "corrupt/%s", msgid_format(msg_id, id));
 	f = sio_open(q->sio, path, SIO_WRITE | SIO_CREATE | SIO_EXCL);
-	if (f == NULL)
+	if (f == NULL && errno == EEXIST)
 		return; /* another recipient's turn did it */
 	q->count.corrupt++;
-	if (sio_pwrite(f, buf_data(&q->record), buf_len(&q->record), 0) != 0)
+	if (f == NULL ||
+	    sio_pwrite(f, buf_data(&q->record), buf_len(&q->record), 0) != 0 ||
+	    sio_fdatasync(f) != 0 || sio_fsync_dir(q->sio, "corrupt") != 0)
 		log_warn_errno("%s cannot be written", path);
-	log_warn("%s: its record is damaged; what is left of it is in "
-	    "spool/%s", id, path);
+	log_warn("%s: %s; what there is of it is in spool/%s", id, why, path);
 	sio_close(&f);
 }
 
@@ -226,8 +269,8 @@ message_quarantine(struct qmgr *q, struct smsg *m, uint32_t idx)
 	if (rc == RECORD_OK || rc == RECORD_ERROR)
 		return false;
 	smsg_info(m, &info);
-	corrupt_save(q, info.id);
-	outcome_from_record(q, m, idx, OUT_UNREADABLE, &why);
+	corrupt_save(q, info.id, "its record is damaged");
+	(void)outcome_from_record(q, m, idx, OUT_UNREADABLE, &why);
 	return true;
 }
 
@@ -245,7 +288,8 @@ src_mta_text(char out[EV_NAME_MAX], const struct envelope *e)
 
 /* What the log wants to know of a message that no worker told about. */
 static void
-attempt_from_envelope(struct ev_attempt *a, const struct envelope *e,
+attempt_from_envelope(const struct qmgr *q, struct ev_attempt *a,
+    const struct envelope *e,
     uint32_t idx, char src_mta[EV_NAME_MAX])
 {
 	if (idx >= e->nrcpts)
@@ -259,17 +303,19 @@ attempt_from_envelope(struct ev_attempt *a, const struct envelope *e,
 	a->envid = e->envid;
 	a->ret = (uint8_t)(e->flags & (ENV_RET_FULL | ENV_RET_HDRS));
 	a->job = e->job;
+	a->pool = pool_named(q, e->vmta);
 	a->src_type = e->src_type;
 }
 
-void
+bool
 outcome_from_record(struct qmgr *q, struct smsg *m, uint32_t idx,
     uint8_t outcome, const struct sched_why *why)
 {
-	char src_mta[EV_NAME_MAX] = "", mta[EV_NAME_MAX];
+	char src_mta[EV_NAME_MAX] = "";
 	char queue[EV_NAME_MAX], id[MSGID_TEXT];
 	struct sched_now now = qmgr_now();
 	struct envelope env = { 0 };
+	enum record_result rc;
 	struct sched_decision d = { .action = ACT_FAILED };
 	struct sched_result res = { .outcome = (enum outcome)outcome,
 		.status = why->status, .text = why->diag };
@@ -280,7 +326,6 @@ outcome_from_record(struct qmgr *q, struct smsg *m, uint32_t idx,
 		.time_us = (uint64_t)now.wall.us,
 		.status = sv_head(why->status, 16),
 		.diag = sv_head(why->diag, EV_TEXT_MAX),
-		.dest_ip = why->host_ip, .source_ip = why->source_ip,
 	};
 
 	smsg_info(m, &info);
@@ -288,19 +333,24 @@ outcome_from_record(struct qmgr *q, struct smsg *m, uint32_t idx,
 	STR_ON(&s, queue);
 	str_add(&s, squeue_name(smsg_rcpt_queue(m, idx)));
 	e.queue = str_sv(&s);
-	STR_ON(&s, mta);
-	if (why->host.n > 0)
-		str_addf(&s, "%.*s (%.*s)", SV_FMT(why->host),
-		    SV_FMT(why->host_ip));
-	e.mta = str_sv(&s);
-	if (envelope_read(q, m, &env)) {
-		attempt_from_envelope(&e, &env, idx, src_mta);
-	} else {
-		q->count.corrupt++;
-		log_warn("%s: its record cannot be read",
+	rc = envelope_load(q, m, &env);
+	if (rc == RECORD_ERROR && outcome == OUT_PERMANENT) {
+		/* nobody would hear of it: give_up() comes again */
+		log_warn_errno("%s: its record cannot be read, so it is not "
+		    "given up now", msgid_format(info.id, id));
+		return false;
+	}
+	if (rc == RECORD_OK) {
+		attempt_from_envelope(q, &e, &env, idx, src_mta);
+	} else if (rc == RECORD_ERROR) {
+		log_warn_errno("%s: its record cannot be read",
 		    msgid_format(info.id, id));
+	} else {
+		corrupt_save(q, info.id, "its record is damaged");
 	}
 	res.dsn_on_failure = wants_failure_dsn(e.sender, e.notify);
+	/* its end is for give_up(), when the record can be read again */
+	res.keep = rc == RECORD_ERROR;
 	if (outcome == OUT_PERMANENT) {
 		/* from give_up: nothing is decided any more */
 		d.bouncing = res.dsn_on_failure;
@@ -312,7 +362,8 @@ outcome_from_record(struct qmgr *q, struct smsg *m, uint32_t idx,
 		if (outcome == OUT_UNREADABLE)
 			res.outcome = OUT_PERMANENT;
 		if (!sched_result(q->sched, now, 0, m, idx, &res, &d))
-			return;
+			return true;
 	}
 	attempt_log(q, &e, &d, &info);
+	return true;
 }

@@ -12,6 +12,8 @@
  *	routes.c    RESOLVE and ROUTE
  *	readers.c   acct and bounce: LOG_AT, READER_AT, BOUNCE_TAKE
  *	journal.c   event log: append, write, sync in a thread, checkpoints
+ *	suspects.c  what processes crash on
+ *	children.c  how the processes fare
  *	upkeep.c    free space, compaction, recycling
  *	control.c   the operator's commands
  *
@@ -31,6 +33,7 @@
 #include "common/spool/event.h"
 #include "common/spool/evlog.h"
 #include "common/spool/intent.h"
+#include "common/spool/poison.h"
 #include "common/spool/recover.h"
 #include "common/spool/segment.h"
 #include "common/spool/segtab.h"
@@ -43,6 +46,7 @@
 #define INTENT_SLOTS    16384u  /* 2 MiB per worker */
 #define SYNC_EVERY_MS   10      /* bound of what a power cut may repeat */
 #define RESYNC_WAIT_MS  10000   /* for workers that outlived a qmgr */
+#define CHILDREN_SHOWN  256     /* CHILDREN_MAX of the master */
 #define ENV_ARENA_MAX   (64u << 20)
 
 /* A process that writes segments. */
@@ -68,9 +72,16 @@ struct worker {
 	unsigned index;
 	uint64_t intent;            /* number of its intent file */
 	char intent_path[SIO_PATH_MAX];
+	struct sio_file *intent_file; /* open: descriptors may be short */
 	uint64_t acked;             /* highest seq recorded */
 	bool ack_due;
 	bool resynced;              /* told what it has, or is gone */
+	bool told;                  /* this very process has told it */
+	uint64_t suspect;           /* it died at this message; how, is not
+	                             * known yet. 0: none */
+	uint8_t ended;              /* enum ipc_ended, once it is known */
+	char ended_why[POISON_TEXT];
+	bool wants_intent;          /* its file could not be made */
 };
 
 struct tail_reader {                /* acct, bounce */
@@ -79,12 +90,26 @@ struct tail_reader {                /* acct, bounce */
 	bool known;
 };
 
+/* A process, as the master tells. */
+struct child_state {
+	uint32_t role, index, pid;
+	uint32_t restarts, crashes, delay_ms;
+	int64_t ended_us;
+	bool ready;
+	char reason[POISON_TEXT];
+};
+
 /* The scheduler gives queues their new settings in slices, so what was
  * replaced stays for a while. */
 struct old_conf {
 	struct old_conf *next;
 	struct conf *conf;
 	struct mono replaced;
+};
+
+/* upto: where its writer said it ends; UINT64_MAX: it did not. */
+struct unread {
+	uint64_t segment, upto;
 };
 
 struct qmgr {
@@ -106,11 +131,17 @@ struct qmgr {
 	struct journal *journal;
 	struct routes *routes;
 	struct control *control;
+	struct pools *pools;           /* NULL: none was asked for yet */
+	struct holds *holds;           /* NULL: nothing was ever held */
 	struct upkeep *upkeep;
+
+	struct poison poison;       /* what processes crashed on */
+	struct child_state children[CHILDREN_SHOWN];
+	unsigned nchildren;
 
 	/* segments whose writer is through with them and whose end could not
 	 * be read: there may be messages in it, so they stay open */
-	uint64_t *unread;
+	struct unread *unread;
 	size_t nunread, unread_size;
 	uint64_t first_intent;      /* lower ones are of a life before */
 	uint64_t next_intent;
@@ -149,15 +180,18 @@ void writer_large_want(struct chan *c, void *arg, const void *m);
 void writer_large_drop(struct chan *c, void *arg, const void *m);
 void writer_commit(struct chan *c, void *arg, const void *m);
 void writer_gone(struct writer *w);
+/* chan_ops.on_batch_end of a channel whose owner is a writer. */
+void writer_batch_end(struct chan *c, void *arg);
 void writers_space_send(struct qmgr *q, bool open, const char *reason);
 unsigned writer_id(const struct writer *w);
 /* Reads on in segments whose writer is not known. */
-void intake_adopted_look(struct qmgr *q);
+void intake_adopted_look(struct qmgr *q, bool read);
 void intake_adopted_finish(struct qmgr *q);
 /* Closes segments whose end could not be read before. */
 void intake_unread_retry(struct qmgr *q);
-/* There is space again: who asked for a segment in vain gets one. */
-void intake_wants_retry(struct qmgr *q);
+/* There is space again: who asked for a segment in vain gets one; bounce only
+ * if not all. */
+void intake_wants_retry(struct qmgr *q, bool all);
 /* A message whose record is durable. known: it was ACCEPTed in the log. */
 bool intake_message(struct qmgr *q, const struct sched_msg *m, struct sv env);
 /* The DSN is durable: what it reports is over. */
@@ -178,9 +212,13 @@ void readers_segment_close(struct qmgr *q, uint64_t segment);
 /* outcome.c */
 void on_result(struct chan *c, void *arg, const void *m);
 /* An outcome that has no RESULT: expiry, in doubt after a worker's death, a
- * DSN that cannot be made. Reads the envelope from the record. */
-void outcome_from_record(struct qmgr *q, struct smsg *m, uint32_t idx,
+ * DSN that cannot be made. Reads the envelope from the record. False if it
+ * cannot be read now and so nothing was done: a failure for good has to
+ * wait. */
+bool outcome_from_record(struct qmgr *q, struct smsg *m, uint32_t idx,
     uint8_t outcome, const struct sched_why *why);
+/* What stands in q->record goes to corrupt/ID, for a person to look at. */
+void corrupt_save(struct qmgr *q, uint64_t msg_id, const char *why);
 /* Reads a message's envelope; the result lives until the next call. */
 bool envelope_read(struct qmgr *q, const struct smsg *m,
     struct envelope *e_r);
@@ -190,6 +228,7 @@ void workers_init(struct qmgr *q);
 void worker_attach(struct qmgr *q, unsigned index, int fd);
 void workers_old_intents(struct qmgr *q);
 void workers_ack(struct qmgr *q);
+void workers_intents_retry(struct qmgr *q);
 unsigned workers_count(const struct qmgr *q);
 
 /* routes.c */
@@ -197,6 +236,7 @@ void routes_init(struct qmgr *q);
 void routes_chan_set(struct qmgr *q, int fd);
 void routes_resolve(void *arg, struct squeue *sq, struct sv domain,
     struct sv vmta, const struct conf_domain *conf);
+void routes_queue_gone(void *arg, struct squeue *sq);
 /* "" if there is none. */
 struct sv routes_find(struct qmgr *q, struct sv domain, struct sv vmta);
 
@@ -211,6 +251,8 @@ uint64_t readers_oldest_file(const struct qmgr *q);
 void journal_init(struct qmgr *q);
 void journal_append(struct qmgr *q, enum ev_type type,
     const union ev_any *e);
+void journal_queue_set(struct qmgr *q, struct sv name,
+    const struct sched_queue_state *st);
 /* False if something could not be handed to the system: nothing may be told
  * of it, the next call tries again. */
 bool journal_write(struct qmgr *q);
@@ -221,6 +263,8 @@ bool journal_is_well(const struct qmgr *q);
 void journal_ended(struct qmgr *q, const struct sched_msg *m);
 struct evlog_pos journal_durable(const struct qmgr *q);
 void journal_checkpoint(struct qmgr *q);
+/* Removes the event files that nobody needs; called often for nothing. */
+void journal_cut(struct qmgr *q);
 /* Writes, syncs, checkpoints, blocking: at the end of the process. */
 void journal_close(struct qmgr *q);
 
@@ -243,10 +287,66 @@ void recover_spool(struct qmgr *q);
 /* Takes records of a segment up to there that no COMMIT told of. False if it
  * could not be read. */
 bool recover_tail(struct qmgr *q, uint64_t segment, uint64_t upto);
+/* The same while its writer may be at work; what cannot be read now is for
+ * later. */
+void recover_live_tail(struct qmgr *q, uint64_t segment, uint64_t upto);
+
+/* pools.c */
+/* q->conf is about to be another one. */
+void pools_forget(struct qmgr *q);
+/* The VMTA of this pool whose turn it is; "" if there is no such pool. */
+struct sv pool_pick(struct qmgr *q, struct sv name);
+
+/* holds.c */
+#define HOLD_REASON_MAX 256
+#define HOLD_WHO_MAX    64
+struct hold_order {
+	struct sv reason, who;       /* views that live until the next order */
+	uint64_t time_us;
+};
+/* Its number, never 0. */
+uint32_t hold_order_new(struct qmgr *q, struct sv reason, struct sv who);
+void hold_order_replay(struct qmgr *q, const struct ev_hold_order *e);
+bool hold_order_find(const struct qmgr *q, uint32_t number,
+    struct hold_order *o_r);
+/* A recipient that is being saved has it. */
+void hold_order_use(struct qmgr *q, uint32_t number);
+/* Behind the recipients; 0 or -1. */
+int hold_orders_save(const struct qmgr *q, struct checkpoint *cp);
+
+/* suspects.c */
+void suspects_init(struct qmgr *q);
+/* How a process ended. */
+void suspects_child(struct qmgr *q, const struct ipc_child *m);
+/* The worker is gone, and it was at this message. */
+void suspect_found(struct worker *w, uint64_t id);
+/* Decides by what is known of the worker's end. */
+void suspect_settle(struct worker *w);
+/* A worker died at this message, and it is not known yet how: the hold that it
+ * is on is nobody's decision. */
+bool suspect_is_open(const struct qmgr *q, uint64_t id);
+/* Nobody will say any more how workers ended. */
+void suspects_master_gone(struct qmgr *q);
+/* An operator lets a recipient on hold go; false if it is not on hold. */
+bool suspect_release(struct qmgr *q, struct smsg *m, uint32_t idx);
+/* Why a message is on hold. */
+struct sv suspect_reason(const struct qmgr *q, uint64_t id, char out[128]);
+/* The message ended. */
+void suspect_forget(struct qmgr *q, uint64_t id);
+/* The RESULT of this message's delivery cost us two lives: nothing of it is
+ * believed, all recipients go on hold. */
+void suspect_result(struct qmgr *q, uint64_t id, uint64_t session);
+/* Copies a record that cost us two lives to corrupt/, with its large file. */
+void suspect_record_save(struct qmgr *q, const struct sched_msg *m);
+
+/* children.c */
+void children_note(struct qmgr *q, const struct ipc_child *m);
 
 /* control.c */
 void control_init(struct qmgr *q);
 void control_listener(struct qmgr *q, int fd);
 void control_master_reply(struct qmgr *q, const struct ipc_master_reply *m);
+/* Answers in its place what it was asked: it may have died over a stop. */
+void control_master_gone(struct qmgr *q);
 
 #endif

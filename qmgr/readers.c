@@ -41,10 +41,12 @@ readers_oldest_file(const struct qmgr *q)
 }
 
 static void
-reader_at(struct tail_reader *t, const struct ipc_reader_at *m)
+reader_at(struct qmgr *q, struct tail_reader *t, const struct ipc_reader_at *m)
 {
 	t->at = (struct evlog_pos){ m->file, m->offset };
 	t->known = true;
+	/* not only every few seconds: this qmgr may not live that long */
+	journal_cut(q);
 }
 
 /* ---- acct ---- */
@@ -55,7 +57,7 @@ on_acct_at(struct chan *c, void *arg, const void *m)
 	struct qmgr *q = arg;
 
 	(void)c;
-	reader_at(&q->acct, m);
+	reader_at(q, &q->acct, m);
 }
 
 static void
@@ -91,7 +93,7 @@ on_bounce_at(struct chan *c, void *arg, const void *m)
 	struct writer *w = arg;
 
 	(void)c;
-	reader_at(&w->q->bounce, m);
+	reader_at(w->q, &w->q->bounce, m);
 }
 
 /* Of the recipients asked for, those that wait for their DSN. */
@@ -178,17 +180,6 @@ on_bounce_close(struct chan *c, void *arg, const char *why)
 	qmgr_stop_check(q);
 }
 
-static void
-on_bounce_batch_end(struct chan *c, void *arg)
-{
-	struct writer *w = arg;
-
-	qmgr_turn_end(w->q);
-	if (w->owed > 0 && chan_is_open(c))
-		chan_credit_grant(c, w->owed);
-	w->owed = 0;
-}
-
 static const struct chan_ops bounce_ops = {
 	.on = {
 		[IPC_SEG_WANT] = writer_seg_want,
@@ -201,7 +192,7 @@ static const struct chan_ops bounce_ops = {
 		[IPC_BOUNCE_DROP] = on_bounce_drop,
 	},
 	.on_close = on_bounce_close,
-	.on_batch_end = on_bounce_batch_end,
+	.on_batch_end = writer_batch_end,
 };
 
 void

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "common/base/msgid.h"
+#include "common/ipc/heartbeat.h"
 #include "common/sys/clock.h"
 #include "common/sys/log.h"
 #include "qmgr/qmgr.h"
@@ -22,9 +23,28 @@ struct found {
 
 struct recovery {
 	struct qmgr *q;
+	struct sched_now now;  /* one moment for all that is replayed */
 	struct found *found, **found_end;
 	struct sv *domains;    /* room for one ACCEPT's */
+	uint64_t saved;        /* events of the checkpoint so far */
+	bool stopped;          /* the last event is that of a stop */
+	uint64_t *dsns;        /* messages that report on others */
+	size_t ndsns, dsns_size;
 };
+
+static void
+dsn_note(struct recovery *rec, uint64_t id)
+{
+	if (rec->ndsns == rec->dsns_size) {
+		size_t n = rec->dsns_size == 0 ? 64 : rec->dsns_size * 2;
+
+		rec->dsns = reallocarray(rec->dsns, n, sizeof(*rec->dsns));
+		if (rec->dsns == NULL) /* GCOVR_EXCL_BR_LINE: memory */
+			fatal("out of memory");
+		rec->dsns_size = n;
+	}
+	rec->dsns[rec->ndsns++] = id;
+}
 
 static void
 accept_replay(struct recovery *rec, const struct ev_accept *e)
@@ -37,55 +57,91 @@ accept_replay(struct recovery *rec, const struct ev_accept *e)
 	};
 	struct rd r;
 
-	if (e->domains.n == 0 || e->domains.n > ENV_RCPTS_MAX)
+	if (e->domains.n == 0)
+		return;
+	if (e->domains.n > ENV_RCPTS_MAX) /* GCOVR_EXCL_BR_LINE: decoder */
 		return;
 	rd_init(&r, e->domains.enc.p, e->domains.enc.n);
 	for (uint32_t i = 0; i < e->domains.n; i++)
 		rec->domains[i] = svs_next(&r);
-	/* NULL: known already, from the checkpoint */
-	(void)sched_msg_add(rec->q->sched, qmgr_now(), &m, e->vmta,
-	    rec->domains, e->domains.n);
-}
-
-static void
-rcpt_replay(struct qmgr *q, uint64_t id, uint32_t idx, enum srcpt_state state,
-    uint32_t attempts, uint64_t next_us)
-{
-	struct smsg *m = sched_msg_find(q->sched, id);
-
-	if (m == NULL || idx >= smsg_nrcpts(m))
-		return;
-	sched_rcpt_restore(q->sched, qmgr_now(), m, idx, state, attempts,
-	    (int64_t)next_us);
-}
-
-static void
-rcpts_replay(struct qmgr *q, uint64_t id, const struct u32s *rcpts,
-    enum srcpt_state state)
-{
-	for (uint32_t i = 0; i < rcpts->n; i++) {
-		struct smsg *m = sched_msg_find(q->sched, id);
-		uint32_t idx = u32s_get(rcpts, i);
-
-		if (m == NULL || idx >= smsg_nrcpts(m))
-			continue;
-		rcpt_replay(q, id, idx, state, smsg_rcpt_attempts(m, idx),
-		    (uint64_t)smsg_rcpt_next_us(m, idx));
+	/* NULL: known already, from the checkpoint; but one that is left out
+	 * for want of memory would not be in the next checkpoint */
+	errno = 0;
+	if (sched_msg_add(rec->q->sched, rec->now, &m, e->vmta,
+	    rec->domains, e->domains.n) != NULL) {
+		if (m.dsn_for != 0)
+			dsn_note(rec, m.id);
+	} else if (errno == ENOMEM) { /* GCOVR_EXCL_BR_LINE: memory */
+		fatal("out of memory for the queue");
 	}
 }
 
 static void
-attempt_replay(struct qmgr *q, const struct ev_attempt *e)
+rcpt_replay(struct recovery *rec, uint64_t id, uint32_t idx,
+    enum srcpt_state state, uint32_t attempts, uint64_t next_us)
 {
-	enum srcpt_state state = SR_RETRY;
+	struct smsg *m = sched_msg_find(rec->q->sched, id);
 
-	if (e->action != ACT_DEFERRED)
-		state = e->wants_dsn ? SR_BOUNCING : SR_DONE;
-	rcpt_replay(q, e->id, e->rcpt_idx, state, e->attempts, e->next_us);
+	if (m == NULL || idx >= smsg_nrcpts(m))
+		return;
+	sched_rcpt_restore(rec->q->sched, rec->now, m, idx, state, attempts,
+	    (int64_t)next_us);
 }
 
 static void
-rcpt_state_replay(struct qmgr *q, const struct ev_rcpt *e)
+rcpts_replay(struct recovery *rec, uint64_t id, const struct u32s *rcpts,
+    enum srcpt_state state)
+{
+	for (uint32_t i = 0; i < rcpts->n; i++) {
+		struct smsg *m = sched_msg_find(rec->q->sched, id);
+		uint32_t idx = u32s_get(rcpts, i);
+
+		if (m == NULL || idx >= smsg_nrcpts(m))
+			continue;
+		rcpt_replay(rec, id, idx, state, smsg_rcpt_attempts(m, idx),
+		    (uint64_t)smsg_rcpt_next_us(m, idx));
+	}
+}
+
+static bool
+is_held(const struct qmgr *q, uint64_t id, uint32_t idx)
+{
+	const struct smsg *m = sched_msg_find(q->sched, id);
+
+	return m != NULL && idx < smsg_nrcpts(m) &&
+	    smsg_rcpt_state(m, idx) == SR_HELD;
+}
+
+static void
+hold_replay(struct recovery *rec, const struct ev_hold *e)
+{
+	struct smsg *m = sched_msg_find(rec->q->sched, e->id);
+
+	rcpts_replay(rec, e->id, &e->rcpts, e->held ? SR_HELD : SR_RETRY);
+	for (uint32_t i = 0; m != NULL && e->order != 0 && i < e->rcpts.n; i++)
+		sched_rcpt_hold(rec->q->sched, rec->now, m,
+		    u32s_get(&e->rcpts, i), true, e->order);
+}
+
+static void
+attempt_replay(struct recovery *rec, const struct ev_attempt *e)
+{
+	struct smsg *m = sched_msg_find(rec->q->sched, e->id);
+	enum srcpt_state state = SR_RETRY;
+
+	/* not what was given up without a try */
+	if (m != NULL && e->dest_ip.n > 0)
+		sched_rcpt_tried(rec->q->sched, rec->now, m, e->rcpt_idx,
+		    (int64_t)e->time_us, e->volume_kib);
+	if (e->action != ACT_DEFERRED)
+		state = e->wants_dsn ? SR_BOUNCING : SR_DONE;
+	else if (is_held(rec->q, e->id, e->rcpt_idx))
+		state = SR_HELD; /* it was under way when it was put there */
+	rcpt_replay(rec, e->id, e->rcpt_idx, state, e->attempts, e->next_us);
+}
+
+static void
+rcpt_state_replay(struct recovery *rec, const struct ev_rcpt *e)
 {
 	static const enum srcpt_state states[] = {
 		[EVR_WAITING] = SR_RETRY, [EVR_BOUNCING] = SR_BOUNCING,
@@ -94,20 +150,33 @@ rcpt_state_replay(struct qmgr *q, const struct ev_rcpt *e)
 
 	if (e->state > EVR_HELD)
 		return;
-	rcpt_replay(q, e->id, e->rcpt_idx, states[e->state], e->attempts,
+	rcpt_replay(rec, e->id, e->rcpt_idx, states[e->state], e->attempts,
 	    e->next_us);
 }
 
 static void
-queue_replay(struct qmgr *q, const struct ev_queue_set *e)
+queue_replay(struct recovery *rec, const struct ev_queue_set *e)
 {
 	ptrdiff_t slash = sv_rfind(e->queue, '/');
+	struct sv domain, vmta;
 
 	if (slash < 0)
 		return;
-	sched_queue_pause(q->sched, qmgr_now(),
-	    sv_head(e->queue, (size_t)slash),
-	    sv_from_at(e->queue, (size_t)slash + 1), e->paused);
+	domain = sv_head(e->queue, (size_t)slash);
+	vmta = sv_from_at(e->queue, (size_t)slash + 1);
+	/* no name in the log is too long for a queue */
+	if (!sched_queue_state_set(rec->q->sched, rec->now, domain, vmta,
+	    &(struct sched_queue_state){
+		.paused = e->paused, .backoff = e->backoff,
+		.backoff_until_us = (int64_t)e->backoff_until_us,
+		.max_out = e->max_out,
+		.max_out_until_us = (int64_t)e->max_out_until_us,
+		.max_out_step_us = (int64_t)e->max_out_step_us,
+		.max_rate = { .n = e->rate_n,
+		    .period_ms = (int64_t)e->rate_period_ms },
+		.max_rate_until_us = (int64_t)e->rate_until_us,
+		.max_rate_step_us = (int64_t)e->rate_step_us }))
+		fatal("no memory for the state of a queue");
 }
 
 static void
@@ -121,31 +190,71 @@ move_replay(struct qmgr *q, const struct ev_move *e)
 }
 
 static void
+event_replay(struct recovery *rec, enum ev_type type, const union ev_any *e)
+{
+	struct qmgr *q = rec->q;
+
+	segtab_on_event(q->segtab, type, e);
+	rec->stopped = type == EV_STOP;
+	if (type == EV_ACCEPT)
+		accept_replay(rec, &e->accept);
+	else if (type == EV_ATTEMPT)
+		attempt_replay(rec, &e->attempt);
+	else if (type == EV_BOUNCED)
+		rcpts_replay(rec, e->bounced.id, &e->bounced.rcpts, SR_DONE);
+	else if (type == EV_DELETE)
+		rcpts_replay(rec, e->delete.id, &e->delete.rcpts, SR_DONE);
+	else if (type == EV_HOLD)
+		hold_replay(rec, &e->hold);
+	else if (type == EV_HOLD_ORDER)
+		hold_order_replay(q, &e->hold_order);
+	else if (type == EV_MOVE)
+		move_replay(q, &e->move);
+	else if (type == EV_QUEUE_SET)
+		queue_replay(rec, &e->queue_set);
+	else if (type == EV_RCPT)
+		rcpt_state_replay(rec, &e->rcpt);
+	else if (type == EV_RATE)
+		sched_used_restore(q->sched, rec->now, &(struct sched_used){
+		    .queue = e->rate.queue,
+		    .rate = (enum sched_rate)e->rate.rate,
+		    .until_us = (int64_t)e->rate.until_us });
+}
+
+/* Two lives ended here. What only this event knows is lost to the queue, but
+ * for the message of an ACCEPT, which is kept aside. */
+static void
+event_skip(struct qmgr *q, enum ev_type type, const union ev_any *e,
+    struct evlog_pos at)
+{
+	log_warn("the event %s at %llu:%llu is left out: qmgr crashes on it",
+	    ev_name(type), (unsigned long long)(at.file & ~POISON_CHECKPOINT),
+	    (unsigned long long)at.offset);
+	if (type == EV_ACCEPT)
+		suspect_record_save(q, &(struct sched_msg){
+		    .id = e->accept.id, .segment = e->accept.segment,
+		    .offset = e->accept.offset, .length = e->accept.length,
+		    .large_id = e->accept.large_id });
+}
+
+static void
 on_event(void *arg, enum ev_type type, const union ev_any *e,
     struct evlog_pos at)
 {
 	struct recovery *rec = arg;
 	struct qmgr *q = rec->q;
 
-	(void)at;
-	segtab_on_event(q->segtab, type, e);
-	if (type == EV_ACCEPT)
-		accept_replay(rec, &e->accept);
-	else if (type == EV_ATTEMPT)
-		attempt_replay(q, &e->attempt);
-	else if (type == EV_BOUNCED)
-		rcpts_replay(q, e->bounced.id, &e->bounced.rcpts, SR_DONE);
-	else if (type == EV_DELETE)
-		rcpts_replay(q, e->delete.id, &e->delete.rcpts, SR_DONE);
-	else if (type == EV_HOLD)
-		rcpts_replay(q, e->hold.id, &e->hold.rcpts,
-		    e->hold.held ? SR_HELD : SR_RETRY);
-	else if (type == EV_MOVE)
-		move_replay(q, &e->move);
-	else if (type == EV_QUEUE_SET)
-		queue_replay(q, &e->queue_set);
-	else if (type == EV_RCPT)
-		rcpt_state_replay(q, &e->rcpt);
+	/* its number, too: the b-th event of the next one is another */
+	if (at.file == 0)
+		at = (struct evlog_pos){ POISON_CHECKPOINT | at.offset,
+			++rec->saved };
+	if (poison_is(&q->poison, POISON_EVENT, at.file, at.offset)) {
+		event_skip(q, type, e, at);
+		return;
+	}
+	poison_mark(&q->poison, POISON_EVENT, at.file, at.offset);
+	event_replay(rec, type, e);
+	poison_clear(&q->poison);
 }
 
 static void
@@ -165,7 +274,7 @@ on_found_start(void *arg, const struct record *r)
 	struct recovery *rec = arg;
 	struct found *f = malloc(sizeof(*f) + r->env.n);
 
-	if (f == NULL)
+	if (f == NULL) /* GCOVR_EXCL_BR_LINE: memory */
 		fatal("out of memory");
 	found_info(r, &f->msg);
 	memcpy(f->bytes, r->env.p, r->env.n);
@@ -182,10 +291,23 @@ on_problem(void *arg, const char *text)
 	log_warn("spool: %s", text);
 }
 
+static void
+on_checkpoint(void *arg, uint64_t messages)
+{
+	const struct recovery *rec = arg;
+
+	/* GCOVR_EXCL_BR_START: memory */
+	if (!sched_reserve(rec->q->sched, messages))
+		/* GCOVR_EXCL_BR_STOP */
+		fatal("out of memory for the queue");
+}
+
 static const struct recover_ops start_ops = {
+	.on_checkpoint = on_checkpoint,
 	.on_event = on_event,
 	.on_found = on_found_start,
 	.on_problem = on_problem,
+	.live = true,
 };
 
 /* Live messages hold their segments; from here on msg_done releases. */
@@ -198,6 +320,7 @@ refs_take(struct qmgr *q)
 	size_t at = 0;
 
 	while ((m = sched_msg_next(q->sched, &at)) != NULL) {
+		heartbeat_beat();
 		smsg_info(m, &info);
 		if (!segtab_ref(q->segtab, info.segment, info.offset,
 		    info.length)) {
@@ -223,43 +346,29 @@ is_bouncing(const struct qmgr *q, uint64_t id)
 	return false;
 }
 
-static void
-dsn_check(struct qmgr *q, uint64_t id)
-{
-	const struct smsg *m = sched_msg_find(q->sched, id);
-	struct envelope e;
-
-	if (m != NULL && envelope_read(q, m, &e) && e.dsn_for != 0)
-		intake_originals_finish(q, id, &e);
-}
-
 /*
  * A DSN that is in the log without the end of what it reports: qmgr was killed
  * between the two. Few, as the others' originals are gone.
  */
 static void
-dsns_check(struct qmgr *q)
+dsns_check(struct recovery *rec)
 {
-	uint64_t *list = NULL;
-	struct sched_msg info;
-	const struct smsg *m;
-	size_t at = 0, n = 0, size = 0;
+	struct qmgr *q = rec->q;
 
-	while ((m = sched_msg_next(q->sched, &at)) != NULL) {
-		smsg_info(m, &info);
-		if (info.dsn_for == 0 || !is_bouncing(q, info.dsn_for))
+	for (size_t i = 0; i < rec->ndsns; i++) {
+		const struct smsg *m = sched_msg_find(q->sched, rec->dsns[i]);
+		struct sched_msg info;
+		struct envelope e;
+
+		heartbeat_beat();
+		if (m == NULL)
 			continue;
-		if (n == size) {
-			size = size == 0 ? 64 : size * 2;
-			list = reallocarray(list, size, sizeof(*list));
-			if (list == NULL)
-				fatal("out of memory");
-		}
-		list[n++] = info.id;
+		smsg_info(m, &info);
+		if (is_bouncing(q, info.dsn_for) &&
+		    envelope_read(q, m, &e) && e.dsn_for != 0)
+			intake_originals_finish(q, info.id, &e);
 	}
-	for (size_t i = 0; i < n; i++)
-		dsn_check(q, list[i]);
-	free(list);
+	free(rec->dsns);
 }
 
 static void
@@ -269,6 +378,8 @@ found_take(struct recovery *rec)
 
 	while (f != NULL) {
 		struct found *next = f->next;
+
+		heartbeat_beat();
 
 		segtab_known(rec->q->segtab, f->msg.segment,
 		    f->msg.offset + f->msg.length);
@@ -282,18 +393,22 @@ found_take(struct recovery *rec)
 void
 recover_spool(struct qmgr *q)
 {
-	struct recovery rec = { .q = q };
+	struct recovery rec = { .q = q, .now = qmgr_now() };
 	struct mono began = clock_mono();
 	struct recover_stats stats;
 	struct sched_totals t;
 
 	rec.found_end = &rec.found;
 	rec.domains = calloc(ENV_RCPTS_MAX, sizeof(*rec.domains));
+	if (rec.domains == NULL) /* GCOVR_EXCL_BR_LINE: memory */
+		fatal("out of memory");
 	q->segtab = segtab_open(q->sio, &(struct segtab_conf){ .epoch = 0 });
-	if (rec.domains == NULL || q->segtab == NULL)
+	if (q->segtab == NULL)
 		fatal_errno("cannot read the spool's segments");
 	if (spool_recover(q->sio, &start_ops, &rec, &stats) != 0)
 		fatal_errno("cannot recover the spool");
+	if (stats.events > 0 && !rec.stopped)
+		sched_connects_unknown(q->sched, rec.now);
 	q->log = evlog_open(q->sio, stats.end);
 	if (q->log == NULL && errno == ENOSPC && upkeep_reserve_drop(q))
 		q->log = evlog_open(q->sio, stats.end);
@@ -305,7 +420,7 @@ recover_spool(struct qmgr *q)
 	segtab_recovered(q->segtab, evlog_position(q->log));
 	q->recovered = true;
 	found_take(&rec);
-	dsns_check(q);
+	dsns_check(&rec);
 	free(rec.domains);
 	journal_append(q, EV_START, &(union ev_any){ .start = {
 	    .time_us = (uint64_t)clock_wall().us } });
@@ -351,20 +466,44 @@ static const struct recover_ops tail_ops = {
 	.on_problem = on_problem,
 };
 
-bool
-recover_tail(struct qmgr *q, uint64_t segment, uint64_t upto)
+static const struct recover_ops live_ops = {
+	.on_event = on_event_never,
+	.on_found = on_found_later,
+	.on_problem = on_problem,
+	.live = true,
+};
+
+static bool
+tail_take(struct qmgr *q, uint64_t segment, uint64_t upto,
+    const struct recover_ops *ops)
 {
 	struct seg_info info;
 	uint64_t end;
 
-	if (!segtab_info(q->segtab, segment, &info) || info.known >= upto)
+	/* GCOVR_EXCL_BR_START: a writer has it, or had it */
+	if (!segtab_info(q->segtab, segment, &info))
+		/* GCOVR_EXCL_BR_STOP */
 		return true;
-	if (spool_recover_tail(q->sio, segment, info.known, upto, &tail_ops,
-	    q, &end) != 0) {
+	if (info.known >= upto)
+		return true;
+	if (spool_recover_tail(q->sio, segment, info.known, upto, ops, q,
+	    &end) != 0) {
 		log_warn_errno("segment %llu cannot be read to its end",
 		    (unsigned long long)segment);
 		return false;
 	}
 	segtab_known(q->segtab, segment, end);
 	return true;
+}
+
+bool
+recover_tail(struct qmgr *q, uint64_t segment, uint64_t upto)
+{
+	return tail_take(q, segment, upto, &tail_ops);
+}
+
+void
+recover_live_tail(struct qmgr *q, uint64_t segment, uint64_t upto)
+{
+	(void)tail_take(q, segment, upto, &live_ops);
 }

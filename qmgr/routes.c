@@ -2,17 +2,19 @@
 /*
  * Routes of queues: asked of the resolver, kept as the encoded bytes that a
  * SESSION_OPEN carries. A look-up that the resolver's death interrupted is
- * asked again of its successor.
+ * asked again of its successor; one that it lacked memory for, a second later.
  */
 #include <stdlib.h>
 #include <string.h>
+
+#include <event2/event.h>
 
 #include "common/base/siphash.h"
 #include "common/base/str.h"
 #include "common/sys/log.h"
 #include "qmgr/qmgr.h"
 
-#define ROUTES_MAX 1000000u /* then the table starts anew */
+#define AGAIN_S 1 /* ROUTE_AGAIN: asked again after that */
 
 struct qroute {
 	uint64_t token;         /* of the look-up under way, 0: none */
@@ -20,6 +22,7 @@ struct qroute {
 	char *key;              /* domain/vmta */
 	char *domain, *vmta, *smtp_hosts;
 	uint16_t port;
+	bool again;             /* with token: to be asked again */
 	unsigned char *bytes;   /* the encoded route */
 	size_t nbytes;
 };
@@ -28,6 +31,7 @@ struct routes {
 	struct htab by_name;
 	struct htab by_token;
 	uint64_t next_token;
+	struct event *again;    /* pending while a look-up waits for it */
 	uint64_t key[2];
 };
 
@@ -55,11 +59,16 @@ token_match(const void *e, const void *key)
 	return ((const struct qroute *)e)->token == *(const uint64_t *)key;
 }
 
+static void on_again(evutil_socket_t fd, short what, void *arg);
+
 void
 routes_init(struct qmgr *q)
 {
 	q->routes = calloc(1, sizeof(*q->routes));
 	if (q->routes == NULL)
+		fatal("out of memory");
+	q->routes->again = evtimer_new(q->role->base, on_again, q);
+	if (q->routes->again == NULL)
 		fatal("out of memory");
 	htab_init(&q->routes->by_name, name_hash_of);
 	htab_init(&q->routes->by_token, token_hash_of);
@@ -178,10 +187,42 @@ route_status_code(enum route_status s)
 		return "5.4.6";
 	case ROUTE_OK:
 	case ROUTE_TEMPORARY:
+	case ROUTE_AGAIN:
 	case ROUTE_STATUSES:
 	default:
 		return "4.4.3";
 	}
+}
+
+/* The queue knows of nothing: its look-up is still under way. */
+static void
+ask_later(struct qmgr *q, struct qroute *qr)
+{
+	static const struct timeval later = { .tv_sec = AGAIN_S };
+
+	qr->again = true;
+	if (!evtimer_pending(q->routes->again, NULL))
+		event_add(q->routes->again, &later);
+}
+
+static void
+on_again(evutil_socket_t fd, short what, void *arg)
+{
+	struct qmgr *q = arg;
+	struct qroute *qr;
+	size_t at = 0, n = 0;
+
+	(void)fd;
+	(void)what;
+	while ((qr = htab_next(&q->routes->by_token, &at)) != NULL) {
+		if (!qr->again)
+			continue;
+		qr->again = false;
+		resolve_send(q, qr);
+		n++;
+	}
+	log_warn("the resolver lacks memory or descriptors: asked again for "
+	    "%zu domains", n);
 }
 
 static void
@@ -202,6 +243,10 @@ on_route(struct chan *c, void *arg, const void *msg)
 	(void)c;
 	if (qr == NULL)
 		return;
+	if (status == ROUTE_AGAIN) {
+		ask_later(q, qr);
+		return;
+	}
 	htab_remove(&q->routes->by_token, qr);
 	qr->token = 0;
 	if (status == ROUTE_OK)
@@ -211,8 +256,20 @@ on_route(struct chan *c, void *arg, const void *msg)
 	if (sq != NULL)
 		sched_route(q->sched, qmgr_now(), sq, status,
 		    (int64_t)m->ttl_s * 1000, &why);
-	if (sq == NULL || status != ROUTE_OK ||
-	    htab_count(&q->routes->by_name) > ROUTES_MAX)
+	if (sq == NULL || status != ROUTE_OK)
+		route_forget(q->routes, qr);
+}
+
+/* As many routes as queues: what else would bound them. */
+void
+routes_queue_gone(void *arg, struct squeue *sq)
+{
+	struct qmgr *q = arg;
+	struct qroute *qr = route_get(q->routes, squeue_domain(sq),
+	    squeue_vmta(sq), false);
+
+	/* an answer that is awaited finds no queue, and the route goes then */
+	if (qr != NULL && qr->token == 0)
 		route_forget(q->routes, qr);
 }
 
@@ -249,6 +306,8 @@ routes_chan_set(struct qmgr *q, int fd)
 	chan_free(&q->resolver);
 	q->resolver = chan_new(q->role->base, fd, R_QMGR, R_RESOLVER, 0,
 	    &resolver_ops, q);
-	while ((qr = htab_next(&q->routes->by_token, &at)) != NULL)
+	while ((qr = htab_next(&q->routes->by_token, &at)) != NULL) {
+		qr->again = false;
 		resolve_send(q, qr);
+	}
 }

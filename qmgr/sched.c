@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/mem.h"
 #include "common/base/siphash.h"
 #include "qmgr/sched_private.h"
 
@@ -62,7 +63,7 @@ sched_new(const struct sched_ops *ops, void *arg, const struct conf *conf,
 	struct sched *s = calloc(1, sizeof(*s));
 
 	if (s == NULL)
-		abort();
+		mem_exhausted();
 	s->ops = ops;
 	s->arg = arg;
 	s->conf = conf;
@@ -78,6 +79,7 @@ sched_new(const struct sched_ops *ops, void *arg, const struct conf *conf,
 	TAILQ_INIT(&s->all_queues);
 	TAILQ_INIT(&s->resolving);
 	TAILQ_INIT(&s->vmtas);
+	TAILQ_INIT(&s->pools);
 	TAILQ_INIT(&s->active);
 	TAILQ_INIT(&s->workers);
 	TAILQ_INIT(&s->idle);
@@ -88,6 +90,7 @@ sched_new(const struct sched_ops *ops, void *arg, const struct conf *conf,
 	s->worker_limit.shared = SHARED_WORKERS;
 	s->worker_limit.cap = 0;
 	global_conf(s);
+	pools_conf(s);
 	return s;
 }
 
@@ -108,6 +111,7 @@ sched_free(struct sched **sp)
 	while ((q = TAILQ_FIRST(&s->all_queues)) != NULL)
 		queue_free(s, q);
 	vmtas_free(s);
+	pools_free(s);
 	htab_fini(&s->msgs);
 	htab_fini(&s->queues);
 	htab_fini(&s->sessions);
@@ -124,6 +128,7 @@ sched_conf_set(struct sched *s, struct sched_now now, const struct conf *conf)
 	s->conf = conf;
 	s->conf_gen++;
 	global_conf(s);
+	pools_conf(s);
 	TAILQ_FOREACH(vm, &s->vmtas, link)
 		vmta_conf(s, vm);
 	s->conf_walk = TAILQ_FIRST(&s->all_queues);
@@ -239,6 +244,7 @@ sched_run(struct sched *s, struct sched_now now)
 
 	sched_clock_advance(s, now);
 	s->give_ups_left = RUN_GIVE_UPS;
+	s->promotions_left = RUN_PROMOTIONS;
 	conf_walk(s);
 	for (int i = 0; i < RUN_TIMERS && timers_due(s); i++)
 		timer_fire(s, timers_first(&s->timers));
@@ -268,6 +274,7 @@ static const struct {
 	[ROUTE_UNUSABLE] = { "5.4.4", "mail exchangers have no address" },
 	[ROUTE_SELF] = { "5.4.6", "mail loops back to us" },
 	[ROUTE_TEMPORARY] = { "4.4.3", "name server failure" },
+	[ROUTE_AGAIN] = { "4.4.3", "the resolver lacks memory" },
 };
 
 static struct sched_why
@@ -296,7 +303,7 @@ sched_route(struct sched *s, struct sched_now now, struct squeue *q,
 		TAILQ_REMOVE(&s->resolving, q, resolve_link);
 	}
 	queue_activate(s, q);
-	if (status == ROUTE_TEMPORARY) {
+	if (status == ROUTE_TEMPORARY || status == ROUTE_AGAIN) {
 		queue_fail(s, q, &queue_conf(s, q)->retry_after_dns_error,
 		    &q->dns_failures, &w);
 		return;

@@ -69,6 +69,9 @@ enum sched_wait {
 	WAIT_MSG_RATE,    /* max-msg-rate of the queue */
 	WAIT_VMTA_RATE,
 	WAIT_WORKERS,     /* no delivery process */
+	WAIT_CONN_POOL,
+	WAIT_POOL_RATE,   /* messages of the pool */
+	WAIT_VOLUME,      /* data volume, of whichever scope */
 	SCHED_WAITS
 };
 
@@ -107,6 +110,11 @@ struct sched_ops {
 	/* The queue waits until next (logged as a tq record). */
 	void (*queue_deferred)(void *arg, const struct squeue *q,
 	    struct wall next, uint32_t failures, const struct sched_why *why);
+	/* A reply, or time, changed the mode or the limits of a queue: what
+	 * sched_queue_state() tells is to be kept. rule is NULL if none did.
+	 * May be NULL. */
+	void (*queue_changed)(void *arg, const struct squeue *q,
+	    const char *what, const struct conf_reply *rule, struct sv reply);
 	/* The last recipient is done. The message is freed on return. */
 	void (*msg_done)(void *arg, const struct smsg *msg);
 	/* The queue was empty for a while (or the scheduler ends) and is freed
@@ -125,6 +133,9 @@ void sched_conf_set(struct sched *s, struct sched_now now,
 
 /* ---- messages ---- */
 
+/* So many messages are about to be added, to an empty scheduler. False
+ * without memory. */
+bool sched_reserve(struct sched *s, uint64_t messages);
 /* A new message, all recipients ready at once; one domain for each. NULL
  * without memory, or if the id is known already. */
 struct smsg *sched_msg_add(struct sched *s, struct sched_now now,
@@ -133,9 +144,15 @@ struct smsg *sched_msg_add(struct sched *s, struct sched_now now,
 struct smsg *sched_msg_find(const struct sched *s, uint64_t id);
 uint32_t smsg_nrcpts(const struct smsg *m);
 void smsg_info(const struct smsg *m, struct sched_msg *info_r);
+/* The first recipient that is not done. */
+uint32_t smsg_first_open(const struct smsg *m);
 enum srcpt_state smsg_rcpt_state(const struct smsg *m, uint32_t idx);
+/* On hold, or will be when what is under way comes back. */
+bool smsg_rcpt_is_held(const struct smsg *m, uint32_t idx);
 uint32_t smsg_rcpt_attempts(const struct smsg *m, uint32_t idx);
 int64_t smsg_rcpt_next_us(const struct smsg *m, uint32_t idx);
+/* By which order it is on hold; 0: ours, or it is not. */
+uint32_t smsg_rcpt_order(const struct smsg *m, uint32_t idx);
 /* NULL when the recipient is done: ask before the result. */
 const struct squeue *smsg_rcpt_queue(const struct smsg *m, uint32_t idx);
 /* Its record stands somewhere else now. */
@@ -146,9 +163,35 @@ void sched_msg_moved(struct sched *s, struct smsg *m, uint64_t segment,
 void sched_rcpt_restore(struct sched *s, struct sched_now now, struct smsg *m,
     uint32_t idx, enum srcpt_state state, uint32_t attempts, int64_t next_us);
 /* A worker still has it (RESYNC after a restart of qmgr): not to be
- * dispatched until sched_result() or sched_worker_remove(). */
-void sched_rcpt_held_by(struct sched *s, struct smsg *m, uint32_t idx,
+ * dispatched until sched_result() or sched_worker_remove(). False without
+ * memory: then it may be dispatched, and arrive twice. */
+bool sched_rcpt_held_by(struct sched *s, struct smsg *m, uint32_t idx,
     unsigned worker);
+/*
+ * What a rate has used up: it is as good as new at until_us (wall clock).
+ * queue is "domain/vmta", "/vmta" for a rate of a VMTA, "//pool" of a pool.
+ */
+enum sched_rate { RATE_MSGS, RATE_CONNECTS, RATE_VOLUME, SCHED_RATES };
+struct sched_used {
+	struct sv queue;
+	enum sched_rate rate;
+	int64_t until_us;
+};
+typedef int sched_used_fn(void *arg, const struct sched_used *u);
+/* All rates that have something used up (fast ones: for a second or more);
+ * stops at what is not 0. */
+int sched_used_each(const struct sched *s, sched_used_fn *fn, void *arg);
+/* Recovery: back to that. Creates the queue. */
+void sched_used_restore(struct sched *s, struct sched_now now,
+    const struct sched_used *u);
+/* Recovery: this recipient was tried at at_us (wall clock), which counts for
+ * the rates; volume_kib as in the decision. Before its new state is
+ * restored. */
+void sched_rcpt_tried(struct sched *s, struct sched_now now, struct smsg *m,
+    uint32_t idx, int64_t at_us, uint32_t volume_kib);
+/* Recovery after a crash: connections may have been opened just before, so
+ * each rate of connections begins with a pause of one interval. */
+void sched_connects_unknown(struct sched *s, struct sched_now now);
 /* Walks all messages; start with *at = 0. No changes during the walk. */
 struct smsg *sched_msg_next(const struct sched *s, size_t *at);
 
@@ -158,11 +201,15 @@ struct smsg *sched_msg_next(const struct sched *s, size_t *at);
  * temporary make the queue's recipients give_up()s in slices. */
 void sched_route(struct sched *s, struct sched_now now, struct squeue *q,
     enum route_status status, int64_t ttl_ms, const struct sched_why *why);
-void sched_worker_add(struct sched *s, unsigned worker);
+/* False without memory. */
+bool sched_worker_add(struct sched *s, unsigned worker);
 /* Its sessions are gone; what they held is ready again. In-doubt ones must
  * have had their sched_result() before. */
 void sched_worker_remove(struct sched *s, struct sched_now now,
     unsigned worker);
+/* One of the recipients that are in flight with it; false if there is none. */
+bool sched_worker_rcpt(struct sched *s, unsigned worker, struct smsg **m_r,
+    uint32_t *idx_r);
 void sched_session_up(struct sched *s, struct sched_now now, uint64_t session);
 void sched_session_end(struct sched *s, struct sched_now now, uint64_t session,
     enum session_end end, uint16_t code, const struct sched_why *why);
@@ -173,14 +220,19 @@ struct sched_result {
 	struct sv status, text;
 	bool dsn_on_failure;  /* a failure is to be reported: bounce does it */
 	bool dsn_on_success;
+	bool keep;            /* never the end of it: nobody could be told */
 };
 
 struct sched_decision {
 	uint8_t action;       /* enum ev_action: delivered, deferred, failed */
 	int64_t next_us;      /* wall clock of the next try, if deferred */
 	uint32_t attempts;    /* including this one */
+	uint32_t volume_kib;  /* counted for rates of data volume; 0 if another
+	                       * recipient of the transaction was */
 	bool bouncing;        /* waits for its DSN now */
 	bool expired;         /* failed because of lifetime or tries */
+	bool hardened;        /* failed because a pattern says so: 4.x.x is
+	                       * to be told as 5.x.x */
 };
 
 /*
@@ -229,7 +281,35 @@ struct sched_queue_info {
 	int64_t last_error_us;
 };
 
+enum sched_window { WINDOW_1M, WINDOW_10M, WINDOW_1H, SCHED_WINDOWS };
+
+/* Why a queue does not move. Times are wall clock; 0: not known. */
+struct sched_queue_why {
+	enum sched_wait wait;
+	int64_t since_us;
+	float share[SCHED_WINDOWS][SCHED_WAITS]; /* of the time; sum is 1 */
+	int64_t next_us;           /* when it moves, or the first of those
+	                            * that are parked with it */
+	double arrived_per_hour, delivered_per_hour;  /* recipients, */
+	int64_t seen_ms;           /* of this time, at most an hour */
+	/* the limit that it is parked on */
+	bool limited;
+	struct sv scope;           /* "domain/vmta", "/vmta", "//pool", "" */
+	const char *setting;       /* directive; NULL: a reply has set it */
+	uint32_t used, cap;        /* connections, or */
+	double per_hour;           /* what the rate allows; KiB of volume */
+	uint32_t nparked;
+};
+void sched_queue_why(const struct sched *s, struct sched_now now,
+    const struct squeue *q, struct sched_queue_why *why_r);
+/* Other queues that are parked on the same limit, at most max of them; how
+ * many. */
+uint32_t sched_queue_rivals(const struct squeue *q, const struct squeue **v,
+    uint32_t max);
+
 /* Names of a queue; they live as long as it does. "" for NULL. */
+/* Recipients in it that are not done. */
+uint64_t squeue_rcpts(const struct squeue *q);
 struct sv squeue_name(const struct squeue *q);
 struct sv squeue_domain(const struct squeue *q);
 struct sv squeue_vmta(const struct squeue *q);
@@ -259,14 +339,29 @@ bool sched_queue_rcpt_next(struct squeue *q, const void **at,
 void sched_totals(const struct sched *s, struct sched_totals *t_r);
 const char *sched_wait_name(enum sched_wait w);
 
-/* Creates the queue if there is none (a pause may come before the mail). */
-void sched_queue_pause(struct sched *s, struct sched_now now, struct sv domain,
-    struct sv vmta, bool paused);
+/* What of a queue outlives a restart. */
+struct sched_queue_state {
+	bool paused, backoff;
+	int64_t backoff_until_us;     /* wall; 0: until something ends it */
+	uint32_t max_out;             /* set for a time, if step is not 0 */
+	int64_t max_out_until_us, max_out_step_us;
+	struct conf_rate max_rate;
+	int64_t max_rate_until_us, max_rate_step_us;
+};
+void sched_queue_state(const struct squeue *q,
+    struct sched_queue_state *st_r);
+/* Creates the queue if there is something to keep (a pause may come before the
+ * mail). Mode backoff has limits and waits of its own (backoff-...). False
+ * without memory, or if there can be no such queue. */
+bool sched_queue_state_set(struct sched *s, struct sched_now now,
+    struct sv domain, struct sv vmta, const struct sched_queue_state *st);
 /* Ends queue-level retry; with rcpts, also the recipients' retries. */
 void sched_queue_schedule(struct sched *s, struct sched_now now,
     struct squeue *q, bool rcpts);
+/* order is kept with it while it is on hold. One that is in flight goes on
+ * hold when it comes back. */
 void sched_rcpt_hold(struct sched *s, struct sched_now now, struct smsg *m,
-    uint32_t idx, bool hold);
+    uint32_t idx, bool hold, uint32_t order);
 /* The resolver died: every queue that waits for it asks again. */
 void sched_routes_forget(struct sched *s);
 

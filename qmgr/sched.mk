@@ -11,19 +11,40 @@ libsched_a_SOURCES = \
 	qmgr/sched_msg.c \
 	qmgr/sched_queue.c \
 	qmgr/sched_rcpt.c \
+	qmgr/sched_reply.c \
+	qmgr/sched_result.c \
 	qmgr/sched_retry.c \
-	qmgr/sched_session.c
+	qmgr/sched_session.c \
+	qmgr/sched_used.c \
+	qmgr/sched_wait.c
 
 check_PROGRAMS += tests/unit/qmgr/test_sched
 TESTS += tests/unit/qmgr/test_sched
-tests_unit_qmgr_test_sched_SOURCES = tests/unit/qmgr/test_sched.c
+tests_unit_qmgr_test_sched_SOURCES = \
+	tests/unit/qmgr/fakeworld.c tests/unit/qmgr/fakeworld.h \
+	tests/unit/qmgr/test_sched.c tests/unit/qmgr/test_sched_random.c
 tests_unit_qmgr_test_sched_LDADD = libsched.a $(LIB_CONF) $(PCRE2_LIBS) \
 	$(LIBS_CHECK)
+
+check_PROGRAMS += tests/unit/qmgr/test_routes
+TESTS += tests/unit/qmgr/test_routes
+tests_unit_qmgr_test_routes_SOURCES = tests/unit/qmgr/test_routes.c
+tests_unit_qmgr_test_routes_LDADD = libsched.a $(LIB_CONF) $(LIBS_OS) \
+	$(PCRE2_LIBS) $(LIBS_CHECK)
+
+check_PROGRAMS += tests/unit/qmgr/test_sched_nomem
+TESTS += tests/unit/qmgr/test_sched_nomem
+tests_unit_qmgr_test_sched_nomem_SOURCES = tests/unit/qmgr/test_sched_nomem.c
+tests_unit_qmgr_test_sched_nomem_LDFLAGS = $(AM_LDFLAGS) \
+	-Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=reallocarray
+tests_unit_qmgr_test_sched_nomem_LDADD = libsched.a $(LIB_CONF) \
+	$(PCRE2_LIBS) $(LIBS_CHECK)
 
 # Scenarios on a virtual clock; without arguments it runs all of them.
 check_PROGRAMS += tests/unit/qmgr/scenario
 TESTS += tests/unit/qmgr/scenario
 tests_unit_qmgr_scenario_SOURCES = tests/unit/qmgr/scenario.c \
+	tests/unit/qmgr/scenario.h tests/unit/qmgr/scenario_expect.c \
 	tests/unit/qmgr/world.c tests/unit/qmgr/world.h
 tests_unit_qmgr_scenario_LDADD = libsched.a $(LIB_CONF) $(PCRE2_LIBS) \
 	$(LIBS_OS)

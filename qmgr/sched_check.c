@@ -53,6 +53,7 @@ check_scope(const struct sscope *sc)
 	check_limit(&sc->conns);
 	check_limit(&sc->connect_rate);
 	check_limit(&sc->msg_rate);
+	check_limit(&sc->volume);
 }
 
 static void
@@ -63,6 +64,7 @@ check_rcpt(const struct squeue *q, const struct srcpt *r)
 	CHECK(r->q == q, q);
 	CHECK(r->idx < m->nrcpts && &m->rcpts[r->idx] == r, q);
 	CHECK(m->nopen > 0 && m->nopen <= m->nrcpts, q);
+	CHECK(m->first <= r->idx && m->rcpts[m->first].state != SR_DONE, q);
 	if (r->state == SR_RETRY)
 		CHECK(r->u.retry.pos < q->count[SR_RETRY] &&
 		    q->heap[r->u.retry.pos] == r, q);
@@ -76,14 +78,17 @@ check_lists(const struct squeue *q)
 	uint32_t count[SR_STATES] = { 0 }, ready = 0;
 	const struct srcpt *r;
 	int64_t last = INT64_MIN;
+	bool next_is_live = q->expire_next == NULL;
 
 	TAILQ_FOREACH(r, &q->live, all) {
+		next_is_live = next_is_live || r == q->expire_next;
 		CHECK(r->state <= SR_INFLIGHT, q);
 		CHECK(q->unsorted || msg_arrived(q->s, rcpt_msg(r)) >= last, q);
 		last = msg_arrived(q->s, rcpt_msg(r));
 		check_rcpt(q, r);
 		count[r->state]++;
 	}
+	CHECK(next_is_live, q);
 	TAILQ_FOREACH(r, &q->aside, all) {
 		CHECK(r->state == SR_HELD || r->state == SR_BOUNCING, q);
 		check_rcpt(q, r);
@@ -181,6 +186,7 @@ sched_check(const struct sched *s)
 	uint64_t vm_used = 0;
 	const struct squeue *q;
 	const struct svmta *vm;
+	const struct svpool *p;
 	const struct sworker *w;
 	const struct sdeliv *d;
 
@@ -195,6 +201,8 @@ sched_check(const struct sched *s)
 		check_scope(&vm->scope);
 		vm_used += vm->scope.conns.used;
 	}
+	TAILQ_FOREACH(p, &s->pools, link)
+		check_scope(&p->scope);
 	TAILQ_FOREACH(w, &s->workers, link) {
 		TAILQ_FOREACH(d, &w->kept, link)
 			inflight += d->open;

@@ -10,13 +10,16 @@
  */
 #include "qmgr/sched_private.h"
 
-/* The first message rate without a token, or NULL. */
+/* The first rate without a token, or NULL. */
 static struct slimit *
 rate_block(struct sched *s, const struct squeue *q)
 {
-	for (int i = 0; i < SCOPES_MAX; i++) {
-		struct slimit *l = &q->path[i]->msg_rate;
+	for (int i = 0; i < q->path.n; i++) {
+		struct slimit *l = &q->path.scope[i]->msg_rate;
 
+		if (limit_blocks(s, l, q))
+			return l;
+		l = &q->path.scope[i]->volume;
 		if (limit_blocks(s, l, q))
 			return l;
 	}
@@ -28,11 +31,11 @@ open_block(struct sched *s, const struct squeue *q)
 {
 	if (limit_blocks(s, &s->worker_limit, q))
 		return &s->worker_limit;
-	for (int i = 0; i < SCOPES_MAX; i++) {
-		if (limit_blocks(s, &q->path[i]->conns, q))
-			return &q->path[i]->conns;
-		if (limit_blocks(s, &q->path[i]->connect_rate, q))
-			return &q->path[i]->connect_rate;
+	for (int i = 0; i < q->path.n; i++) {
+		if (limit_blocks(s, &q->path.scope[i]->conns, q))
+			return &q->path.scope[i]->conns;
+		if (limit_blocks(s, &q->path.scope[i]->connect_rate, q))
+			return &q->path.scope[i]->connect_rate;
 	}
 	return NULL;
 }
@@ -45,8 +48,8 @@ group_most(const struct squeue *q)
 
 	if (most == 0)
 		most = UINT32_MAX;
-	for (int i = 0; i < SCOPES_MAX; i++) {
-		const struct srate *r = &q->path[i]->msg_rate.rate;
+	for (int i = 0; i < q->path.n; i++) {
+		const struct srate *r = &q->path.scope[i]->msg_rate.rate;
 
 		if (r->step_ns != 0 && r->most < most)
 			most = r->most;
@@ -62,8 +65,8 @@ ready_more_than(struct sched *s, const struct squeue *q, uint32_t than)
 	const struct srcpts *lists[2] = { &q->fresh, &q->due };
 	uint32_t most = group_most(q), n = 0;
 
-	for (int i = 0; i < SCOPES_MAX; i++) {
-		if (rate_tokens(&q->path[i]->msg_rate.rate,
+	for (int i = 0; i < q->path.n; i++) {
+		if (rate_tokens(&q->path.scope[i]->msg_rate.rate,
 		    sched_mono(s)) <= than)
 			return false;
 	}
@@ -128,8 +131,10 @@ route_valid(struct sched *s, struct squeue *q)
 	if (q->route_until > sched_mono(s) && q->route == ROUTE_OK)
 		return true;
 	if (q->route_until > sched_mono(s)) {
+		/* if it is already, what is left could not be given up now */
+		if (!q->doomed)
+			queue_activate(s, q);
 		q->doomed = true;
-		queue_activate(s, q);
 		return false;
 	}
 	if (!q->resolving) {
@@ -213,6 +218,8 @@ queue_timer(struct sched *s, struct squeue *q)
 {
 	int64_t due = earlier(q->expire_at, q->poke_at), now = sched_mono(s);
 
+	due = earlier(due, react_next(q));
+
 	if (q->count[SR_RETRY] > 0)
 		due = earlier(due, q->heap[0]->u.retry.due);
 	if (q->retry_at > now)
@@ -234,6 +241,7 @@ queue_turn(struct sched *s, struct squeue *q, bool *again)
 	(void)queue_conf(s, q);
 	if (q->poke_at <= sched_mono(s))
 		q->poke_at = NEVER;
+	react_turn(s, q);
 	more = retry_promote(s, q);
 	more |= queue_expire(s, q);
 	if (q->doomed)

@@ -10,7 +10,8 @@ sched_wait_name(enum sched_wait w)
 	static const char *const names[SCHED_WAITS] = { "nothing", "paused",
 		"retry", "dns", "connecting", "remote", "queue-connections",
 		"vmta-connections", "total-connections", "connect-rate",
-		"message-rate", "vmta-message-rate", "workers" };
+		"message-rate", "vmta-message-rate", "workers",
+		"pool-connections", "pool-message-rate", "data-volume" };
 
 	return w < SCHED_WAITS ? names[w] : "?";
 }
@@ -19,6 +20,16 @@ struct squeue *
 sched_queue_next(const struct sched *s, size_t *at)
 {
 	return htab_next(&s->queues, at);
+}
+
+uint64_t
+squeue_rcpts(const struct squeue *q)
+{
+	uint64_t n = 0;
+
+	for (int i = 0; i < SR_DONE; i++)
+		n += q->count[i];
+	return n;
 }
 
 struct sv
@@ -86,6 +97,7 @@ sched_queue_info(const struct sched *s, struct sched_now now,
 		.nbouncing = q->count[SR_BOUNCING],
 		.nsessions = q->nsessions, .nconnecting = q->nconnecting,
 		.kb = (q->bytes + 1023) / 1024, .paused = q->paused,
+		.backoff = q->backoff,
 		.oldest_us = oldest(q), .delivered = q->delivered,
 		.deferred = q->deferred, .failed = q->failed,
 		.last_error = SV("") };
@@ -121,6 +133,8 @@ sched_queue_rcpt_next(struct squeue *q, const void **at,
 		r = TAILQ_FIRST(&q->aside);
 	if (r == NULL)
 		return false;
+	/* the next one may lie anywhere: see walk_ahead() of the table */
+	__builtin_prefetch(TAILQ_NEXT(r, all));
 	*at = r;
 	*msg_r = rcpt_msg(r);
 	*idx_r = r->idx;
@@ -139,21 +153,6 @@ sched_totals(const struct sched *s, struct sched_totals *t)
 		.sessions = s->nsessions, .connecting = s->nconnecting,
 		.delivered = s->delivered, .deferred = s->deferred,
 		.failed = s->failed, .in_doubt = s->in_doubt };
-}
-
-void
-sched_queue_pause(struct sched *s, struct sched_now now, struct sv domain,
-    struct sv vmta, bool paused)
-{
-	struct squeue *q;
-
-	sched_clock_advance(s, now);
-	q = paused ? queue_get(s, domain, vmta) :
-	    sched_queue_find(s, domain, vmta);
-	if (q == NULL)
-		return;
-	q->paused = paused;
-	queue_activate(s, q);
 }
 
 void

@@ -8,13 +8,31 @@
 
 #define NS_PER_US 1000
 #define BURST_MS  100
+#define DEBT_MAX_NS (400 * 86400 * 1e9)
 
 /* ---- rates ---- */
+
+/* A rate that changes: what was used ahead of time is owed for one token of the
+ * new rate at most. What is owed beyond a burst (one large message of data
+ * volume) stays owed. */
+static int64_t
+debt_changed(const struct srate *old, int64_t debt, int64_t step)
+{
+	int64_t beyond = debt - old->slack_ns - old->step_ns;
+	double owed = 0;
+
+	if (old->step_ns != 0 && beyond > 0)
+		owed = (double)beyond / (double)old->step_ns * (double)step;
+	if (owed > DEBT_MAX_NS)
+		owed = DEBT_MAX_NS;
+	return (debt < step ? debt : step) + (int64_t)owed;
+}
 
 void
 rate_set(struct srate *r, const struct conf_rate *c, int64_t now)
 {
-	int64_t burst;
+	const struct srate old = *r;
+	int64_t burst, debt = r->tat_ns - now * NS_PER_US;
 
 	r->step_ns = 0;
 	if (c->period_ms == 0 || c->n == 0)
@@ -30,9 +48,9 @@ rate_set(struct srate *r, const struct conf_rate *c, int64_t now)
 	r->most = c->n < UINT32_MAX ? (uint32_t)c->n : UINT32_MAX;
 	if (r->most < burst)
 		r->most = (uint32_t)burst;
-	/* A debt made under an earlier setting is not carried over. */
-	if (r->tat_ns > now * NS_PER_US + r->step_ns)
-		r->tat_ns = now * NS_PER_US + r->step_ns;
+	if (debt > 0 && old.step_ns != r->step_ns)
+		r->tat_ns = now * NS_PER_US + debt_changed(&old, debt,
+		    r->step_ns);
 }
 
 bool
@@ -64,14 +82,20 @@ rate_tokens(const struct srate *r, int64_t now)
 	return (uint32_t)(room / r->step_ns) + 1;
 }
 
-static void
+void
 rate_take(struct srate *r, int64_t now, uint32_t n)
 {
 	if (r->step_ns == 0)
 		return;
-	if (r->tat_ns < now * NS_PER_US)
+	if (r->tat_ns < now * NS_PER_US || r->tat_ns == 0)
 		r->tat_ns = now * NS_PER_US;
 	r->tat_ns += (int64_t)n * r->step_ns;
+}
+
+void
+rate_give(struct srate *r, uint32_t n)
+{
+	r->tat_ns -= (int64_t)n * r->step_ns;
 }
 
 /* ---- limits ---- */
@@ -93,6 +117,7 @@ scope_init(struct sscope *sc, enum sched_wait conns,
 	limit_init(&sc->conns, LIMIT_CONNS, conns);
 	limit_init(&sc->connect_rate, LIMIT_RATE, connect_rate);
 	limit_init(&sc->msg_rate, LIMIT_RATE, msg_rate);
+	limit_init(&sc->volume, LIMIT_RATE, WAIT_VOLUME);
 }
 
 static bool
@@ -180,6 +205,15 @@ limit_rate(struct sched *s, struct slimit *l, const struct conf_rate *c)
 	limit_wake(s, l);
 }
 
+void
+limit_volume(struct sched *s, struct slimit *l, const struct conf_rate *c)
+{
+	struct conf_rate kib = *c;
+
+	kib.n = (kib.n + 1023) / 1024;
+	limit_rate(s, l, &kib);
+}
+
 /* ---- parked queues ---- */
 
 void
@@ -188,8 +222,13 @@ queue_park(struct sched *s, struct squeue *q, struct slimit *l)
 	struct sgroup *g = l->shared == NOT_SHARED ? &l->own :
 	    &q->vm->groups[l->shared];
 
-	if (q->parked == l)
+	if (q->parked == l) {
+		/* there was no memory for its timer, see limit_wake() */
+		if (l->kind == LIMIT_RATE && l->granted == 0 &&
+		    l->timer.pos == 0)
+			limit_wake(s, l);
 		return;
+	}
 	queue_unpark(s, q);
 	if (TAILQ_EMPTY(&g->queues))
 		TAILQ_INSERT_TAIL(&l->groups, g, link);

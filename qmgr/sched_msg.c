@@ -37,7 +37,8 @@ static bool
 place_fits(uint64_t segment, uint64_t offset, uint64_t length)
 {
 	return segment >> SEGMENT_BITS == 0 && offset % 8 == 0 &&
-	    offset / 8 >> PLACE_BITS == 0 && length <= UINT32_MAX * 8ull;
+	    offset / 8 >> PLACE_BITS == 0 &&
+	    (length + 7) / 8 >> LENGTH_BITS == 0;
 }
 
 static void
@@ -45,17 +46,22 @@ place_set(struct smsg *m, uint64_t segment, uint64_t offset, uint64_t length)
 {
 	m->segment = segment & ((1ull << SEGMENT_BITS) - 1);
 	m->place = (offset / 8) & ((1ull << PLACE_BITS) - 1);
-	m->length8 = (uint32_t)((length + 7) / 8);
+	m->length8 = ((length + 7) / 8) & ((1u << LENGTH_BITS) - 1);
 }
 
 void
 smsg_info(const struct smsg *m, struct sched_msg *info_r)
 {
+	const struct smsg_rare *rare = (const void *)(m->rcpts + m->nrcpts);
+
 	*info_r = (struct sched_msg){ .id = m->id, .segment = m->segment,
 		.offset = (uint64_t)m->place * 8,
 		.length = (uint64_t)m->length8 * 8,
-		.large_id = m->large_id, .body_len = m->body_len,
-		.arrival_us = m->arrival_us, .dsn_for = m->dsn_for };
+		.body_len = m->body_len, .arrival_us = m->arrival_us };
+	if (m->rare) {
+		info_r->large_id = rare->large_id;
+		info_r->dsn_for = rare->dsn_for;
+	}
 }
 
 void
@@ -69,26 +75,36 @@ sched_msg_moved(struct sched *s, struct smsg *m, uint64_t segment,
 
 /* ---- adding ---- */
 
+bool
+sched_reserve(struct sched *s, uint64_t messages)
+{
+	return htab_reserve(&s->msgs, messages) == 0;
+}
+
 static struct smsg *
 msg_new(const struct sched_msg *in, uint32_t n)
 {
+	bool rare = in->large_id != 0 || in->dsn_for != 0;
 	struct smsg *m;
 
 	if (n == 0 || n >> NRCPTS_BITS != 0 || in->id == 0 ||
 	    in->body_len >> BODY_BITS != 0 ||
 	    !place_fits(in->segment, in->offset, in->length))
 		return NULL;
-	m = calloc(1, sizeof(*m) + n * sizeof(m->rcpts[0]));
+	m = calloc(1, sizeof(*m) + n * sizeof(m->rcpts[0]) +
+	    (rare ? sizeof(struct smsg_rare) : 0));
 	if (m == NULL)
 		return NULL;
 	m->id = in->id;
 	place_set(m, in->segment, in->offset, in->length);
-	m->large_id = in->large_id;
 	m->body_len = in->body_len & ((1ull << BODY_BITS) - 1);
 	m->arrival_us = in->arrival_us;
-	m->dsn_for = in->dsn_for;
 	m->nrcpts = n & ((1u << NRCPTS_BITS) - 1);
-	m->nopen = n;
+	m->nopen = n & ((1u << NRCPTS_BITS) - 1);
+	m->rare = rare;
+	if (rare)
+		*(struct smsg_rare *)(m->rcpts + n) = (struct smsg_rare){
+			.large_id = in->large_id, .dsn_for = in->dsn_for };
 	return m;
 }
 
@@ -120,6 +136,27 @@ msg_queues(struct sched *s, struct smsg *m, struct sv vmta,
 	return true;
 }
 
+static bool
+is_recent(const struct sched *s, int64_t arrival_us, unsigned clock)
+{
+	int64_t ago = s->clock - (arrival_us - s->skew[clock]);
+
+	return ago <= CLOCK_JUMP_US && ago >= -CLOCK_JUMP_US;
+}
+
+/* Which clock the arrival is on. The clock may have jumped between the writer's
+ * look at it and now. */
+static unsigned
+arrival_clock(const struct sched *s, int64_t arrival_us)
+{
+	unsigned now = s->nskew;
+
+	if (now > 0 && !is_recent(s, arrival_us, now) &&
+	    is_recent(s, arrival_us, now - 1))
+		return now - 1;
+	return now;
+}
+
 struct smsg *
 sched_msg_add(struct sched *s, struct sched_now now,
     const struct sched_msg *in, struct sv vmta, const struct sv *domains,
@@ -137,10 +174,11 @@ sched_msg_add(struct sched *s, struct sched_now now,
 		free(m);
 		return NULL;
 	}
-	m->clock = s->nskew;
+	m->clock = arrival_clock(s, in->arrival_us) & (CLOCKS - 1);
 	for (uint32_t i = 0; i < n; i++) {
 		new_mail(s, m->rcpts[i].q);
 		rcpt_add(s, m->rcpts[i].q, &m->rcpts[i]);
+		queue_arrived(s, m->rcpts[i].q, m);
 	}
 	return m;
 }
@@ -153,10 +191,25 @@ smsg_nrcpts(const struct smsg *m)
 	return m->nrcpts;
 }
 
+uint32_t
+smsg_first_open(const struct smsg *m)
+{
+	return m->first;
+}
+
 enum srcpt_state
 smsg_rcpt_state(const struct smsg *m, uint32_t idx)
 {
 	return (enum srcpt_state)m->rcpts[idx].state;
+}
+
+bool
+smsg_rcpt_is_held(const struct smsg *m, uint32_t idx)
+{
+	const struct srcpt *r = &m->rcpts[idx];
+
+	return r->state == SR_HELD ||
+	    (r->state == SR_INFLIGHT && (r->flags & RF_HOLD) != 0);
 }
 
 uint32_t
@@ -175,6 +228,14 @@ smsg_rcpt_next_us(const struct smsg *m, uint32_t idx)
 		return 0;
 	now = &r->q->s->now;
 	return r->u.retry.due - now->mono.us + now->wall.us;
+}
+
+uint32_t
+smsg_rcpt_order(const struct smsg *m, uint32_t idx)
+{
+	const struct srcpt *r = &m->rcpts[idx];
+
+	return smsg_rcpt_is_held(m, idx) ? r->u.held.order : 0;
 }
 
 const struct squeue *
@@ -210,6 +271,8 @@ sched_rcpt_restore(struct sched *s, struct sched_now now, struct smsg *m,
 		rcpt_retry(s, r, sched_mono(s) + (wait > 0 ? wait : 0));
 		return;
 	case SR_HELD:
+		rcpt_hold(s, r, smsg_rcpt_order(m, idx));
+		return;
 	case SR_BOUNCING:
 		rcpt_aside(s, r, state);
 		return;
@@ -235,7 +298,7 @@ sched_final(struct sched *s, struct sched_now now, struct smsg *m,
 
 void
 sched_rcpt_hold(struct sched *s, struct sched_now now, struct smsg *m,
-    uint32_t idx, bool hold)
+    uint32_t idx, bool hold, uint32_t order)
 {
 	struct srcpt *r;
 
@@ -243,12 +306,15 @@ sched_rcpt_hold(struct sched *s, struct sched_now now, struct smsg *m,
 	if (idx >= m->nrcpts)
 		return;
 	r = &m->rcpts[idx];
-	if (hold && r->state == SR_INFLIGHT)
+	if (hold && r->state == SR_INFLIGHT) {
 		r->flags |= RF_HOLD;
-	else if (!hold && r->state == SR_INFLIGHT)
+		r->u.held.order = order;
+	} else if (!hold && r->state == SR_INFLIGHT)
 		r->flags &= (uint8_t)~RF_HOLD;
 	else if (hold && (r->state == SR_READY || r->state == SR_RETRY))
-		rcpt_aside(s, r, SR_HELD);
+		rcpt_hold(s, r, order);
+	else if (hold && r->state == SR_HELD)
+		r->u.held.order = order;
 	else if (!hold && r->state == SR_HELD)
 		rcpt_ready(s, r, false);
 }

@@ -40,6 +40,7 @@
 #define RUN_GIVE_UPS       200
 #define RUN_CONF_QUEUES    500  /* queues that get new settings per run */
 #define PROMOTE_SLICE      256  /* retries made ready in one turn */
+#define RUN_PROMOTIONS     4096 /* and in one sched_run(): some 2 ms */
 #define YIELD_MSGS         100  /* a session gives its slot up after so many, */
 #define YIELD_US           (60 * US_PER_SEC) /* or so long, if others wait */
 #define QUEUE_KEEP_US      (600 * US_PER_SEC) /* an empty queue is kept */
@@ -125,12 +126,17 @@ struct slimit {
 	struct stimer timer; /* rate: when the next token comes */
 };
 
-/* The limits of one scope: queue, VMTA, all. More scopes to come (site,
- * source address, pool) are more of these on a queue's path. */
+/* The limits of one scope: queue, VMTA, pool, all. A queue's path is the scopes
+ * that it is in; volume is counted in KiB. */
 struct sscope {
-	struct slimit conns, connect_rate, msg_rate;
+	struct slimit conns, connect_rate, msg_rate, volume;
 };
-#define SCOPES_MAX 3
+#define SCOPES_MAX (CONF_VMTA_POOLS_MAX + 3)
+
+struct spath {
+	uint8_t n;
+	struct sscope *scope[SCOPES_MAX];
+};
 
 /* ---- messages ---- */
 
@@ -144,6 +150,10 @@ struct srcpt {
 			uint32_t pos;  /* in the queue's heap */
 		} retry;
 		struct sdeliv *deliv;
+		struct {       /* HELD, or INFLIGHT with RF_HOLD */
+			struct sdeliv *deliv;
+			uint32_t order;
+		} held;
 	} u;
 	uint32_t idx;                  /* in its message */
 	uint16_t attempts;             /* stops at the end */
@@ -162,18 +172,25 @@ enum rcpt_flags {
 #define PLACE_BITS   28   /* units of 8: segments up to 2 GiB */
 #define BODY_BITS    36
 #define CLOCKS       256  /* jumps of the clock that are told apart */
-#define NRCPTS_BITS  20
+#define LENGTH_BITS  28   /* the same */
+#define NRCPTS_BITS  17   /* over ENV_RCPTS_MAX */
+
+/* What few messages have; stands behind the recipients. */
+struct smsg_rare {
+	uint64_t large_id;
+	uint64_t dsn_for;
+};
 
 struct smsg {
 	uint64_t id;
 	uint64_t segment : SEGMENT_BITS, place : PLACE_BITS;
 	uint64_t body_len : BODY_BITS, nrcpts : NRCPTS_BITS,
 	    clock : 8;         /* which of sched.skew arrival_us is on */
-	uint64_t large_id;
-	uint64_t dsn_for;
 	int64_t arrival_us;
-	uint32_t length8;              /* of the record, in units of 8 */
-	uint32_t nopen;                /* recipients that are not done */
+	uint64_t length8 : LENGTH_BITS, /* of the record, in units of 8 */
+	    nopen : NRCPTS_BITS,       /* recipients that are not done, */
+	    first : NRCPTS_BITS,       /* and the first of them */
+	    rare : 1;                  /* there is a smsg_rare */
 	struct srcpt rcpts[];
 };
 
@@ -181,13 +198,14 @@ struct smsg {
  * 160 bytes per queued single-recipient message: the chunk of the allocator
  * (8 bytes of its own, rounded up to 16) and at most 32 bytes for slots of
  * the table, in the moment when it has just doubled (3 * 8 / 0.75); 10.7 to
- * 21.3 otherwise. A waiting one adds 8 to 16 for the retry heap.
+ * 21.3 otherwise. A waiting one adds 8 to 12 for the retry heap. What is left
+ * is for the queues: about 2 KB each.
  */
 #define CHUNK(n) (((n) + 8 + 15) / 16 * 16)
 static_assert(sizeof(struct srcpt) == 48, "recipient grew");
-static_assert(sizeof(struct smsg) == 56, "message grew");
-static_assert(CHUNK(sizeof(struct smsg) + sizeof(struct srcpt)) + 32 + 16 <=
-    160, "more than 160 bytes per message");
+static_assert(sizeof(struct smsg) == 40, "message grew");
+static_assert(CHUNK(sizeof(struct smsg) + sizeof(struct srcpt)) + 32 + 12 <=
+    140, "more than 140 bytes per message");
 
 static inline struct smsg *
 rcpt_msg(const struct srcpt *r)
@@ -206,6 +224,9 @@ struct sdeliv {
 	struct smsg *msg;              /* valid while open is not 0 */
 	uint64_t id;
 	uint32_t n, open;              /* recipients; without result yet */
+	uint32_t kib;                  /* of the message */
+	bool delivered;                /* to one of them at least */
+	struct spath path;             /* whose volume rates it was taken of */
 	uint32_t idx[];
 };
 TAILQ_HEAD(sdelivs, sdeliv);
@@ -226,6 +247,7 @@ struct ssession {
 	struct sworker *worker;
 	TAILQ_ENTRY(ssession) wlink, qlink, vm_idle, all_idle;
 	struct sdelivs delivs;
+	struct spath path;             /* of the queue when it was opened */
 	int64_t up_at;
 	uint32_t outstanding;
 	uint32_t handed, max_msgs;     /* 0: no limit */
@@ -253,8 +275,14 @@ struct qerror {
 	char text[QUEUE_ERROR_MAX];
 };
 
+struct svpool {
+	struct sv name, path_name;     /* "//name" */
+	struct sscope scope;
+	TAILQ_ENTRY(svpool) link;
+};
+
 struct svmta {
-	struct sv name;
+	struct sv name, path_name;     /* "/name", in text[] */
 	struct sched *s;
 	struct sscope scope;
 	struct sgroup groups[SHARED_LIMITS];
@@ -263,7 +291,31 @@ struct svmta {
 	TAILQ_ENTRY(svmta) active_link, link;
 	int64_t deficit;
 	uint32_t nqueues;
+	uint8_t npools;
+	struct svpool *pools[CONF_VMTA_POOLS_MAX];
 	bool active_on;
+	char text[];
+};
+
+/* A limit set for a time; every_us 0: none. */
+struct stemp {
+	int64_t at;                    /* when it is raised next, or NEVER */
+	int64_t every_us;              /* between later raises */
+};
+
+struct sreact {
+	int64_t backoff_until;         /* NEVER: until something ends it */
+	struct stemp conns, rate;
+	uint32_t max_out;
+	struct conf_rate max_rate;
+	struct smatch *matches;
+};
+
+/* See sched_wait.c. acc_us: since folded_at, without what is going on. */
+struct swaits {
+	int64_t born_at, folded_at;
+	uint32_t acc_us[SCHED_WAITS];
+	float share[SCHED_WINDOWS][SCHED_WAITS];
 };
 
 struct squeue {
@@ -278,6 +330,8 @@ struct squeue {
 	uint32_t heap_size;
 	uint32_t promote;              /* retries to be made ready now */
 	struct srcpts live, aside;
+	struct srcpt *expire_next;     /* of live: where queue_expire() goes
+	                                * on; NULL: at its head */
 	bool unsorted;                 /* live is not in order of arrival */
 	bool due_next;                 /* next message from the due list */
 	uint32_t count[SR_STATES];
@@ -290,12 +344,15 @@ struct squeue {
 	int64_t open_hold_at;
 
 	struct sscope scope;
-	struct sscope *path[SCOPES_MAX];
+	struct spath path;
 	struct slimit *parked, *grant;
 	struct sgroup *park_group;
 	TAILQ_ENTRY(squeue) park;
 
 	bool paused;
+	bool backoff;                  /* mode */
+	const struct conf_reply_list *replies; /* NULL: none */
+	struct sreact *react;          /* NULL: nothing out of the ordinary */
 	bool doomed;                   /* its ready recipients are given up */
 	uint32_t failures, dns_failures;
 	int64_t retry_at;             /* queue-level retry, if later than now */
@@ -315,8 +372,10 @@ struct squeue {
 	enum sched_wait wait;
 	int64_t wait_since;
 	int64_t wait_us[SCHED_WAITS];
+	struct swaits waits;
 	uint64_t delivered, deferred, failed;
-	struct sring minute, hour;
+	struct sring minute, hour;     /* delivered */
+	struct sring arrived;          /* in the hour's slots */
 	void *user;
 	char text[];
 };
@@ -337,10 +396,13 @@ struct sched {
 	                                * after each jump */
 	uint8_t nskew;                 /* the one of now */
 	bool started;                  /* clock is set */
+	int64_t unknown_at;            /* connections before that: who knows */
 
 	struct htab msgs, queues, sessions;
+	struct squeue *last_queue;     /* found last: mail comes in runs */
 	struct squeues all_queues, resolving;
 	TAILQ_HEAD(, svmta) vmtas, active;
+	TAILQ_HEAD(, svpool) pools;
 	TAILQ_HEAD(, sworker) workers;
 	TAILQ_HEAD(, ssession) idle;
 	struct sscope scope;
@@ -350,7 +412,8 @@ struct sched {
 	uint64_t count[SR_STATES], nrcpts;
 	uint64_t nsessions, nconnecting;
 	uint64_t delivered, deferred, failed, in_doubt;
-	uint32_t give_ups_left;
+	uint32_t give_ups_left;        /* in this run */
+	uint32_t promotions_left;
 	uint64_t finals;               /* counts, to see that give_up() did */
 };
 
@@ -386,11 +449,18 @@ void rate_set(struct srate *r, const struct conf_rate *c, int64_t now);
 bool rate_ok(const struct srate *r, int64_t now);
 int64_t rate_next(const struct srate *r);
 uint32_t rate_tokens(const struct srate *r, int64_t now);
+/* n tokens are used at now. */
+void rate_take(struct srate *r, int64_t now, uint32_t n);
+/* n tokens come back. */
+void rate_give(struct srate *r, uint32_t n);
 void scope_init(struct sscope *sc, enum sched_wait conns,
     enum sched_wait connect_rate, enum sched_wait msg_rate);
 void limit_init(struct slimit *l, enum limit_kind kind, enum sched_wait cause);
 void limit_cap(struct sched *s, struct slimit *l, uint32_t cap);
 void limit_rate(struct sched *s, struct slimit *l, const struct conf_rate *c);
+/* c is in bytes. */
+void limit_volume(struct sched *s, struct slimit *l,
+    const struct conf_rate *c);
 /* Would one more connection, or token, be too many for this queue? */
 bool limit_blocks(struct sched *s, const struct slimit *l,
     const struct squeue *q);
@@ -403,7 +473,44 @@ void queue_unpark(struct sched *s, struct squeue *q);
 void queue_grant_end(struct sched *s, struct squeue *q);
 
 /* sched_queue.c */
+/* Waits between failures of the destination, of the mode. */
+const struct conf_times *queue_retry_after(struct sched *s,
+    struct squeue *q);
+/* By its settings and its mode, without what a reply set for a time. */
+void queue_usual_limits(const struct squeue *q, uint32_t *most,
+    const struct conf_rate **rate);
+void queue_limits_apply(struct sched *s, struct squeue *q);
+/* The stricter one. */
+const struct conf_rate *rate_lower(const struct conf_rate *a,
+    const struct conf_rate *b);
+/* sched_reply.c */
+/* The line of the queue's list that acts on this reply, after it has acted on
+ * the queue; what it does to the recipient is the caller's. */
+const struct conf_reply *reply_act(struct sched *s, struct squeue *q,
+    const struct sched_why *why);
+void reply_delivered(struct sched *s, struct squeue *q, struct sv reply);
+void react_conf(struct sched *s, struct squeue *q);
+void react_limits(const struct squeue *q, uint32_t *most,
+    const struct conf_rate **rate);
+/* When react_turn() has something to do. */
+int64_t react_next(const struct squeue *q);
+void react_turn(struct sched *s, struct squeue *q);
+/* Something is set that must not be forgotten. */
+bool react_holds(const struct squeue *q);
+void react_free(struct squeue *q);
 struct squeue *queue_get(struct sched *s, struct sv domain, struct sv vmta);
+/* NULL without memory. */
+struct svmta *vmta_get(struct sched *s, struct sv name);
+struct svpool *pool_get(struct sched *s, struct sv name);
+void pools_conf(struct sched *s);
+void pools_free(struct sched *s);
+/* sched_wait.c */
+void waits_init(struct squeue *q, int64_t now);
+void queue_wait_set(struct sched *s, struct squeue *q, enum sched_wait w);
+void queue_arrived(struct sched *s, struct squeue *q, const struct smsg *m);
+/* sched_used.c */
+void volume_take(const struct squeue *q, int64_t at, uint32_t kib);
+void connects_unknown(struct sched *s, struct squeue *q);
 /* Frees it if it is empty and has been so for a while. */
 bool queue_collect(struct sched *s, struct squeue *q);
 void queue_free(struct sched *s, struct squeue *q);
@@ -412,7 +519,6 @@ const struct conf_domain *queue_conf(struct sched *s, struct squeue *q);
 void vmta_conf(struct sched *s, struct svmta *vm);
 void queue_activate(struct sched *s, struct squeue *q);
 void queue_deactivate(struct sched *s, struct squeue *q);
-void queue_wait_set(struct sched *s, struct squeue *q, enum sched_wait w);
 void queue_error_set(struct sched *s, struct squeue *q, struct sv status,
     struct sv text);
 /* A failure of the destination: the queue waits. */
@@ -428,6 +534,7 @@ void rcpt_ready(struct sched *s, struct srcpt *r, bool at_head);
 void rcpt_retry(struct sched *s, struct srcpt *r, int64_t due);
 void rcpt_inflight(struct sched *s, struct srcpt *r, struct sdeliv *d);
 void rcpt_aside(struct sched *s, struct srcpt *r, enum srcpt_state state);
+void rcpt_hold(struct sched *s, struct srcpt *r, uint32_t order);
 /* May free the message: true then. */
 bool rcpt_done(struct sched *s, struct srcpt *r);
 bool rcpt_final(struct sched *s, struct srcpt *r, bool bouncing);
@@ -452,6 +559,9 @@ void session_reclaim(struct sched *s, struct slimit *l);
 void sessions_release_idle(struct sched *s, struct squeue *q);
 void workers_free(struct sched *s);
 void deliv_detach(struct sched *s, struct srcpt *r);
+struct ssession *session_find(const struct sched *s, uint64_t id);
+/* Back in line, or on hold if that was asked for meanwhile. */
+void rcpt_come_back(struct sched *s, struct srcpt *r, bool at_head);
 
 /* sched_dispatch.c */
 /* Gives q what it may have now; the number of recipients sent. *again: it

@@ -50,9 +50,15 @@ sched_queue_find(const struct sched *s, struct sv domain, struct sv vmta)
 	    siphash24(s->hash_key, k.name.p, k.name.n), queue_match, &k);
 }
 
-/* ---- VMTAs: few, so a list does ---- */
+/* ---- VMTAs and pools: few, so lists do ---- */
 
-static struct svmta *
+static uint32_t
+cap_of(uint32_t n)
+{
+	return n == 0 ? UINT32_MAX : n;
+}
+
+struct svmta *
 vmta_get(struct sched *s, struct sv name)
 {
 	struct svmta *vm;
@@ -61,11 +67,15 @@ vmta_get(struct sched *s, struct sv name)
 		if (sv_eq(vm->name, name))
 			return vm;
 	}
-	vm = calloc(1, sizeof(*vm));
+	vm = calloc(1, sizeof(*vm) + name.n + 1);
 	if (vm == NULL)
 		return NULL;
 	vm->s = s;
-	vm->name = sv_make(sv_dup(name), name.n);
+	vm->text[0] = '/';
+	if (name.n > 0)
+		memcpy(vm->text + 1, name.p, name.n);
+	vm->path_name = sv_make(vm->text, name.n + 1);
+	vm->name = sv_from_at(vm->path_name, 1);
 	scope_init(&vm->scope, WAIT_CONN_VMTA, WAIT_CONN_RATE,
 	    WAIT_VMTA_RATE);
 	for (int i = 0; i < SHARED_LIMITS; i++)
@@ -77,16 +87,106 @@ vmta_get(struct sched *s, struct sv name)
 	return vm;
 }
 
+struct svpool *
+pool_get(struct sched *s, struct sv name)
+{
+	struct svpool *p;
+	char *text;
+
+	TAILQ_FOREACH(p, &s->pools, link) {
+		if (sv_ieq(p->name, name))
+			return p;
+	}
+	p = calloc(1, sizeof(*p));
+	text = malloc(name.n + 2);
+	if (p == NULL || text == NULL) {
+		free(p);
+		free(text);
+		return NULL;
+	}
+	text[0] = text[1] = '/';
+	if (name.n > 0)
+		memcpy(text + 2, name.p, name.n);
+	p->path_name = sv_make(text, name.n + 2);
+	p->name = sv_from_at(p->path_name, 2);
+	scope_init(&p->scope, WAIT_CONN_POOL, WAIT_CONN_RATE, WAIT_POOL_RATE);
+	TAILQ_INSERT_TAIL(&s->pools, p, link);
+	return p;
+}
+
+/* A pool that is no longer configured limits nothing. */
+void
+pools_conf(struct sched *s)
+{
+	static const struct conf_rate no_limit;
+	struct svpool *p;
+
+	for (size_t i = 0; i < conf_npools(s->conf); i++)
+		(void)pool_get(s, conf_pool(s->conf, i)->name);
+	TAILQ_FOREACH(p, &s->pools, link) {
+		const struct conf_pool *c = conf_pool_find(s->conf, p->name);
+
+		limit_cap(s, &p->scope.conns, c == NULL ? UINT32_MAX :
+		    cap_of(c->max_smtp_out));
+		limit_rate(s, &p->scope.msg_rate, c == NULL ? &no_limit :
+		    &c->max_smtp_msg_rate);
+		limit_volume(s, &p->scope.volume, c == NULL ? &no_limit :
+		    &c->max_smtp_data_volume_rate);
+	}
+}
+
+void
+pools_free(struct sched *s)
+{
+	struct svpool *p;
+
+	while ((p = TAILQ_FIRST(&s->pools)) != NULL) {
+		TAILQ_REMOVE(&s->pools, p, link);
+		(void)timer_set(&s->timers, &p->scope.msg_rate.timer, NEVER);
+		(void)timer_set(&s->timers, &p->scope.volume.timer, NEVER);
+		free((char *)(uintptr_t)p->path_name.p);
+		free(p);
+	}
+}
+
+static bool
+pool_has(const struct conf_pool *c, struct sv vmta)
+{
+	for (uint32_t i = 0; i < c->virtual_mta.n; i++) {
+		if (sv_ieq(c->virtual_mta.v[i].name, vmta))
+			return true;
+	}
+	return false;
+}
+
+/* The pools that a VMTA is in. */
+static void
+vmta_pools(struct sched *s, struct svmta *vm)
+{
+	vm->npools = 0;
+	for (size_t i = 0; i < conf_npools(s->conf); i++) {
+		const struct conf_pool *c = conf_pool(s->conf, i);
+		struct svpool *p;
+
+		if (pool_has(c, vm->name) &&
+		    (p = pool_get(s, c->name)) != NULL)
+			vm->pools[vm->npools++] = p;
+	}
+}
+
 void
 vmta_conf(struct sched *s, struct svmta *vm)
 {
 	const struct conf_vmta *c = conf_vmta_find(s->conf, vm->name);
 	static const struct conf_rate no_limit;
 
-	limit_cap(s, &vm->scope.conns, c == NULL || c->max_smtp_out == 0 ?
-	    UINT32_MAX : c->max_smtp_out);
+	limit_cap(s, &vm->scope.conns, c == NULL ? UINT32_MAX :
+	    cap_of(c->max_smtp_out));
 	limit_rate(s, &vm->scope.msg_rate, c == NULL ? &no_limit :
 	    &c->max_smtp_msg_rate);
+	limit_volume(s, &vm->scope.volume, c == NULL ? &no_limit :
+	    &c->max_smtp_data_volume_rate);
+	vmta_pools(s, vm);
 }
 
 void
@@ -97,25 +197,104 @@ vmtas_free(struct sched *s)
 	while ((vm = TAILQ_FIRST(&s->vmtas)) != NULL) {
 		TAILQ_REMOVE(&s->vmtas, vm, link);
 		(void)timer_set(&s->timers, &vm->scope.msg_rate.timer, NEVER);
-		free((char *)(uintptr_t)vm->name.p);
+		(void)timer_set(&s->timers, &vm->scope.volume.timer, NEVER);
 		free(vm);
 	}
 }
 
 /* ---- queues ---- */
 
+const struct conf_rate *
+rate_lower(const struct conf_rate *a, const struct conf_rate *b)
+{
+	if (a->period_ms == 0 || b->period_ms == 0)
+		return a->period_ms == 0 ? b : a;
+	return (double)a->n / (double)a->period_ms <=
+	    (double)b->n / (double)b->period_ms ? a : b;
+}
+
+/* Mode backoff never allows more than mode normal does. */
+void
+queue_usual_limits(const struct squeue *q, uint32_t *most,
+    const struct conf_rate **rate)
+{
+	const struct conf_domain *c = q->conf;
+
+	*most = cap_of(c->max_smtp_out);
+	*rate = &c->max_msg_rate;
+	if (!q->backoff)
+		return;
+	if (cap_of(c->backoff_max_smtp_out) < *most)
+		*most = cap_of(c->backoff_max_smtp_out);
+	*rate = rate_lower(*rate, &c->backoff_max_msg_rate);
+}
+
+/* Sessions that are over a lower limit go on; no new ones are opened. */
+void
+queue_limits_apply(struct sched *s, struct squeue *q)
+{
+	const struct conf_rate *connects = &q->conf->max_connect_rate, *msgs;
+	const struct conf_rate *volume = &q->conf->max_data_volume_rate;
+	uint32_t most;
+
+	queue_usual_limits(q, &most, &msgs);
+	react_limits(q, &most, &msgs);
+	if (q->backoff) {
+		connects = rate_lower(connects,
+		    &q->conf->backoff_max_connect_rate);
+		volume = rate_lower(volume,
+		    &q->conf->backoff_max_data_volume_rate);
+	}
+	limit_cap(s, &q->scope.conns, most);
+	limit_rate(s, &q->scope.connect_rate, connects);
+	limit_rate(s, &q->scope.msg_rate, msgs);
+	limit_volume(s, &q->scope.volume, volume);
+}
+
+static bool
+path_same(const struct spath *a, const struct spath *b)
+{
+	for (int i = 0; i < a->n && i < b->n; i++) {
+		if (a->scope[i] != b->scope[i])
+			return false;
+	}
+	return a->n == b->n;
+}
+
+/* Who waits on a limit that is not on the new path looks again. */
+static void
+queue_path_set(struct sched *s, struct squeue *q)
+{
+	struct spath p = { 0 };
+
+	p.scope[p.n++] = &q->scope;
+	p.scope[p.n++] = &q->vm->scope;
+	for (int i = 0; i < q->vm->npools; i++)
+		p.scope[p.n++] = &q->vm->pools[i]->scope;
+	p.scope[p.n++] = &s->scope;
+	if (path_same(&p, &q->path))
+		return;
+	queue_unpark(s, q);
+	queue_grant_end(s, q);
+	q->path = p;
+}
+
 static void
 queue_conf_apply(struct sched *s, struct squeue *q)
 {
-	const struct conf_domain *c = conf_domain_find(s->conf, q->vmta,
-	    q->domain);
-
-	q->conf = c;
+	q->conf = conf_domain_find(s->conf, q->vmta, q->domain);
 	q->conf_gen = s->conf_gen;
-	limit_cap(s, &q->scope.conns,
-	    c->max_smtp_out == 0 ? UINT32_MAX : c->max_smtp_out);
-	limit_rate(s, &q->scope.connect_rate, &c->max_connect_rate);
-	limit_rate(s, &q->scope.msg_rate, &c->max_msg_rate);
+	queue_path_set(s, q);
+	react_conf(s, q);
+	queue_limits_apply(s, q);
+}
+
+const struct conf_times *
+queue_retry_after(struct sched *s, struct squeue *q)
+{
+	const struct conf_domain *c = queue_conf(s, q);
+
+	return q->backoff ? &c->backoff_retry_after : &c->retry_after;
 }
 
 const struct conf_domain *
@@ -148,7 +327,7 @@ queue_init(struct sched *s, struct squeue *q, struct sv name, size_t ndomain)
 	q->timer.kind = TIMER_QUEUE;
 	q->expire_at = NEVER;
 	q->poke_at = NEVER;
-	q->wait_since = sched_mono(s);
+	waits_init(q, sched_mono(s));
 }
 
 static struct squeue *
@@ -165,11 +344,9 @@ queue_new(struct sched *s, struct sv name, size_t ndomain)
 		return NULL;
 	}
 	q->vm->nqueues++;
-	q->path[0] = &q->scope;
-	q->path[1] = &q->vm->scope;
-	q->path[2] = &s->scope;
 	TAILQ_INSERT_TAIL(&s->all_queues, q, link);
 	queue_conf_apply(s, q);
+	connects_unknown(s, q);
 	queue_activate(s, q);
 	return q;
 }
@@ -181,11 +358,17 @@ queue_get(struct sched *s, struct sv domain, struct sv vmta)
 	struct queue_key k;
 	struct squeue *q;
 
+	q = s->last_queue;
+	if (q != NULL && sv_ieq(q->domain, domain) && sv_eq(q->vmta, vmta))
+		return q;
 	if (!queue_name(domain, vmta, buf, &k.name))
 		return NULL;
 	q = htab_find(&s->queues, siphash24(s->hash_key, k.name.p, k.name.n),
 	    queue_match, &k);
-	return q != NULL ? q : queue_new(s, k.name, domain.n);
+	if (q == NULL)
+		q = queue_new(s, k.name, domain.n);
+	s->last_queue = q;
+	return q;
 }
 
 void
@@ -197,30 +380,55 @@ queue_free(struct sched *s, struct squeue *q)
 	queue_deactivate(s, q);
 	if (s->conf_walk == q)
 		s->conf_walk = TAILQ_NEXT(q, link);
+	if (s->last_queue == q)
+		s->last_queue = NULL;
 	if (q->resolving)
 		TAILQ_REMOVE(&s->resolving, q, resolve_link);
 	(void)timer_set(&s->timers, &q->timer, NEVER);
 	(void)timer_set(&s->timers, &q->scope.connect_rate.timer, NEVER);
 	(void)timer_set(&s->timers, &q->scope.msg_rate.timer, NEVER);
+	(void)timer_set(&s->timers, &q->scope.volume.timer, NEVER);
 	TAILQ_REMOVE(&s->all_queues, q, link);
 	htab_remove(&s->queues, q);
 	q->vm->nqueues--;
+	react_free(q);
 	free(q->heap);
 	free(q->error);
 	free(q);
 }
 
+/* A queue is kept as long as its rates remember something. */
+static int64_t
+rates_until(const struct squeue *q)
+{
+	const struct srate *rates[] = { &q->scope.msg_rate.rate,
+		&q->scope.connect_rate.rate, &q->scope.volume.rate };
+	int64_t ns = 0;
+
+	for (size_t i = 0; i < sizeof(rates) / sizeof(rates[0]); i++) {
+		if (rates[i]->step_ns != 0 && rates[i]->tat_ns > ns)
+			ns = rates[i]->tat_ns;
+	}
+	return ns / 1000;
+}
+
 bool
 queue_collect(struct sched *s, struct squeue *q)
 {
+	int64_t until;
+
 	if (!TAILQ_EMPTY(&q->live) || !TAILQ_EMPTY(&q->aside) ||
-	    q->nsessions > 0 || q->paused || q->resolving ||
+	    q->nsessions > 0 || q->paused || react_holds(q) || q->resolving ||
 	    q->retry_at > sched_mono(s) || q->grant != NULL) {
 		q->gc_at = NEVER;
 		return false;
 	}
-	if (q->gc_at == NEVER || q->gc_at == 0)
+	if (q->gc_at == NEVER || q->gc_at == 0) {
+		until = rates_until(q);
 		q->gc_at = sched_mono(s) + QUEUE_KEEP_US;
+		if (q->gc_at < until)
+			q->gc_at = until;
+	}
 	if (q->gc_at > sched_mono(s))
 		return false;
 	queue_free(s, q);
@@ -258,16 +466,6 @@ queue_deactivate(struct sched *s, struct squeue *q)
 		vm->deficit = 0;
 		TAILQ_REMOVE(&s->active, vm, active_link);
 	}
-}
-
-void
-queue_wait_set(struct sched *s, struct squeue *q, enum sched_wait w)
-{
-	if (q->wait == w)
-		return;
-	q->wait_us[q->wait] += sched_mono(s) - q->wait_since;
-	q->wait_since = sched_mono(s);
-	q->wait = w;
 }
 
 /* ---- failures ---- */

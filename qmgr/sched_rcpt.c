@@ -67,6 +67,8 @@ rcpt_enter(struct sched *s, struct srcpt *r, enum srcpt_state state)
 {
 	struct squeue *q = r->q;
 
+	if (q->expire_next == r && !is_live(state))
+		q->expire_next = TAILQ_NEXT(r, all);
 	if (is_live(r->state) != is_live(state)) {
 		TAILQ_REMOVE(is_live(r->state) ? &q->live : &q->aside, r, all);
 		if (is_live(state))
@@ -135,14 +137,13 @@ rcpt_retry(struct sched *s, struct srcpt *r, int64_t due)
 	rcpt_leave(s, r);
 	r->u.retry.due = due;
 	r->flags |= RF_DUE;
-	if (!retry_heap_push(q, r)) {
+	if (retry_heap_push(q, r)) {
+		rcpt_enter(s, r, SR_RETRY);
+	} else {
 		/* No memory to wait properly: at the end of the line. */
 		rcpt_enter(s, r, SR_READY);
 		TAILQ_INSERT_TAIL(&q->due, r, u.ready);
-		q->poke_at = sched_mono(s) + NO_MEMORY_US;
-		return;
 	}
-	rcpt_enter(s, r, SR_RETRY);
 	expire_soon(s, q, r);
 	queue_activate(s, q);
 }
@@ -162,6 +163,13 @@ rcpt_aside(struct sched *s, struct srcpt *r, enum srcpt_state state)
 	rcpt_leave(s, r);
 	rcpt_enter(s, r, state);
 	queue_activate(s, r->q);
+}
+
+void
+rcpt_hold(struct sched *s, struct srcpt *r, uint32_t order)
+{
+	rcpt_aside(s, r, SR_HELD);
+	r->u.held.order = order;
 }
 
 static void
@@ -186,10 +194,14 @@ rcpt_done(struct sched *s, struct srcpt *r)
 	s->nrcpts--;
 	r->q = NULL;
 	queue_activate(s, q);
-	if (--m->nopen > 0)
-		return false;
-	msg_end(s, m);
-	return true;
+	m->nopen--;
+	if (m->nopen == 0) {
+		msg_end(s, m);
+		return true;
+	}
+	while (m->rcpts[m->first].state == SR_DONE)
+		m->first++;
+	return false;
 }
 
 bool

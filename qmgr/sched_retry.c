@@ -43,7 +43,9 @@ promotable(const struct sched *s, const struct squeue *q)
 bool
 retry_promote(struct sched *s, struct squeue *q)
 {
-	for (int i = 0; i < PROMOTE_SLICE && promotable(s, q); i++) {
+	for (int i = 0; i < PROMOTE_SLICE && s->promotions_left > 0 &&
+	    promotable(s, q); i++) {
+		s->promotions_left--;
 		if (q->promote > 0)
 			q->promote--;
 		rcpt_ready(s, q->heap[0], false);
@@ -82,6 +84,27 @@ give_up(struct sched *s, struct squeue *q, struct srcpt *r,
 	return false;
 }
 
+/* Of give_up() in one round. */
+struct tries {
+	uint32_t good, bad;
+};
+
+/* Returns ok. */
+static bool
+tries_count(struct tries *n, bool ok)
+{
+	n->good += ok;
+	n->bad += !ok;
+	return ok;
+}
+
+/* Another round now would do as little. */
+static bool
+tries_are_vain(const struct tries *n)
+{
+	return n->bad > 0 && n->good == 0;
+}
+
 static struct sv
 error_text(const struct squeue *q)
 {
@@ -102,9 +125,22 @@ expired_why(struct squeue *q, struct str *text)
 		.diag = str_sv(text) };
 }
 
+static void
+expire_look(struct squeue *q, int64_t at)
+{
+	if (at < q->expire_at)
+		q->expire_at = at;
+}
+
 /*
  * Gives up what is past its lifetime. live is in order of arrival, so only
  * expired ones and those in flight (which a session's limits bound) are seen.
+ *
+ * What cannot be given up now (its record cannot be read) stays where it is
+ * and does not hold up the others: where a run may try no more, the next one
+ * goes on behind it, until one has come to the end of what is expired. A run
+ * that did nothing else is followed by another a second later, so that trying
+ * them costs at most RUN_GIVE_UPS reads a second.
  */
 bool
 queue_expire(struct sched *s, struct squeue *q)
@@ -113,6 +149,7 @@ queue_expire(struct sched *s, struct squeue *q)
 	struct str text;
 	struct sched_why why;
 	struct srcpt *r, *next;
+	struct tries n = { 0, 0 };
 	int64_t left, life = queue_conf(s, q)->bounce_after_ms * US_PER_MS;
 
 	if (q->expire_at > sched_mono(s))
@@ -121,29 +158,55 @@ queue_expire(struct sched *s, struct squeue *q)
 	STR_ON(&text, mem);
 	why = expired_why(q, &text);
 	q->expire_at = NEVER;
-	for (r = TAILQ_FIRST(&q->live); r != NULL; r = next) {
+	r = q->expire_next;
+	q->expire_next = NULL;
+	if (r != NULL) /* some are left before it */
+		expire_look(q, sched_mono(s) + NO_MEMORY_US);
+	else
+		r = TAILQ_FIRST(&q->live);
+	for (; r != NULL; r = next) {
 		next = TAILQ_NEXT(r, all);
 		left = msg_arrived(s, rcpt_msg(r)) + life - s->clock;
 		if (left > 0) {
-			q->expire_at = sched_mono(s) +
-			    (left < EXPIRE_CHECK_US ? left : EXPIRE_CHECK_US);
+			expire_look(q, sched_mono(s) +
+			    (left < EXPIRE_CHECK_US ? left : EXPIRE_CHECK_US));
 			return false;
 		}
 		if (r->state == SR_INFLIGHT) {
 			/* Its result decides; look again then. */
-			q->expire_at = sched_mono(s) + US_PER_SEC;
+			expire_look(q, sched_mono(s) + US_PER_SEC);
 			continue;
 		}
 		if (s->give_ups_left == 0) {
-			q->expire_at = sched_mono(s);
-			return true;
+			q->expire_next = r;
+			expire_look(q, tries_are_vain(&n) ? q->poke_at :
+			    sched_mono(s));
+			return !tries_are_vain(&n);
 		}
-		if (!give_up(s, q, r, &why)) {
-			q->expire_at = q->poke_at;
-			return false;
-		}
+		if (!tries_count(&n, give_up(s, q, r, &why)))
+			expire_look(q, q->poke_at);
 	}
 	return false;
+}
+
+/* False: there are more than may be given up now. Those that could not be go
+ * to the end, where they hold up nobody. */
+static bool
+list_doom(struct sched *s, struct squeue *q, struct srcpts *list,
+    const struct sched_why *why, struct tries *n)
+{
+	struct srcpt *r, *next, *last = TAILQ_LAST(list, srcpts);
+
+	for (r = TAILQ_FIRST(list); r != NULL; r = next) {
+		next = r == last ? NULL : TAILQ_NEXT(r, u.ready);
+		if (s->give_ups_left == 0)
+			return false;
+		if (tries_count(n, give_up(s, q, r, why)))
+			continue;
+		TAILQ_REMOVE(list, r, u.ready);
+		TAILQ_INSERT_TAIL(list, r, u.ready);
+	}
+	return true;
 }
 
 /* A domain that does not exist, a host that does not want us: all that is
@@ -152,19 +215,16 @@ bool
 queue_doom(struct sched *s, struct squeue *q)
 {
 	struct sched_why why = { .status = SV("5.4.4"), .diag = SV("") };
-	struct srcpt *r;
+	struct tries n = { 0, 0 };
 
 	if (q->error != NULL) {
 		why.status = sv_make(q->error->status, q->error->nstatus);
 		why.diag = error_text(q);
 	}
-	while ((r = TAILQ_FIRST(&q->fresh)) != NULL ||
-	    (r = TAILQ_FIRST(&q->due)) != NULL) {
-		if (s->give_ups_left == 0)
-			return true;
-		if (!give_up(s, q, r, &why))
-			return false;
-	}
-	q->doomed = false;
+	if (!list_doom(s, q, &q->fresh, &why, &n) ||
+	    !list_doom(s, q, &q->due, &why, &n))
+		return !tries_are_vain(&n);
+	/* what was refused comes again with poke_at */
+	q->doomed = n.bad > 0;
 	return false;
 }

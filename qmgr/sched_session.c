@@ -4,9 +4,9 @@
  */
 #include <stdlib.h>
 
-#include "common/spool/event.h"
 #include "qmgr/sched_private.h"
 
+#define POOL_IDLE_LOOKS 200
 #define TAKES_NOTHING SCHED_WINDOW /* index of q->sessions */
 
 struct session_key {
@@ -20,7 +20,7 @@ session_match(const void *entry, const void *key)
 	    ((const struct session_key *)key)->id;
 }
 
-static struct ssession *
+struct ssession *
 session_find(const struct sched *s, uint64_t id)
 {
 	struct session_key k = { id };
@@ -54,21 +54,22 @@ worker_least(const struct sched *s)
 	return best;
 }
 
-void
+bool
 sched_worker_add(struct sched *s, unsigned worker)
 {
 	struct sworker *w;
 
 	if (worker_find(s, worker) != NULL)
-		return;
+		return true;
 	w = calloc(1, sizeof(*w));
 	if (w == NULL)
-		return;
+		return false;
 	w->number = worker;
 	TAILQ_INIT(&w->sessions);
 	TAILQ_INIT(&w->kept);
 	TAILQ_INSERT_TAIL(&s->workers, w, link);
 	limit_cap(s, &s->worker_limit, UINT32_MAX);
+	return true;
 }
 
 /* ---- the lists a session is in ---- */
@@ -125,9 +126,9 @@ session_count(struct sched *s, struct ssession *se)
 {
 	struct squeue *q = se->q;
 
-	for (int i = 0; i < SCOPES_MAX; i++) {
-		limit_take(s, &q->path[i]->conns, q, 1);
-		limit_take(s, &q->path[i]->connect_rate, q, 1);
+	for (int i = 0; i < q->path.n; i++) {
+		limit_take(s, &q->path.scope[i]->conns, q, 1);
+		limit_take(s, &q->path.scope[i]->connect_rate, q, 1);
 	}
 	limit_take(s, &s->worker_limit, q, 1);
 	se->worker->nsessions++;
@@ -156,6 +157,7 @@ session_open(struct sched *s, struct squeue *q)
 	se->state = SE_CONNECTING;
 	se->place = TAKES_NOTHING;
 	se->max_msgs = q->conf->max_msg_per_connection;
+	se->path = q->path;
 	TAILQ_INIT(&se->delivs);
 	TAILQ_INSERT_TAIL(&q->sessions[TAKES_NOTHING], se, qlink);
 	TAILQ_INSERT_TAIL(&se->worker->sessions, se, wlink);
@@ -186,6 +188,24 @@ session_close(struct sched *s, struct ssession *se)
 	s->ops->session_close(s->arg, se->id, se->worker->number);
 }
 
+/* One of those that have been idle longest. */
+static struct ssession *
+idle_of_pool(const struct sched *s, const struct slimit *l)
+{
+	struct ssession *se;
+	int looked = 0;
+
+	TAILQ_FOREACH(se, &s->idle, all_idle) {
+		for (int i = 0; i < se->path.n; i++) {
+			if (&se->path.scope[i]->conns == l)
+				return se;
+		}
+		if (++looked == POOL_IDLE_LOOKS)
+			break;
+	}
+	return NULL;
+}
+
 /* A queue waits for l, which idle sessions hold: the one that has been idle
  * longest is closed. */
 void
@@ -193,7 +213,9 @@ session_reclaim(struct sched *s, struct slimit *l)
 {
 	struct ssession *se = NULL;
 
-	if (l == &s->scope.conns)
+	if (l->cause == WAIT_CONN_POOL)
+		se = idle_of_pool(s, l);
+	else if (l == &s->scope.conns)
 		se = TAILQ_FIRST(&s->idle);
 	else if (l->cause == WAIT_CONN_VMTA)
 		se = TAILQ_FIRST(&((struct svmta *)((uintptr_t)l -
@@ -206,8 +228,8 @@ session_reclaim(struct sched *s, struct slimit *l)
 static bool
 others_wait(const struct squeue *q)
 {
-	for (int i = 1; i < SCOPES_MAX; i++) {
-		const struct slimit *l = &q->path[i]->conns;
+	for (int i = 1; i < q->path.n; i++) {
+		const struct slimit *l = &q->path.scope[i]->conns;
 
 		if (l->nparked > (q->parked == l ? 1u : 0u))
 			return true;
@@ -242,8 +264,8 @@ session_remove(struct sched *s, struct ssession *se)
 	se->worker->nsessions--;
 	q->nsessions--;
 	s->nsessions--;
-	for (int i = 0; i < SCOPES_MAX; i++)
-		limit_release(s, &q->path[i]->conns);
+	for (int i = 0; i < se->path.n; i++)
+		limit_release(s, &se->path.scope[i]->conns);
 	limit_release(s, &s->worker_limit);
 	free(se);
 	queue_activate(s, q);
@@ -310,6 +332,9 @@ deliv_new(struct srcpt *first, uint32_t n)
 	d->msg = rcpt_msg(first);
 	d->id = d->msg->id;
 	d->n = d->open = n;
+	d->kib = (uint32_t)((d->msg->body_len + 1023) / 1024);
+	d->delivered = false;
+	d->path.n = 0;
 	d->se = NULL;
 	d->kept_by = NULL;
 	return d;
@@ -338,8 +363,11 @@ session_hand(struct sched *s, struct squeue *q, struct ssession *se,
 	se->outstanding++;
 	se->handed++;
 	session_place(s, se);
-	for (int i = 0; i < SCOPES_MAX; i++)
-		limit_take(s, &q->path[i]->msg_rate, q, d->n);
+	d->path = q->path;
+	for (int i = 0; i < d->path.n; i++) {
+		limit_take(s, &d->path.scope[i]->msg_rate, q, d->n);
+		limit_take(s, &d->path.scope[i]->volume, q, d->kib);
+	}
 	*n_r = d->n;
 	session_view(se, &v);
 	s->ops->deliver(s->arg, &v, d->msg, d->idx, d->n);
@@ -364,12 +392,12 @@ deliv_detach(struct sched *s, struct srcpt *r)
 }
 
 /* Back in line, or on hold if that was asked for meanwhile. */
-static void
+void
 rcpt_come_back(struct sched *s, struct srcpt *r, bool at_head)
 {
 	if ((r->flags & RF_HOLD) != 0) {
 		r->flags &= (uint8_t)~RF_HOLD;
-		rcpt_aside(s, r, SR_HELD);
+		rcpt_hold(s, r, r->u.held.order);
 		return;
 	}
 	rcpt_ready(s, r, at_head);
@@ -388,16 +416,70 @@ deliv_give_back(struct sched *s, struct sdeliv *d)
 	}
 }
 
+/* Data volume counts what was delivered. */
+static void
+deliv_volume_end(struct sched *s, const struct sdeliv *d)
+{
+	for (int i = 0; i < d->path.n && !d->delivered; i++) {
+		struct slimit *l = &d->path.scope[i]->volume;
+
+		rate_give(&l->rate, d->kib);
+		limit_wake(s, l);
+	}
+}
+
 static void
 session_give_back(struct sched *s, struct ssession *se)
 {
 	struct sdeliv *d;
 
 	while ((d = TAILQ_LAST(&se->delivs, sdelivs)) != NULL) {
+		/* What is freed has left the list.
+		 * NOLINTNEXTLINE(clang-analyzer-unix.Malloc) */
 		deliv_give_back(s, d);
+		deliv_volume_end(s, d);
 		TAILQ_REMOVE(&se->delivs, d, link);
 		free(d);
 	}
+}
+
+/* The first recipient of the delivery that is still in flight with it. */
+static bool
+deliv_rcpt(struct sdeliv *d, struct smsg **m_r, uint32_t *idx_r)
+{
+	for (uint32_t i = 0; i < d->n && d->open > 0; i++) {
+		const struct srcpt *r = &d->msg->rcpts[d->idx[i]];
+
+		if (r->state == SR_INFLIGHT && r->u.deliv == d) {
+			*m_r = d->msg;
+			*idx_r = d->idx[i];
+			return true;
+		}
+	}
+	return false;
+}
+
+bool
+sched_worker_rcpt(struct sched *s, unsigned worker, struct smsg **m_r,
+    uint32_t *idx_r)
+{
+	struct sworker *w = worker_find(s, worker);
+	struct ssession *se;
+	struct sdeliv *d;
+
+	if (w == NULL)
+		return false;
+	TAILQ_FOREACH(d, &w->kept, link) {
+		if (deliv_rcpt(d, m_r, idx_r))
+			return true;
+	}
+	TAILQ_FOREACH(se, &w->sessions, wlink) {
+		TAILQ_FOREACH(d, &se->delivs, link) {
+			if (deliv_rcpt(d, m_r, idx_r))
+				return true;
+		}
+	}
+	return false;
 }
 
 void
@@ -423,7 +505,7 @@ sched_worker_remove(struct sched *s, struct sched_now now, unsigned worker)
 	free(w);
 }
 
-void
+bool
 sched_rcpt_held_by(struct sched *s, struct smsg *m, uint32_t idx,
     unsigned worker)
 {
@@ -434,16 +516,18 @@ sched_rcpt_held_by(struct sched *s, struct smsg *m, uint32_t idx,
 	if (w == NULL || idx >= m->nrcpts ||
 	    (r->state != SR_READY && r->state != SR_RETRY &&
 	    r->state != SR_HELD))
-		return;
+		return true;
 	d = deliv_new(r, 1);
 	if (d == NULL)
-		return;
+		return false;
 	d->idx[0] = idx;
 	d->kept_by = w;
 	if (r->state == SR_HELD)
 		r->flags |= RF_HOLD;
 	TAILQ_INSERT_TAIL(&w->kept, d, link);
+	sched_rcpt_tried(s, s->now, m, idx, s->now.wall.us, 0);
 	rcpt_inflight(s, r, d);
+	return true;
 }
 
 void
@@ -500,7 +584,7 @@ session_failed(struct sched *s, struct squeue *q, const struct sched_why *why)
 		q->open_hold_at = sched_mono(s) + OPEN_HOLD_US;
 		return;
 	}
-	queue_fail(s, q, &queue_conf(s, q)->retry_after, &q->failures, why);
+	queue_fail(s, q, queue_retry_after(s, q), &q->failures, why);
 }
 
 static void
@@ -524,8 +608,7 @@ session_end_act(struct sched *s, struct squeue *q, enum session_end end,
 		q->doomed = true;
 		return;
 	case END_421:
-		queue_fail(s, q, &queue_conf(s, q)->retry_after, &q->failures,
-		    why);
+		queue_fail(s, q, queue_retry_after(s, q), &q->failures, why);
 		return;
 	case END_ROUTE:
 		q->route_until = 0;
@@ -558,7 +641,13 @@ sched_session_end(struct sched *s, struct sched_now now, uint64_t session,
 	delivered = se->delivered;
 	session_give_back(s, se);
 	session_remove(s, se);
-	session_end_act(s, q, end, delivered, why != NULL ? why : &no_why);
+	if (why == NULL)
+		why = &no_why;
+	/* what a host said; our own words for it are no reply */
+	if (end == END_421 || end == END_GREETING_TEMP ||
+	    end == END_GREETING_PERM)
+		(void)reply_act(s, q, why);
+	session_end_act(s, q, end, delivered, why);
 	queue_activate(s, q);
 }
 
@@ -598,149 +687,17 @@ sched_deliver_done(struct sched *s, struct sched_now now, uint64_t session,
 	for (uint32_t i = 0; i < d->n && d->open > 0; i++) {
 		struct srcpt *r = &d->msg->rcpts[d->idx[i]];
 
-		if (r->state == SR_INFLIGHT && r->u.deliv == d)
+		if (r->state != SR_INFLIGHT || r->u.deliv != d)
+			continue;
+		if ((r->flags & RF_HOLD) != 0)
+			rcpt_come_back(s, r, false);
+		else
 			rcpt_retry(s, r, sched_mono(s) + LOST_DELAY_US);
 	}
+	deliv_volume_end(s, d);
 	TAILQ_REMOVE(&se->delivs, d, link);
 	free(d);
 	se->outstanding--;
 	session_place(s, se);
 	queue_activate(s, se->q);
-}
-
-/* ---- results ---- */
-
-static void
-result_delivered(struct sched *s, struct squeue *q, struct ssession *se)
-{
-	if (se != NULL)
-		se->delivered++;
-	q->failures = q->dns_failures = q->lost_ends = 0;
-	q->delivered++;
-	s->delivered++;
-	ring_add(&q->minute, sched_mono(s), RING_MINUTE_US);
-	ring_add(&q->hour, sched_mono(s), RING_HOUR_US);
-}
-
-/*
- * How long a recipient waits. The first lost connection costs it little:
- * connections get lost for many reasons. The second in a row is taken to be
- * its fault. In doubt: the longest of the range, since the message may have
- * arrived.
- */
-static int64_t
-result_delay(struct sched *s, struct srcpt *r, enum outcome outcome)
-{
-	const struct conf_times *list =
-	    &queue_conf(s, r->q)->retry_recipients_after;
-	uint64_t key = rcpt_msg(r)->id;
-	bool again = (r->flags & RF_LOST) != 0;
-	unsigned i;
-
-	r->flags &= (uint8_t)~RF_LOST;
-	if (outcome == OUT_LOST) {
-		r->flags |= RF_LOST;
-		if (!again)
-			return sched_jitter(s, key, LOST_DELAY_US / 2,
-			    LOST_DELAY_US);
-	}
-	if (outcome == OUT_IN_DOUBT && list->n > 0) {
-		i = r->attempts < list->n ? r->attempts : list->n;
-		return list->t[i - 1].max_ms * US_PER_MS;
-	}
-	return retry_delay(s, list, r->attempts, key);
-}
-
-static bool
-result_tries_over(struct sched *s, const struct srcpt *r)
-{
-	uint32_t most = queue_conf(s, r->q)->max_retries;
-
-	return rcpt_expired(s, r) || (most != 0 && r->attempts > most);
-}
-
-static void
-result_deferred(struct sched *s, struct srcpt *r,
-    const struct sched_result *res, struct sched_decision *d)
-{
-	int64_t delay = result_delay(s, r, res->outcome);
-
-	d->action = ACT_DEFERRED;
-	d->next_us = s->now.wall.us + delay;
-	if (r->state == SR_HELD)
-		return;
-	if ((r->flags & RF_HOLD) != 0) {
-		rcpt_come_back(s, r, false);
-		return;
-	}
-	rcpt_retry(s, r, sched_mono(s) + delay);
-}
-
-/* Delivered or failed; what the counters of the queue are told first. */
-static void
-result_final(struct sched *s, struct srcpt *r, struct ssession *se,
-    const struct sched_result *res, struct sched_decision *d)
-{
-	if (res->outcome == OUT_DELIVERED) {
-		d->action = ACT_DELIVERED;
-		d->bouncing = res->dsn_on_success;
-		result_delivered(s, r->q, se);
-	} else {
-		d->action = ACT_FAILED;
-		d->bouncing = res->dsn_on_failure;
-		r->q->failed++;
-		s->failed++;
-	}
-	(void)rcpt_final(s, r, d->bouncing);
-}
-
-/* A recipient in flight in another session: only what is final counts.
- * Session 0 is the caller's own knowledge, such as a dead worker's intents. */
-static bool
-result_is_stale(const struct srcpt *r, uint64_t session, enum outcome o)
-{
-	const struct sdeliv *d = r->u.deliv;
-
-	return r->state == SR_INFLIGHT && session != 0 && d->se != NULL &&
-	    d->se->id != session && o != OUT_DELIVERED && o != OUT_PERMANENT;
-}
-
-bool
-sched_result(struct sched *s, struct sched_now now, uint64_t session,
-    struct smsg *m, uint32_t idx, const struct sched_result *res,
-    struct sched_decision *d_r)
-{
-	struct srcpt *r;
-
-	sched_clock_advance(s, now);
-	*d_r = (struct sched_decision){ .action = ACT_DEFERRED };
-	if (idx >= m->nrcpts)
-		return false;
-	r = &m->rcpts[idx];
-	if (r->state == SR_DONE || r->state == SR_BOUNCING ||
-	    result_is_stale(r, session, res->outcome))
-		return false;
-	if (res->outcome == OUT_UNTRIED) {
-		if (r->state == SR_INFLIGHT)
-			rcpt_come_back(s, r, true);
-		return false;
-	}
-	if (r->attempts < UINT16_MAX)
-		r->attempts++;
-	d_r->attempts = r->attempts;
-	if (res->outcome != OUT_DELIVERED)
-		queue_error_set(s, r->q, res->status, res->text);
-	if (res->outcome == OUT_IN_DOUBT)
-		s->in_doubt++;
-	if (res->outcome != OUT_DELIVERED && res->outcome != OUT_PERMANENT) {
-		d_r->expired = result_tries_over(s, r);
-		if (!d_r->expired) {
-			r->q->deferred++;
-			s->deferred++;
-			result_deferred(s, r, res, d_r);
-			return true;
-		}
-	}
-	result_final(s, r, session_find(s, session), res, d_r);
-	return true;
 }

@@ -65,12 +65,23 @@ age_parse(struct sv v, int64_t *ms_r)
 	return conf_parse_time(v, 0, INT64_MAX / 2, ms_r) == NULL;
 }
 
+static bool
+mode_parse(struct selector *s, struct sv v)
+{
+	s->mode_set = true;
+	s->backoff = sv_ieq(v, SV("backoff"));
+	return s->backoff || sv_ieq(v, SV("normal"));
+}
+
 /* NULL, or what is wrong with it. */
 static const char *
 word_take(struct selector *s, struct sv w)
 {
 	struct sv v;
 
+	/* a shell's empty variable must not mean all queues */
+	if (w.n == 0 || sv_find(w, '=') == (ptrdiff_t)w.n - 1)
+		return "an empty word selects nothing; * is any";
 	if (sv_eq(w, SV("--yes")))
 		s->yes = true;
 	else if (sv_eq(w, SV("--errors")))
@@ -89,10 +100,15 @@ word_take(struct selector *s, struct sv w)
 		s->rcpt = v;
 	else if (option_value(w, SV("jobId"), &v))
 		s->job = v, s->given = true;
+	else if (option_value(w, SV("reason"), &v))
+		s->reason = v;
 	else if (option_value(w, SV("sort"), &v))
 		s->sort = v;
 	else if (option_value(w, SV("paused"), &v))
 		s->paused_set = true, s->paused = sv_ieq(v, SV("yes"));
+	else if (option_value(w, SV("mode"), &v))
+		return mode_parse(s, v) ? NULL :
+		    "--mode is normal or backoff";
 	else if (option_value(w, SV("maxitems"), &v))
 		return sv_to_u64(v, 100000000, &s->maxitems) ? NULL :
 		    "--maxitems wants a number";

@@ -12,14 +12,13 @@
 #include "config.h"
 #include "qmgr/control.h"
 
-static json_t *
+json_t *
 json_u64(uint64_t v)
 {
 	return json_integer((json_int_t)v);
 }
 
-/* "2026-01-31T14:05:09Z"; null for 0. */
-static json_t *
+json_t *
 json_time(int64_t us)
 {
 	time_t sec = (time_t)(us / US_PER_SEC);
@@ -138,6 +137,7 @@ cmd_show_status(struct client *cl, const struct words *w)
 	put(o, "bounced", json_u64(n->bounced));
 	put(o, "inDoubt", json_u64(n->in_doubt));
 	put(o, "corrupt", json_u64(n->corrupt));
+	put(o, "processes", children_rows(q));
 	client_row(cl, o);
 	client_end(cl, 0, "%s", "");
 }
@@ -216,11 +216,20 @@ ref_cmp_name(const void *a, const void *b)
 }
 
 static bool
-info_is_wanted(const struct selector *s, const struct sched_queue_info *i)
+queue_is_wanted(struct qmgr *q, const struct selector *s,
+    const struct squeue *sq)
 {
-	if (s->paused_set && s->paused != i->paused)
+	struct sched_queue_info i;
+
+	if (!selector_matches(s, sq))
 		return false;
-	return !s->errors || i->last_error.n > 0;
+	if (!s->paused_set && !s->mode_set && !s->errors)
+		return true; /* the rest is looked up for what is shown */
+	sched_queue_info(q->sched, qmgr_now(), sq, &i);
+	if ((s->paused_set && s->paused != i.paused) ||
+	    (s->mode_set && s->backoff != i.backoff))
+		return false;
+	return !s->errors || i.last_error.n > 0;
 }
 
 /* All queues that match; the caller frees *refs_r. */
@@ -228,26 +237,21 @@ static size_t
 queues_collect(struct qmgr *q, const struct selector *s,
     struct queue_ref **refs_r)
 {
-	struct sched_queue_info info;
-	struct queue_ref *refs = NULL;
+	struct queue_ref *refs = NULL, *grown;
 	size_t n = 0, size = 0, at = 0;
 	struct squeue *sq;
 
 	while ((sq = sched_queue_next(q->sched, &at)) != NULL) {
-		if (!selector_matches(s, sq))
-			continue;
-		sched_queue_info(q->sched, qmgr_now(), sq, &info);
-		if (!info_is_wanted(s, &info))
+		if (!queue_is_wanted(q, s, sq))
 			continue;
 		if (n == size) {
 			size = size == 0 ? 64 : size * 2;
-			refs = reallocarray(refs, size, sizeof(*refs));
-			if (refs == NULL)
-				return 0;
+			grown = reallocarray(refs, size, sizeof(*refs));
+			if (grown == NULL)
+				break; /* as many as there was memory for */
+			refs = grown;
 		}
-		refs[n++] = (struct queue_ref){ sq, (uint64_t)info.nready +
-		    info.nretry + info.ninflight + info.nheld +
-		    info.nbouncing };
+		refs[n++] = (struct queue_ref){ sq, squeue_rcpts(sq) };
 	}
 	*refs_r = refs;
 	return n;
@@ -264,7 +268,7 @@ names_of(struct queue_ref *refs, size_t n, bool by_name, size_t shown)
 	if (n > 0)
 		qsort(refs, n, sizeof(*refs), by_name ? ref_cmp_name :
 		    ref_cmp_rcpt);
-	for (size_t i = 0; i < shown; i++)
+	for (size_t i = 0; refs != NULL && i < shown; i++)
 		names[i] = sv_dup(squeue_name(refs[i].q));
 	free(refs);
 	return names;
@@ -309,8 +313,8 @@ cmd_show_queues(struct client *cl, const struct words *w)
 
 /* ---- messages ---- */
 
-static const char *
-state_name(enum srcpt_state s)
+const char *
+rcpt_state_name(enum srcpt_state s)
 {
 	static const char *const names[SR_STATES] = { "ready", "retry",
 		"inflight", "hold", "bounce", "done" };
@@ -318,8 +322,25 @@ state_name(enum srcpt_state s)
 	return s < SR_STATES ? names[s] : "?";
 }
 
+void
+reason_put(const struct qmgr *q, json_t *o, const struct smsg *m, uint32_t idx)
+{
+	struct hold_order order = { .reason = SV(""), .who = SV("") };
+	struct sched_msg info;
+	char why[128];
+
+	smsg_info(m, &info);
+	if (smsg_rcpt_state(m, idx) == SR_HELD && !hold_order_find(q,
+	    smsg_rcpt_order(m, idx), &order))
+		order.reason = suspect_reason(q, info.id, why);
+	put(o, "reason", json_sv(order.reason));
+	put(o, "heldBy", json_sv(order.who));
+	put(o, "heldAt", json_time((int64_t)order.time_us));
+}
+
 static json_t *
-rcpt_row(const struct smsg *m, uint32_t idx, const struct envelope *e)
+rcpt_row(const struct qmgr *q, const struct smsg *m, uint32_t idx,
+    const struct envelope *e)
 {
 	const struct squeue *sq = smsg_rcpt_queue(m, idx);
 	json_t *o = json_object();
@@ -332,7 +353,7 @@ rcpt_row(const struct smsg *m, uint32_t idx, const struct envelope *e)
 	    e->rcpts[idx].addr : SV("")));
 	put(o, "orig", json_sv(e != NULL ? e->sender : SV("")));
 	put(o, "queue", json_sv(squeue_name(sq)));
-	put(o, "state", json_string(state_name(smsg_rcpt_state(m, idx))));
+	put(o, "state", json_string(rcpt_state_name(smsg_rcpt_state(m, idx))));
 	put(o, "attempts", json_u64(smsg_rcpt_attempts(m, idx)));
 	put(o, "nextTry", json_time(smsg_rcpt_state(m, idx) == SR_RETRY ?
 	    smsg_rcpt_next_us(m, idx) : 0));
@@ -340,6 +361,7 @@ rcpt_row(const struct smsg *m, uint32_t idx, const struct envelope *e)
 	put(o, "size", json_u64(info.body_len));
 	put(o, "jobId", json_sv(e != NULL ? e->job : SV("")));
 	put(o, "envId", json_sv(e != NULL ? e->envid : SV("")));
+	reason_put(q, o, m, idx);
 	return o;
 }
 
@@ -354,30 +376,38 @@ message_rows(struct client *cl, const struct smsg *m)
 
 		if (smsg_rcpt_state(m, i) == SR_DONE)
 			continue;
-		o = rcpt_row(m, i, ok ? &e : NULL);
+		o = rcpt_row(cl->q, m, i, ok ? &e : NULL);
 		put(o, "client", json_sv(ok ? e.client_ip : SV("")));
 		put(o, "helo", json_sv(ok ? e.helo : SV("")));
 		client_row(cl, o);
 	}
 }
 
-void
-cmd_show_message(struct client *cl, const struct words *w)
+struct smsg *
+message_word(struct client *cl, const struct words *w)
 {
 	struct smsg *m;
 	uint64_t id;
 
 	if (w->n != 1 || !msgid_parse(w->v[0], &id)) {
-		client_end(cl, 2, "show message wants a queue ID of 13 "
-		    "characters");
-		return;
+		client_end(cl, 2, "%.*s message wants a queue ID of 13 "
+		    "characters", SV_FMT(w->name));
+		return NULL;
 	}
 	m = sched_msg_find(cl->q->sched, id);
-	if (m == NULL) {
+	if (m == NULL)
 		client_end(cl, 1, "no such message in the queue; the "
 		    "accounting file knows what became of it");
+	return m;
+}
+
+void
+cmd_show_message(struct client *cl, const struct words *w)
+{
+	const struct smsg *m = message_word(cl, w);
+
+	if (m == NULL)
 		return;
-	}
 	message_rows(cl, m);
 	client_end(cl, 0, "%s", "");
 }
@@ -405,7 +435,7 @@ list_rcpt(struct client *cl, struct smsg *m, uint32_t idx)
 	ok = envelope_read(cl->q, m, &e);
 	if (ok && !envelope_is_wanted(&cl->sel, &e, idx))
 		return true;
-	client_row(cl, rcpt_row(m, idx, ok ? &e : NULL));
+	client_row(cl, rcpt_row(cl->q, m, idx, ok ? &e : NULL));
 	return --cl->left > 0;
 }
 

@@ -40,6 +40,7 @@ struct upkeep {
 	struct offload *thread;
 	struct segtab_fill *fill;
 	bool space_open;
+	bool recycle_fails;     /* said once */
 	unsigned looks;
 	unsigned space_lost;    /* looks until it is believed again */
 	/* compaction */
@@ -120,6 +121,19 @@ upkeep_fill(struct qmgr *q)
 
 /* ---- recycling ---- */
 
+/* Tried with each sync. */
+static void
+recycle_note(struct qmgr *q, bool failed)
+{
+	bool *was = &q->upkeep->recycle_fails;
+
+	if (failed && !*was)
+		log_warn_errno("segments cannot be recycled; trying on");
+	else if (!failed && *was)
+		log_info("segments are recycled again");
+	*was = failed;
+}
+
 /* The log is durable further than before. */
 void
 upkeep_durable(struct qmgr *q)
@@ -133,8 +147,7 @@ upkeep_durable(struct qmgr *q)
 		if (info.state == SEG_EMPTY)
 			readers_segment_close(q, info.number);
 	}
-	if (segtab_release(q->segtab, durable) < 0)
-		log_warn_errno("segments could not be recycled");
+	recycle_note(q, segtab_release(q->segtab, durable) < 0);
 }
 
 /* ---- space ---- */
@@ -183,8 +196,9 @@ space_look(struct qmgr *q)
 	else if (t.rcpts >= rcpts_limit(q))
 		reason = "too many recipients in the queue";
 	space_set(q, reason);
-	if (u->space_open)
-		intake_wants_retry(q);
+	/* a DSN makes room in a queue that is too long, too */
+	if (u->space_open || (u->space_lost == 0 && u->reserve))
+		intake_wants_retry(q, u->space_open);
 }
 
 void
@@ -423,14 +437,18 @@ on_look(evutil_socket_t fd, short what, void *arg)
 	space_look(q);
 	if (u->from == 0)
 		compact_look(q);
-	if (++u->looks < ADOPTED_READ_LOOKS)
-		intake_adopted_look(q);
+	if (++u->looks < ADOPTED_WAIT_LOOKS)
+		intake_adopted_look(q, u->looks < ADOPTED_READ_LOOKS);
 	else if (u->looks == ADOPTED_WAIT_LOOKS)
 		intake_adopted_finish(q);
 	intake_unread_retry(q);
+	workers_intents_retry(q);
 	qmgr_confs_forget(q);
 	if (u->looks == 3600)
 		segtab_large_sweep(q->segtab);
+	/* large files that were dropped while no event was written: else
+	 * clients that never finish a message could fill the disk */
+	upkeep_durable(q);
 	upkeep_fill(q);
 	qmgr_turn_end(q);
 }

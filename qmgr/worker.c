@@ -15,7 +15,7 @@
 
 #define INTENT_FOLDER "intent"
 #define INTENT_SUFFIX ".map"
-#define INTENT_BYTES  ((uint64_t)INTENT_SLOTS * INTENT_SLOT_BYTES)
+#define INTENT_BYTES  intent_file_bytes(INTENT_SLOTS)
 
 static const struct chan_ops worker_ops;
 
@@ -56,22 +56,21 @@ entry_apply(struct qmgr *q, const struct intent_entry *e, bool inflight_only)
 			continue;
 		if (s == SR_DONE || s == SR_BOUNCING)
 			continue;
-		outcome_from_record(q, m, e->idx[i],
+		(void)outcome_from_record(q, m, e->idx[i],
 		    delivered ? OUT_DELIVERED : OUT_IN_DOUBT, &why);
 	}
 }
 
-static void
-intent_apply(struct qmgr *q, const char *path, bool inflight_only)
+/* False if it cannot be read. */
+static bool
+intent_apply(struct qmgr *q, struct sio_file *f, const char *path,
+    bool inflight_only)
 {
-	struct sio_file *f = sio_open(q->sio, path, SIO_READ);
 	unsigned char block[INTENT_SLOT_BYTES * 512];
 	struct intent_entry e;
 	uint64_t at = 0;
 	ssize_t n;
 
-	if (f == NULL)
-		return;
 	while ((n = sio_read_all(f, block, sizeof(block), at)) > 0) {
 		size_t slots = (size_t)n / INTENT_SLOT_BYTES;
 
@@ -82,7 +81,40 @@ intent_apply(struct qmgr *q, const char *path, bool inflight_only)
 		}
 		at += (uint64_t)n;
 	}
-	sio_close(&f);
+	if (n < 0)
+		log_warn_errno("%s cannot be read: what was under way is in "
+		    "doubt", path);
+	return n >= 0;
+}
+
+/* The message that its worker was at; 0 if it was at none. */
+static uint64_t
+intent_suspect(struct sio_file *f)
+{
+	unsigned char mark[INTENT_SLOT_BYTES];
+
+	return sio_read_all(f, mark, sizeof(mark),
+	    INTENT_BYTES - INTENT_SLOT_BYTES) == sizeof(mark) ?
+	    intent_mark_read(mark) : 0;
+}
+
+/* Nobody can say what became of what the worker had. */
+static void
+all_in_doubt(struct qmgr *q, unsigned worker)
+{
+	static const struct intent_entry none = { .state = INTENT_DOT_SENT };
+	struct intent_entry e = none;
+	struct smsg *m;
+	struct sched_msg info;
+
+	while (sched_worker_rcpt(q->sched, worker, &m, &e.idx[0])) {
+		smsg_info(m, &info);
+		e.id = info.id;
+		e.count = 1;
+		entry_apply(q, &e, true);
+		if (smsg_rcpt_state(m, e.idx[0]) == SR_INFLIGHT)
+			break; /* it would be found for ever */
+	}
 }
 
 /* It is needed until what it told is recorded. */
@@ -104,12 +136,17 @@ workers_old_intents(struct qmgr *q)
 		return;
 	for (size_t i = 0; i < n; i++) {
 		char path[SIO_PATH_MAX];
+		struct sio_file *f;
 
 		if (list[i] >= q->first_intent)
 			continue;
 		sio_path(path, INTENT_FOLDER, list[i], INTENT_SUFFIX);
-		intent_apply(q, path, false);
-		intent_remove(q, path);
+		f = sio_open(q->sio, path, SIO_READ);
+		if (f == NULL)
+			log_warn_errno("%s cannot be opened", path);
+		else if (intent_apply(q, f, path, false))
+			intent_remove(q, path);
+		sio_close(&f);
 	}
 	free(list);
 }
@@ -128,24 +165,72 @@ workers_init(struct qmgr *q)
 	free(list);
 }
 
+/* With its blocks, or on a full disk the worker dies of SIGBUS, again and
+ * again, and a message is blamed for it. This is what the reserve is for. */
+static bool
+intent_blocks_take(struct qmgr *q, struct sio_file *f)
+{
+	int err;
+
+	if (sio_allocate(f, INTENT_BYTES) == 0 || errno == EOPNOTSUPP)
+		return true;
+	err = errno;
+	if (err == ENOSPC && upkeep_reserve_drop(q) &&
+	    sio_allocate(f, INTENT_BYTES) == 0)
+		return true;
+	errno = err;
+	return false;
+}
+
 static int
 intent_make(struct qmgr *q, struct worker *w)
 {
 	struct sio_file *f;
-	int fd = -1;
+	int fd = -1, err = 0;
 
 	w->intent = q->next_intent++;
 	sio_path(w->intent_path, INTENT_FOLDER, w->intent, INTENT_SUFFIX);
 	f = sio_open(q->sio, w->intent_path,
 	    SIO_READ | SIO_WRITE | SIO_CREATE | SIO_TRUNC);
-	/* with its blocks, or on a full disk the worker dies of SIGBUS; where
-	 * there are none left it has to do without */
-	if (f != NULL)
-		(void)sio_allocate(f, INTENT_BYTES);
-	if (f != NULL && sio_ftruncate(f, INTENT_BYTES) == 0)
+	if (f != NULL && intent_blocks_take(q, f) &&
+	    sio_ftruncate(f, INTENT_BYTES) == 0)
 		fd = fcntl(sio_fd(f), F_DUPFD_CLOEXEC, 0);
-	sio_close(&f);
+	if (fd < 0)
+		err = errno;
+	if (fd < 0)
+		sio_close(&f);
+	w->intent_file = f;
+	if (fd < 0) {
+		(void)sio_unlink(q->sio, w->intent_path);
+		errno = err;
+	}
 	return fd;
+}
+
+/* Without one it may send nothing: tried until there is one. */
+static void
+intent_give(struct qmgr *q, struct worker *w)
+{
+	int fd = intent_make(q, w);
+
+	if (fd < 0 && !w->wants_intent)
+		log_warn_errno("no intent file for smtp[%u]; trying on",
+		    w->index);
+	w->wants_intent = fd < 0;
+	if (fd >= 0)
+		ipc_send_intent(w->reader.chan,
+		    &(struct ipc_intent){ .slots = INTENT_SLOTS }, fd);
+}
+
+void
+workers_intents_retry(struct qmgr *q)
+{
+	for (unsigned i = 0; i < WORKERS_MAX; i++) {
+		struct worker *w = &q->workers[i];
+
+		if (w->wants_intent && w->reader.chan != NULL)
+			intent_give(q, w);
+	}
 }
 
 /* ---- coming and going ---- */
@@ -164,13 +249,29 @@ static void
 worker_gone(struct worker *w)
 {
 	struct qmgr *q = w->q;
+	uint64_t suspect = 0;
+	bool read = false;
 
 	if (q == NULL || w->reader.chan == NULL)
 		return;
 	reader_detach(&w->reader);
-	intent_apply(q, w->intent_path, true);
+	/* it died over its RESYNC: what it had from a qmgr before us stands
+	 * in its new file only, and we hold it for nobody's */
+	if (w->intent_file != NULL) {
+		if (!w->told)
+			(void)intent_apply(q, w->intent_file, w->intent_path,
+			    false);
+		read = intent_apply(q, w->intent_file, w->intent_path, true);
+		if (!read)
+			all_in_doubt(q, w->index);
+		suspect = intent_suspect(w->intent_file);
+	}
+	sio_close(&w->intent_file);
 	sched_worker_remove(q->sched, qmgr_now(), w->index);
-	intent_remove(q, w->intent_path);
+	if (suspect != 0)
+		suspect_found(w, suspect);
+	if (read)
+		intent_remove(q, w->intent_path);
 	resync_counted(q, w);
 }
 
@@ -179,7 +280,6 @@ worker_attach(struct qmgr *q, unsigned index, int fd)
 {
 	struct worker *w;
 	struct chan *c;
-	int map;
 
 	if (index >= WORKERS_MAX) {
 		close(fd);
@@ -187,18 +287,14 @@ worker_attach(struct qmgr *q, unsigned index, int fd)
 	}
 	w = &q->workers[index];
 	worker_gone(w);
+	if (w->suspect != 0)
+		suspect_settle(w);
 	/* its predecessor is counted already */
 	*w = (struct worker){ .q = q, .index = index,
 		.resynced = w->resynced };
-	map = intent_make(q, w);
-	if (map < 0) {
-		log_warn_errno("no intent file for smtp[%u]", index);
-		close(fd);
-		return;
-	}
 	c = chan_new(q->role->base, fd, R_QMGR, R_SMTP, index, &worker_ops, w);
 	reader_attach(&w->reader, c);
-	ipc_send_intent(c, &(struct ipc_intent){ .slots = INTENT_SLOTS }, map);
+	intent_give(q, w);
 }
 
 void
@@ -244,6 +340,14 @@ on_session_end(struct chan *c, void *arg, const void *msg)
 	    &why);
 }
 
+/* One that is not known gets no mail until it dies. */
+static void
+worker_add(struct worker *w)
+{
+	if (!sched_worker_add(w->q->sched, w->index))
+		fatal("out of memory");
+}
+
 static void
 on_resync(struct chan *c, void *arg, const void *msg)
 {
@@ -252,6 +356,8 @@ on_resync(struct chan *c, void *arg, const void *msg)
 	struct smsg *sm = sched_msg_find(w->q->sched, m->id);
 
 	(void)c;
+	/* it can hold something from here on; RESYNC_END may come later */
+	worker_add(w);
 	for (uint32_t i = 0; sm != NULL && i < m->rcpts.n; i++) {
 		uint32_t idx = u32s_get(&m->rcpts, i);
 		enum srcpt_state s;
@@ -259,8 +365,9 @@ on_resync(struct chan *c, void *arg, const void *msg)
 		if (idx >= smsg_nrcpts(sm))
 			continue;
 		s = smsg_rcpt_state(sm, idx);
-		if (s == SR_READY || s == SR_RETRY)
-			sched_rcpt_held_by(w->q->sched, sm, idx, w->index);
+		if ((s == SR_READY || s == SR_RETRY || s == SR_HELD) &&
+		    !sched_rcpt_held_by(w->q->sched, sm, idx, w->index))
+			fatal("out of memory"); /* or it is sent twice */
 	}
 }
 
@@ -271,8 +378,9 @@ on_resync_end(struct chan *c, void *arg, const void *msg)
 
 	(void)c;
 	(void)msg;
+	w->told = true;
 	resync_counted(w->q, w);
-	sched_worker_add(w->q->sched, w->index);
+	worker_add(w);
 }
 
 static void

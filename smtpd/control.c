@@ -48,7 +48,8 @@ control_take(struct session *s)
 	    &t->ctl));
 	vmta = ctl_value(&t->ctl, CTL_VMTA);
 	if (!s->src->process_x_virtual_mta || vmta.n == 0 ||
-	    conf_vmta_find(s->settings->conf, vmta) != NULL)
+	    conf_vmta_find(s->settings->conf, vmta) != NULL ||
+	    conf_pool_find(s->settings->conf, vmta) != NULL)
 		return NO_REPLY;
 	log_info("client [%s] names an unknown virtual MTA: %s", s->client_ip,
 	    log_safe(vmta, text, sizeof(text)));

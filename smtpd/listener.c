@@ -10,6 +10,7 @@
 #include <event2/event.h>
 
 #include "common/base/htab.h"
+#include "common/base/mem.h"
 #include "common/base/siphash.h"
 #include "common/mail/reply.h"
 #include "common/sys/clock.h"
@@ -27,6 +28,7 @@ struct listener {
 	int fd;
 	struct event *ev;
 	struct event *ev_pause;
+	bool paused;                  /* since the last connection: said once */
 	char source[129];
 };
 
@@ -103,18 +105,34 @@ share(const struct listeners *ls, const struct conf_global *g,
 	return limit / n + (limit % n != 0);
 }
 
+/*
+ * Once half of all is in use an address gets no more than a quarter of what
+ * is left, so that a crowd from some addresses leaves room for others. Not
+ * where one address may have all.
+ */
+static bool
+is_greedy(const struct listeners *ls, const struct client *c, uint32_t each,
+    uint32_t total)
+{
+	uint32_t room = total - ls->nconns;
+
+	return each != 0 && each < total && room <= total / 2 &&
+	    c != NULL && c->n >= room / 4;
+}
+
 /* Counts one more; false if that would be too many. */
 static bool
 client_add(struct listeners *ls, const struct route_addr *ip)
 {
 	const struct conf_global *g = conf_global(ls->srv->settings->conf);
-	uint32_t total = g->total_max_smtp_in;
-	uint32_t each = g->max_smtp_in_per_address;
+	uint32_t total = share(ls, g, g->total_max_smtp_in);
+	uint32_t each = share(ls, g, g->max_smtp_in_per_address);
 	struct client key, *c = client_find(ls, ip, &key);
 
-	if (total != 0 && ls->nconns >= share(ls, g, total))
+	if (total != 0 &&
+	    (ls->nconns >= total || is_greedy(ls, c, each, total)))
 		return false;
-	if (c != NULL && each != 0 && c->n >= share(ls, g, each))
+	if (c != NULL && each != 0 && c->n >= each)
 		return false;
 	if (c == NULL) {
 		c = malloc(sizeof(*c));
@@ -199,7 +217,9 @@ listener_pause(struct listener *l)
 {
 	struct timeval tv = { .tv_usec = PAUSE_MS * 1000 };
 
-	log_warn_errno("cannot accept connections, pausing");
+	if (!l->paused)
+		log_warn_errno("cannot accept connections, pausing");
+	l->paused = true;
 	event_del(l->ev);
 	event_add(l->ev_pause, &tv);
 }
@@ -234,6 +254,9 @@ on_accept(evutil_socket_t lfd, short what, void *arg)
 			listener_pause(l);
 		return;
 	}
+	if (l->paused)
+		log_info("connections are accepted again");
+	l->paused = false;
 	if (!addr_from(&ss, &ip)) {
 		close(fd);
 		return;
@@ -254,7 +277,7 @@ listeners_new(struct server *srv)
 	long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 
 	if (ls == NULL)
-		abort();
+		mem_exhausted();
 	ls->srv = srv;
 	ls->cpus = cpus > 0 ? (uint32_t)cpus : 1;
 	TAILQ_INIT(&ls->list);
@@ -300,7 +323,9 @@ listeners_add(struct listeners *ls, uint32_t id, int fd, struct sv source)
 {
 	struct listener *l = calloc(1, sizeof(*l));
 
-	if (l == NULL || !sv_to_cstr(source, l->source, sizeof(l->source))) {
+	if (l == NULL)
+		mem_exhausted(); /* nobody would listen there any more */
+	if (!sv_to_cstr(source, l->source, sizeof(l->source))) {
 		log_warn("listener %u is not taken", id);
 		close(fd);
 		free(l);
@@ -314,7 +339,7 @@ listeners_add(struct listeners *ls, uint32_t id, int fd, struct sv source)
 	    l);
 	l->ev_pause = event_new(ls->srv->base, -1, 0, on_pause_over, l);
 	if (l->ev == NULL || l->ev_pause == NULL)
-		abort();
+		mem_exhausted();
 	TAILQ_INSERT_TAIL(&ls->list, l, link);
 	event_add(l->ev, NULL);
 }

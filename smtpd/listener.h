@@ -5,9 +5,9 @@
  * IPv4 address, an IPv6 /64). Over a limit a client gets 421. Without
  * descriptors accepting pauses; the sockets stay open.
  *
- * The limit of the whole system is shared out evenly among the smtpd
- * processes; that per address holds in each process, since the kernel may
- * give one client's connections all to one of them.
+ * Both limits are shared out evenly among the smtpd processes. Once half of
+ * the connections are in use, an address gets no more than a quarter of what
+ * is left, so that a crowd from some addresses leaves room for others.
  */
 #ifndef SMTPD_LISTENER_H
 #define SMTPD_LISTENER_H

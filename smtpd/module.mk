@@ -19,7 +19,12 @@ libsmtpd_a_SOURCES = \
 check_PROGRAMS += tests/unit/smtpd/test_session
 TESTS += tests/unit/smtpd/test_session
 tests_unit_smtpd_test_session_SOURCES = tests/unit/smtpd/test_session.c \
-	tests/unit/smtpd/harness.h tests/unit/smtpd/stub_committer.h
+	tests/unit/smtpd/harness.h tests/unit/smtpd/session_tests.h \
+	tests/unit/smtpd/stub_committer.c tests/unit/smtpd/stub_committer.h \
+	tests/unit/smtpd/test_session_control.c \
+	tests/unit/smtpd/test_session_dialogs.c \
+	tests/unit/smtpd/test_session_limits.c \
+	tests/unit/smtpd/test_session_model.c
 tests_unit_smtpd_test_session_LDADD = libsmtpd.a $(LIB_CONF) \
 	$(LIBS_CHECK)
 

@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: ISC */
+#include <malloc.h>
 #include <stdlib.h>
 
+#include "common/base/mem.h"
+#include "common/sys/clock.h"
 #include "smtpd/server.h"
 #include "smtpd/session.h"
+
+#define CROWD_MIN 500u /* sessions of some 10 KB: not worth it for fewer */
 
 void
 server_init(struct server *srv, struct event_base *base)
@@ -37,7 +42,7 @@ server_conf_set(struct server *srv, struct conf *conf)
 	struct settings *st = calloc(1, sizeof(*st));
 
 	if (st == NULL)
-		abort();
+		mem_exhausted();
 	st->conf = conf;
 	st->refs = 1;
 	settings_release(&srv->settings);
@@ -70,5 +75,27 @@ server_on_ready(void *arg)
 unsigned
 server_expected(void *arg)
 {
-	return ((const struct server *)arg)->expected;
+	struct server *srv = arg;
+	int64_t tick = clock_mono().us / EXPECT_US;
+
+	if (tick != srv->expect_tick) {
+		srv->expected[1] = tick == srv->expect_tick + 1 ?
+		    srv->expected[0] : 0;
+		srv->expected[0] = 0;
+		srv->expect_tick = tick;
+	}
+	return srv->expected[0] + srv->expected[1];
+}
+
+void
+server_session_gone(struct server *srv)
+{
+	srv->nsessions--;
+	if (srv->most_sessions < CROWD_MIN ||
+	    srv->nsessions > srv->most_sessions / 8)
+		return;
+	srv->most_sessions = srv->nsessions;
+#ifdef __GLIBC__
+	(void)malloc_trim(0);
+#endif
 }

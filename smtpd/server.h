@@ -12,6 +12,8 @@
 #include "common/spool/committer.h"
 #include "smtpd/body.h"
 
+#define EXPECT_US 20000
+
 struct session;
 struct listeners;
 TAILQ_HEAD(session_list, session);
@@ -30,8 +32,12 @@ struct server {
 	struct session_list sessions;
 	struct session_list waiting;     /* DATA, not answered yet */
 	unsigned nsessions;
-	unsigned expected;               /* transactions that have begun and
-	                                  * were not submitted yet */
+	/* Transactions that were not submitted yet, by when they began: in
+	 * this tick of EXPECT_US and in the one before. Older ones are not
+	 * about to come: a crowd keeps thousands open. */
+	unsigned expected[2];
+	int64_t expect_tick;
+	unsigned most_sessions;          /* since memory was given back */
 	bool stopping;
 	/* A session's connection has ended; its address may be counted down. */
 	void (*on_conn_end)(struct server *srv, const struct route_addr *ip);
@@ -48,8 +54,10 @@ struct settings *settings_hold(struct settings *st);
 void settings_release(struct settings **st);
 /* Idle sessions end now, the others after their transaction. */
 void server_stop(struct server *srv);
-/* How many messages are being received. */
+/* How many messages are about to come. */
 unsigned server_expected(void *arg);
+/* A session has ended: after a crowd its memory goes back to the system. */
+void server_session_gone(struct server *srv);
 /* The committer may accept again. */
 void server_on_ready(void *arg);
 

@@ -15,11 +15,17 @@ static void session_run(struct session *s);
 void
 txn_expect(struct session *s, bool expected)
 {
-	if (expected && !s->txn.expected)
-		s->srv->expected++;
-	if (!expected && s->txn.expected)
-		s->srv->expected--;
-	s->txn.expected = expected;
+	struct server *srv = s->srv;
+	struct txn *t = &s->txn;
+
+	(void)server_expected(srv); /* to this tick */
+	if (t->expected && srv->expect_tick - t->expect_tick < 2)
+		srv->expected[srv->expect_tick - t->expect_tick]--;
+	t->expected = expected;
+	if (!expected)
+		return;
+	t->expect_tick = srv->expect_tick;
+	srv->expected[0]++;
 }
 
 void
@@ -70,9 +76,9 @@ turn_end(struct session *s)
 	arena_fini(&s->txn.arena);
 	buf_fini(&s->txn.env);
 	TAILQ_REMOVE(&srv->sessions, s, link);
-	srv->nsessions--;
 	settings_release(&s->settings);
 	free(s);
+	server_session_gone(srv);
 	if (srv->nsessions == 0 && srv->on_empty != NULL)
 		srv->on_empty(srv);
 }
@@ -232,6 +238,49 @@ out_is_full(struct session *s)
 	return buf_len(conn_out(s->conn)) > OUT_SOFT;
 }
 
+/* Input that waits for a large file may hold the end of the message; the dot
+ * itself may have been taken already. */
+static bool
+has_end_of_data(struct sv in)
+{
+	return sv_starts(in, SV("\r")) || sv_starts(in, SV("\n")) ||
+	    memmem(in.p, in.n, ".\r\n", 3) != NULL;
+}
+
+/* At the end of input: nothing of it is left that could still be used. */
+static bool
+is_starved(struct session *s)
+{
+	struct sv in = buf_sv(conn_in(s->conn));
+
+	switch (s->state) {
+	case S_COMMIT:
+		return false;
+	case S_COMMAND:
+		return in.n == 0 || !out_is_full(s);
+	case S_DELAY:
+		return in.n == 0;
+	case S_LARGE_WAIT:
+		return in.n == 0 || !has_end_of_data(in);
+	case S_ACCEPT_WAIT:
+	case S_DATA:
+	case S_DEAD:
+		break;
+	}
+	return true;
+}
+
+/* What was answered is sent, and that is the end. */
+static void
+session_leave(struct session *s)
+{
+	if (s->txn.active)
+		log_debug("client [%s] left in a transaction: end of file",
+		    s->client_ip);
+	conn_linger(&s->conn, LINGER_MS);
+	conn_ended(s);
+}
+
 static void
 session_run(struct session *s)
 {
@@ -250,6 +299,8 @@ session_run(struct session *s)
 	}
 	if (s->conn != NULL && s->srv->stopping)
 		session_stop(s);
+	if (s->conn != NULL && s->eof && is_starved(s))
+		session_leave(s);
 	if (s->conn != NULL && was_full &&
 	    buf_len(conn_in(s->conn)) < SESSION_IN)
 		conn_resume(s->conn);
@@ -288,6 +339,16 @@ on_data(struct conn *c, void *arg)
 static void
 on_drain(struct conn *c, void *arg)
 {
+	on_data(c, arg);
+}
+
+/* RFC 5321 3.8 wants QUIT first; who only half closes gets his answers. */
+static void
+on_eof(struct conn *c, void *arg)
+{
+	struct session *s = arg;
+
+	s->eof = true;
 	on_data(c, arg);
 }
 
@@ -336,6 +397,7 @@ on_timeout(struct conn *c, void *arg)
 static const struct conn_ops session_ops = {
 	.on_data = on_data,
 	.on_drain = on_drain,
+	.on_eof = on_eof,
 	.on_close = on_close,
 	.on_timeout = on_timeout,
 };
@@ -364,7 +426,8 @@ session_new(struct server *srv, int fd, const struct route_addr *ip,
 	buf_init(&s->txn.env, RECORD_ENV_MAX);
 	s->txn.fail = NO_REPLY;
 	TAILQ_INSERT_TAIL(&srv->sessions, s, link);
-	srv->nsessions++;
+	if (++srv->nsessions > srv->most_sessions)
+		srv->most_sessions = srv->nsessions;
 	return s;
 }
 

@@ -51,7 +51,8 @@ enum session_state {
 struct txn {
 	struct arena arena;         /* addresses and the recipients' array */
 	bool active;                /* MAIL was accepted */
-	bool expected;              /* counted in server.expected */
+	bool expected;              /* counted in server.expected, ... */
+	int64_t expect_tick;        /* ... if this is not long ago */
 	struct sv sender;
 	uint32_t flags;             /* enum env_flags */
 	struct sv envid;
@@ -87,6 +88,7 @@ struct session {
 	char client_ip[46];
 	char helo[ENV_NAME_MAX + 1];
 	bool greeted, esmtp;
+	bool eof;                       /* the client sends no more */
 	bool skipping;                  /* a command line too long */
 	size_t skipped;
 	uint32_t errors, junk, commands, messages;

@@ -4,8 +4,10 @@
 #include <string.h>
 
 #include "common/base/arena.h"
+#include "common/base/mem.h"
 
 #define ARENA_CHUNK 4000 /* a page less malloc's own words */
+#define ARENA_FIRST 448  /* one transaction of a few short addresses */
 
 struct arena_chunk {
 	struct arena_chunk *next;
@@ -68,11 +70,15 @@ arena_alloc(struct arena *a, size_t n)
 		return NULL;
 	n = (n + align - 1) / align * align;
 	if (c == NULL || n > c->size - c->used) {
-		size_t size = n > ARENA_CHUNK ? n : ARENA_CHUNK;
+		size_t size = c == NULL ? ARENA_FIRST : ARENA_CHUNK;
 
+		if (size < n)
+			size = n;
 		c = malloc(sizeof(*c) + size);
-		if (c == NULL)
+		if (c == NULL) {
+			mem_failed(size);
 			return NULL;
+		}
 		*c = (struct arena_chunk){ .next = a->chunks, .size = size };
 		a->chunks = c;
 	}

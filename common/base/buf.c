@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/base/buf.h"
+#include "common/base/mem.h"
 
 #define BUF_FIRST 1024 /* smallest allocation; one SMTP line fits */
 
@@ -31,8 +32,10 @@ buf_grow(struct buf *b, size_t need)
 	while (size < need)
 		size = size > SIZE_MAX / 2 ? need : size * 2;
 	mem = realloc(b->mem, size);
-	if (mem == NULL)
+	if (mem == NULL) {
+		mem_failed(size);
 		return -1;
+	}
 	b->mem = mem;
 	b->size = size;
 	return 0;
@@ -48,6 +51,8 @@ buf_reserve(struct buf *b, size_t n)
 	if (b->mem != NULL && n <= b->size - b->tail)
 		return b->mem + b->tail;
 	if (b->head > 0) {
+		/* With something in front there is memory.
+		 * NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker) */
 		memmove(b->mem, b->mem + b->head, len);
 		b->head = 0;
 		b->tail = len;

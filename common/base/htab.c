@@ -2,9 +2,11 @@
 #include <stdlib.h>
 
 #include "common/base/htab.h"
+#include "common/base/mem.h"
 
 #define HTAB_FIRST 64
 #define MOVE_STEP 8 /* slots moved per insert or remove while growing */
+#define WALK_AHEAD 12 /* entries of a walk that are fetched meanwhile */
 
 void
 htab_init(struct htab *t, htab_hash_fn *hash)
@@ -52,7 +54,8 @@ slots_find(void *const *slots, size_t nslots, uint64_t hash,
 
 	if (nslots == 0)
 		return NULL;
-	for (i = home(hash, nslots); slots[i] != NULL; i = (i + 1) & (nslots - 1)) {
+	for (i = home(hash, nslots); slots[i] != NULL;
+	    i = (i + 1) & (nslots - 1)) {
 		if (match(slots[i], key))
 			return slots[i];
 	}
@@ -112,16 +115,17 @@ move_some(struct htab *t)
 }
 
 static int
-grow(struct htab *t)
+grow(struct htab *t, size_t n)
 {
-	size_t n = t->nslots == 0 ? HTAB_FIRST : t->nslots * 2;
 	void **slots;
 
 	while (t->old != NULL)
 		move_some(t);
 	slots = calloc(n, sizeof(*slots));
-	if (slots == NULL)
+	if (slots == NULL) {
+		mem_failed(n * sizeof(*slots));
 		return -1;
+	}
 	t->old = t->slots;
 	t->old_nslots = t->nslots;
 	t->old_used = t->used;
@@ -148,10 +152,31 @@ htab_find(const struct htab *t, uint64_t hash, htab_match_fn *match,
 	return e;
 }
 
+/* Slots for n entries, at most 3/4 of them used. */
+static size_t
+slots_for(const struct htab *t, size_t n)
+{
+	size_t nslots = t->nslots == 0 ? HTAB_FIRST : t->nslots;
+
+	while (n > nslots - nslots / 4)
+		nslots *= 2;
+	return nslots;
+}
+
+int
+htab_reserve(struct htab *t, size_t n)
+{
+	size_t nslots = slots_for(t, n);
+
+	return nslots > t->nslots ? grow(t, nslots) : 0;
+}
+
 int
 htab_insert(struct htab *t, void *entry)
 {
-	if (htab_count(t) + 1 > t->nslots - t->nslots / 4 && grow(t) != 0)
+	size_t nslots = slots_for(t, htab_count(t) + 1);
+
+	if (nslots > t->nslots && grow(t, nslots) != 0)
 		return -1;
 	move_some(t);
 	slots_put(t, t->slots, t->nslots, entry);
@@ -177,6 +202,24 @@ htab_remove(struct htab *t, const void *entry)
 	return found;
 }
 
+/*
+ * Entries lie anywhere, so each step of a walk over a large table would wait
+ * for the memory: what comes soon is asked for now.
+ */
+static void
+walk_ahead(const struct htab *t, size_t i)
+{
+	const char *e;
+
+	if (i + WALK_AHEAD >= t->nslots)
+		return;
+	e = t->slots[i + WALK_AHEAD];
+	if (e == NULL)
+		return;
+	__builtin_prefetch(e);
+	__builtin_prefetch(e + 64);
+}
+
 void *
 htab_next(const struct htab *t, size_t *at)
 {
@@ -184,6 +227,7 @@ htab_next(const struct htab *t, size_t *at)
 		size_t i = (*at)++;
 		void *e = i < t->nslots ? t->slots[i] : t->old[i - t->nslots];
 
+		walk_ahead(t, i);
 		if (e != NULL)
 			return e;
 	}

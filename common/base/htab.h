@@ -37,6 +37,9 @@ void *htab_find(const struct htab *t, uint64_t hash, htab_match_fn *match,
 /* 0, or -1 without memory. The caller knows that the key is not there. */
 int htab_insert(struct htab *t, void *entry)
     __attribute__((warn_unused_result));
+/* Room for n entries in all, so that none of them makes the table grow. Only
+ * while it is empty. 0, or -1 without memory. */
+int htab_reserve(struct htab *t, size_t n) __attribute__((warn_unused_result));
 /* Removes this very entry; false if it was not there. */
 bool htab_remove(struct htab *t, const void *entry);
 /* Walks all entries: start with *at = 0; NULL at the end. No change of the

@@ -5,6 +5,7 @@ libbase_a_SOURCES = \
 	common/base/buf.c common/base/buf.h \
 	common/base/crc32c.c common/base/crc32c.h \
 	common/base/htab.c common/base/htab.h \
+	common/base/mem.c common/base/mem.h \
 	common/base/msgid.c common/base/msgid.h \
 	common/base/rw.c common/base/rw.h \
 	common/base/siphash.c common/base/siphash.h \

@@ -4,68 +4,6 @@
 
 #include "common/base/rw.h"
 
-void
-rd_init(struct rd *r, const void *p, size_t n)
-{
-	*r = (struct rd){ .p = p, .n = n };
-}
-
-struct sv
-rd_bytes(struct rd *r, size_t n)
-{
-	struct sv v;
-
-	if (r->failed || n > r->n) {
-		r->failed = true;
-		return sv_make("", 0);
-	}
-	v = sv_make(r->p, n);
-	r->p += n;
-	r->n -= n;
-	return v;
-}
-
-uint8_t
-rd_u8(struct rd *r)
-{
-	struct sv v = rd_bytes(r, 1);
-
-	return v.n == 0 ? 0 : (uint8_t)v.p[0];
-}
-
-uint16_t
-rd_u16(struct rd *r)
-{
-	struct sv v = rd_bytes(r, 2);
-	uint16_t x = 0;
-
-	if (v.n > 0)
-		memcpy(&x, v.p, sizeof(x));
-	return le16toh(x);
-}
-
-uint32_t
-rd_u32(struct rd *r)
-{
-	struct sv v = rd_bytes(r, 4);
-	uint32_t x = 0;
-
-	if (v.n > 0)
-		memcpy(&x, v.p, sizeof(x));
-	return le32toh(x);
-}
-
-uint64_t
-rd_u64(struct rd *r)
-{
-	struct sv v = rd_bytes(r, 8);
-	uint64_t x = 0;
-
-	if (v.n > 0)
-		memcpy(&x, v.p, sizeof(x));
-	return le64toh(x);
-}
-
 struct sv
 rd_sv(struct rd *r, size_t max)
 {

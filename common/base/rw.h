@@ -8,6 +8,9 @@
 #ifndef COMMON_BASE_RW_H
 #define COMMON_BASE_RW_H
 
+#include <endian.h>
+#include <string.h>
+
 #include "common/base/buf.h"
 #include "common/base/sv.h"
 
@@ -25,13 +28,79 @@ struct wr {
 	bool failed;
 };
 
-void rd_init(struct rd *r, const void *p, size_t n);
-uint8_t rd_u8(struct rd *r);
-uint16_t rd_u16(struct rd *r);
-uint32_t rd_u32(struct rd *r);
-uint64_t rd_u64(struct rd *r);
+static inline void
+rd_init(struct rd *r, const void *p, size_t n)
+{
+	*r = (struct rd){ .p = p, .n = n };
+}
+
 /* A view of the next n bytes. */
-struct sv rd_bytes(struct rd *r, size_t n);
+static inline struct sv
+rd_bytes(struct rd *r, size_t n)
+{
+	struct sv v;
+
+	if (r->failed || n > r->n) {
+		r->failed = true;
+		return sv_make("", 0);
+	}
+	v = sv_make(r->p, n);
+	r->p += n;
+	r->n -= n;
+	return v;
+}
+
+/* The compiler makes one load of it where the size is known: millions of
+ * records are read at a start. */
+static inline void
+rd_fixed(struct rd *r, void *to, size_t n)
+{
+	if (r->failed || n > r->n) {
+		r->failed = true;
+		memset(to, 0, n);
+		return;
+	}
+	memcpy(to, r->p, n);
+	r->p += n;
+	r->n -= n;
+}
+
+static inline uint8_t
+rd_u8(struct rd *r)
+{
+	uint8_t x;
+
+	rd_fixed(r, &x, sizeof(x));
+	return x;
+}
+
+static inline uint16_t
+rd_u16(struct rd *r)
+{
+	uint16_t x;
+
+	rd_fixed(r, &x, sizeof(x));
+	return le16toh(x);
+}
+
+static inline uint32_t
+rd_u32(struct rd *r)
+{
+	uint32_t x;
+
+	rd_fixed(r, &x, sizeof(x));
+	return le32toh(x);
+}
+
+static inline uint64_t
+rd_u64(struct rd *r)
+{
+	uint64_t x;
+
+	rd_fixed(r, &x, sizeof(x));
+	return le64toh(x);
+}
+
 /* A u32 length, at most max, and so many bytes. */
 struct sv rd_sv(struct rd *r, size_t max);
 /* True if nothing failed and nothing is left. */

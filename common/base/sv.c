@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/mem.h"
 #include "common/base/sv.h"
 
 char
@@ -161,7 +162,7 @@ sv_dup(struct sv v)
 	char *s = malloc(v.n + 1);
 
 	if (s == NULL)
-		abort();
+		mem_exhausted();
 	if (v.n > 0)
 		memcpy(s, v.p, v.n);
 	s[v.n] = '\0';

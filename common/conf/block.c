@@ -54,7 +54,7 @@ check_source(struct sv arg)
 }
 
 static const char *
-check_vmta(struct sv arg)
+check_own_name(struct sv arg)
 {
 	if (sv_find(arg, '{') >= 0)
 		return "is a reserved name: no { or } in names";
@@ -82,14 +82,18 @@ block_arg_check(enum conf_scope scope, struct sv arg)
 	case SCOPE_SOURCE:
 		return check_source(arg);
 	case SCOPE_VMTA:
-		return check_vmta(arg);
+		return check_own_name(arg);
 	case SCOPE_LISTENER:
 		return conf_parse_server(arg, 25, &server);
 	case SCOPE_SPOOL:
 	case SCOPE_ACCT:
 		return check_path(arg);
-	default:
+	case SCOPE_GLOBAL:
 		return "cannot be a block";
+	default:
+		if (scope_infos[scope].as == AS_NAMED)
+			return check_own_name(arg);
+		return arg.n == 0 ? NULL : "is too much: the block has no name";
 	}
 }
 
@@ -99,5 +103,6 @@ block_may_nest(enum conf_scope scope, enum conf_scope parent)
 	if (scope == SCOPE_GLOBAL)
 		return false;
 	return parent == SCOPE_GLOBAL ||
-	    (scope == SCOPE_DOMAIN && parent == SCOPE_VMTA);
+	    (scope == SCOPE_DOMAIN && (parent == SCOPE_VMTA ||
+	    parent == SCOPE_POOL));
 }

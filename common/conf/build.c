@@ -6,19 +6,14 @@
 #include "common/conf/store.h"
 
 #define DOMAIN_NODES_MAX 1000000u
-/* Far more than anybody has; names are compared one by one. */
-#define VMTAS_MAX     10000u
-#define LISTENERS_MAX 1000u
-#define ACCTS_MAX     100u
 
 struct builder {
 	struct conf *c;
 	struct conf_report *rep;
-	uint32_t *vmta_of;        /* by block id: index of its VMTA */
 	uint32_t nnodes;
 	/* of the <domain> being expanded */
 	const struct block *block;
-	uint32_t vmta;
+	uint32_t owner;           /* as in struct node */
 };
 
 #define error_of(b, bl, ...) report_error((b)->rep, \
@@ -29,24 +24,6 @@ too_large(struct builder *b)
 {
 	report_error(b->rep, SV(""), 0, "the configuration is too large");
 	return false;
-}
-
-static bool
-too_many(struct builder *b, const char *tag, size_t max)
-{
-	report_error(b->rep, SV(""), 0, "there are more than %zu of <%s>", max,
-	    tag);
-	return false;
-}
-
-static size_t
-count_blocks(const struct conf *c, enum conf_scope scope)
-{
-	size_t n = 0;
-
-	for (uint32_t i = 0; i < c->nblocks; i++)
-		n += c->blocks[i]->scope == scope;
-	return n;
 }
 
 /* ---- global and spool ---- */
@@ -150,14 +127,12 @@ static bool
 build_listeners(struct builder *b)
 {
 	struct conf *c = b->c;
-	size_t n = count_blocks(c, SCOPE_LISTENER) +
+	size_t n = blocks_count(c, SCOPE_LISTENER) +
 	    c->global.smtp_listener.n + 1;
 	const struct conf_row *row = row_find(SCOPE_GLOBAL,
 	    SV("smtp-listener"));
 	bool ok = true;
 
-	if (n > LISTENERS_MAX)
-		return too_many(b, "smtp-listener", LISTENERS_MAX);
 	c->listeners = store_alloc(c, n * sizeof(*c->listeners));
 	if (c->listeners == NULL)
 		return too_large(b);
@@ -203,31 +178,25 @@ static bool
 build_vmtas(struct builder *b)
 {
 	struct conf *c = b->c;
-	size_t n = count_blocks(c, SCOPE_VMTA) + 1;
+	size_t n = blocks_count(c, SCOPE_VMTA) + 1;
 
-	if (n > VMTAS_MAX)
-		return too_many(b, "virtual-mta", VMTAS_MAX);
 	c->vmtas = store_alloc(c, n * sizeof(*c->vmtas));
-	b->vmta_of = calloc(c->nblocks, sizeof(*b->vmta_of));
-	if (c->vmtas == NULL || b->vmta_of == NULL)
+	if (c->vmtas == NULL)
 		return too_large(b);
 	if (!vmta_fill(b, &c->vmtas[c->nvmtas++], NULL))
 		return false;
-	for (uint32_t i = 1; i < c->nblocks; i++) {
-		const struct block *bl = c->blocks[i];
-
-		if (bl->scope != SCOPE_VMTA)
-			continue;
-		if (conf_vmta_find(c, bl->arg) != NULL) {
-			error_of(b, bl, "there is a <virtual-mta %.*s> "
-			    "already", SV_FMT(bl->arg));
+	for (uint32_t i = 1; i < c->nblocks; i++)
+		if (c->blocks[i]->scope == SCOPE_VMTA &&
+		    !vmta_fill(b, &c->vmtas[c->nvmtas++], c->blocks[i]))
 			return false;
-		}
-		b->vmta_of[i] = (uint32_t)c->nvmtas;
-		if (!vmta_fill(b, &c->vmtas[c->nvmtas++], bl))
-			return false;
-	}
 	return true;
+}
+
+static bool
+build_blocks(struct builder *b)
+{
+	return (blocks_make(b->c, b->rep) && pools_make(b->c, b->rep)) ||
+	    too_large(b);
 }
 
 /* ---- domains and sources ---- */
@@ -244,9 +213,18 @@ on_domain(void *arg, struct sv text, bool expanded)
 		return false;
 	}
 	if (++b->nnodes > DOMAIN_NODES_MAX ||
-	    !domain_node_add(b->c, b->vmta, text, b->block, expanded))
+	    !domain_node_add(b->c, b->owner, text, b->block, expanded))
 		return too_large(b);
 	return true;
+}
+
+/* Whose <domain> blocks stand in this block. */
+static uint32_t
+owner_of(const struct conf *c, const struct block *bl)
+{
+	if (bl->scope == SCOPE_VMTA)
+		return bl->index;
+	return bl->scope == SCOPE_POOL ? (uint32_t)c->nvmtas + bl->index : 0;
 }
 
 static bool
@@ -256,7 +234,7 @@ build_domain(struct builder *b, const struct block *bl)
 	bool ok = true;
 
 	b->block = bl;
-	b->vmta = b->vmta_of[bl->parent];
+	b->owner = owner_of(b->c, b->c->blocks[bl->parent]);
 	while (ok && arg.n > 0)
 		ok = macro_expand(b->c, b->rep, bl->at,
 		    text_unquote(text_word(&arg)), on_domain, b);
@@ -344,10 +322,8 @@ static bool
 build_accts(struct builder *b)
 {
 	struct conf *c = b->c;
-	size_t n = count_blocks(c, SCOPE_ACCT);
+	size_t n = blocks_count(c, SCOPE_ACCT);
 
-	if (n > ACCTS_MAX)
-		return too_many(b, "acct-file", ACCTS_MAX);
 	c->accts = store_alloc(c, (n + 1) * sizeof(*c->accts));
 	if (c->accts == NULL)
 		return too_large(b);
@@ -381,7 +357,8 @@ check_default_vmta(struct builder *b, const struct block *bl)
 {
 	for (const struct setting *s = bl->first; s != NULL; s = s->next) {
 		if (!sv_eq(sv_from(s->row->name), SV("default-virtual-mta")) ||
-		    s->clear || conf_vmta_find(b->c, s->value) != NULL)
+		    s->clear || conf_vmta_find(b->c, s->value) != NULL ||
+		    conf_pool_find(b->c, s->value) != NULL)
 			continue;
 		report_warning(b->rep, place_file(b->c, s->at), s->at.line,
 		    "default-virtual-mta: there is no <virtual-mta %.*s>: "
@@ -413,23 +390,25 @@ check_names(struct builder *b)
 		if (b->c->blocks[i]->scope == SCOPE_SOURCE)
 			check_default_vmta(b, b->c->blocks[i]);
 	check_listener_sources(b);
+	refs_check(b->c, b->rep);
 }
 
 bool
 build(struct conf *c, struct conf_report *rep)
 {
 	struct builder b = { .c = c, .rep = rep };
-	bool ok = build_global(&b) && macro_check(c, rep);
+	bool ok = names_make(c, rep) && build_global(&b) &&
+	    macro_check(c, rep);
 
 	if (ok) {
 		build_spool(&b);
 		ok = build_listeners(&b) && build_vmtas(&b) &&
-		    build_index(&b) && build_relay(&b) && build_accts(&b);
+		    build_blocks(&b) && build_index(&b) &&
+		    build_relay(&b) && build_accts(&b);
 	}
-	if (ok && !regexes_make(c))
+	if (ok && !(relay_regexes_make(c) && replies_make(c, rep)))
 		ok = too_large(&b);
 	if (ok)
 		check_names(&b);
-	free(b.vmta_of);
 	return rep->nerrors == 0 && ok;
 }

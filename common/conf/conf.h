@@ -17,8 +17,8 @@
 
 #include "common/base/buf.h"
 #include "common/base/sv.h"
+#include "common/conf/rules.h"
 #include "common/conf/schema.def"
-#include "common/conf/value.h"
 
 #define CONF_FILE_MAX     (16u << 20) /* bytes of one file */
 #define CONF_LINE_MAX     65536u
@@ -26,6 +26,13 @@
 #define CONF_FILES_MAX    1000u
 #define CONF_PROBLEMS_MAX 50u         /* of each kind that are kept */
 #define CONF_ENCODED_MAX  (256u << 20)
+
+/* Blocks of one kind: far more than anybody has. */
+#define CONF_VMTAS_MAX     10000u
+#define CONF_POOLS_MAX     10000u
+#define CONF_LISTENERS_MAX 1000u
+#define CONF_ACCTS_MAX     100u
+#define CONF_REPLY_LISTS_MAX 1000u
 
 #define CONF_FIELD(T, field, name, arg, lo, hi, def, help) \
 	conf_t_##T field;
@@ -63,6 +70,22 @@ struct conf_vmta {
 	 * none: the system chooses. host_name is never empty: it is the EHLO
 	 * name where smtp_source_host gives none. */
 	CONF_VMTA_ROWS(CONF_FIELD, CONF_FIELD, CONF_NO_FIELD, CONF_NO_FIELD)
+};
+
+#define CONF_VMTA_POOLS_MAX 13 /* pools that one VMTA is in */
+
+struct conf_pool {
+	struct sv name;
+	/* virtual_mta: the members, at least one; all of them exist. */
+	CONF_POOL_ROWS(CONF_FIELD, CONF_FIELD, CONF_NO_FIELD, CONF_NO_FIELD)
+};
+
+struct conf_reply_list {
+	struct sv name;
+	CONF_REPLIES_ROWS(CONF_FIELD, CONF_FIELD, CONF_NO_FIELD,
+	    CONF_NO_FIELD)
+	const struct conf_reply *v; /* in order; each sample fits its line */
+	uint32_t n;
 };
 
 struct conf_acct {
@@ -139,6 +162,22 @@ const struct conf_vmta *conf_vmta(const struct conf *c, size_t i);
 /* NULL if there is none. "" is {default}. Names ignore case. */
 const struct conf_vmta *conf_vmta_find(const struct conf *c, struct sv name);
 
+size_t conf_npools(const struct conf *c);
+const struct conf_pool *conf_pool(const struct conf *c, size_t i);
+/* NULL if there is none. A pool is never called as a VMTA is. */
+const struct conf_pool *conf_pool_find(const struct conf *c, struct sv name);
+
+size_t conf_nreply_lists(const struct conf *c);
+const struct conf_reply_list *conf_reply_list(const struct conf *c, size_t i);
+/* NULL if there is none. */
+const struct conf_reply_list *conf_reply_list_find(const struct conf *c,
+    struct sv name);
+/* The first line that matches a reply, NULL if none does. */
+const struct conf_reply *conf_reply_find(const struct conf *c,
+    const struct conf_reply_list *l, struct sv text);
+enum conf_match conf_regex_match(const struct conf *c,
+    const struct conf_regex *re, struct sv text);
+
 /*
  * Policy for a client: the <source> blocks whose networks hold its address,
  * the most specific last, then <source NAME> of the listener (name may be
@@ -150,8 +189,9 @@ const struct conf_source *conf_source_get(const struct conf *c,
 /*
  * Effective settings of a queue: defaults, then the global <domain> blocks
  * that match from the most general to the most specific, then those of the
- * VMTA. Equal answers are one struct, so the pointer may be kept per queue.
- * Time is in the number of labels, not of blocks.
+ * pool that the VMTA is in, then those of the VMTA. Lists are made of what all
+ * of them say, in that order. Equal answers are one struct, so the pointer may
+ * be kept per queue. Time is in the number of labels, not of blocks.
  */
 const struct conf_domain *conf_domain_find(const struct conf *c,
     struct sv vmta, struct sv domain);
@@ -187,7 +227,9 @@ void conf_show(const struct conf *c, bool defaults, conf_show_fn *fn,
 void conf_domain_show(const struct conf *c, struct sv vmta, struct sv domain,
     conf_show_fn *fn, void *arg);
 /* What b has and a has not (added true), and the other way round; places do
- * not count. True if there is any difference; fn may be NULL to ask that. */
+ * not count, nor does order but for lines of which the first decides: one that
+ * stands behind another than before is taken away and added. True if there is
+ * any difference; fn may be NULL to ask that. */
 typedef void conf_diff_fn(void *arg, bool added, struct sv scope,
     struct sv name, struct sv value, struct sv file, uint32_t line);
 bool conf_diff(const struct conf *a, const struct conf *b, conf_diff_fn *fn,

@@ -24,7 +24,9 @@ static const char head[] =
     ".Li <domain>\n"
     "inside of a\n"
     ".Li <virtual-mta>\n"
-    "wins over one outside.\n"
+    "or a\n"
+    ".Li <virtual-mta-pool>\n"
+    "wins over one outside, that of the virtual-mta over that of its pool.\n"
     ".Pp\n"
     "Times are written\n"
     ".Li 4d12h\n"
@@ -75,7 +77,12 @@ static int
 add_known(struct buf *out, const struct scope_info *s)
 {
 	const char *comma = "";
+	bool any = false;
 
+	for (size_t i = 0; i < s->nrows; i++)
+		any = any || s->rows[i].kind == ROW_KNOWN;
+	if (!any)
+		return 0;
 	if (buf_addf(out, ".Pp\nAccepted with a warning and ignored:\n") ==
 	    -1)
 		return -1;
@@ -102,6 +109,8 @@ add_scope(struct buf *out, const struct scope_info *s)
 	if (s->tag[0] == '\0' ?
 	    buf_addf(out, ".Sh GLOBAL DIRECTIVES\n") == -1 :
 	    buf_addf(out, ".Sh <%s>\n", s->tag) == -1)
+		return -1;
+	if (s->yet != NULL && buf_addf(out, "This block %s.\n", s->yet) == -1)
 		return -1;
 	if (buf_addf(out, ".Bl -tag -width Ds\n") == -1)
 		return -1;

@@ -12,12 +12,12 @@
 static const uint64_t hash_key[2] = { 1, 2 };
 
 static uint64_t
-key_hash(uint32_t vmta, char kind, struct sv domain)
+key_hash(uint32_t owner, char kind, struct sv domain)
 {
 	unsigned char mem[KEY_MAX];
 	size_t n = domain.n < sizeof(mem) - 5 ? domain.n : sizeof(mem) - 5;
 
-	memcpy(mem, &vmta, 4);
+	memcpy(mem, &owner, 4);
 	mem[4] = (unsigned char)kind;
 	if (n > 0)
 		memcpy(mem + 5, domain.p, n);
@@ -29,7 +29,7 @@ node_hash(const void *p)
 {
 	const struct node *n = p;
 
-	return key_hash(n->vmta, n->kind, n->domain);
+	return key_hash(n->owner, n->kind, n->domain);
 }
 
 static bool
@@ -37,22 +37,22 @@ node_match(const void *entry, const void *key)
 {
 	const struct node *n = entry, *k = key;
 
-	return n->vmta == k->vmta && n->kind == k->kind &&
+	return n->owner == k->owner && n->kind == k->kind &&
 	    sv_eq(n->domain, k->domain);
 }
 
 static struct node *
-node_find(const struct htab *t, uint32_t vmta, char kind, struct sv domain)
+node_find(const struct htab *t, uint32_t owner, char kind, struct sv domain)
 {
-	struct node key = { .vmta = vmta, .kind = kind, .domain = domain };
+	struct node key = { .owner = owner, .kind = kind, .domain = domain };
 
 	return htab_find(t, node_hash(&key), node_match, &key);
 }
 
 struct node *
-domain_node(const struct conf *c, uint32_t vmta, char kind, struct sv domain)
+domain_node(const struct conf *c, uint32_t owner, char kind, struct sv domain)
 {
-	return node_find(&c->domains, vmta, kind, domain);
+	return node_find(&c->domains, owner, kind, domain);
 }
 
 static struct sv
@@ -95,17 +95,17 @@ node_link(struct conf *c, struct node *n, const struct block *b,
 
 /* Finds or makes the node of a name. */
 static struct node *
-node_make(struct conf *c, struct htab *t, uint32_t vmta, char kind,
+node_make(struct conf *c, struct htab *t, uint32_t owner, char kind,
     struct sv domain)
 {
-	struct node *n = node_find(t, vmta, kind, domain);
+	struct node *n = node_find(t, owner, kind, domain);
 
 	if (n != NULL)
 		return n;
 	n = store_alloc(c, sizeof(*n));
 	if (n == NULL || !store_sv(c, domain, &n->domain))
 		return NULL;
-	n->vmta = vmta;
+	n->owner = owner;
 	n->kind = kind;
 	return htab_insert(t, n) == 0 ? n : NULL;
 }
@@ -129,14 +129,14 @@ nodes_push(struct nodes *l, struct node *n)
 
 /* Equal networks share a node, so that one address is in few nodes. */
 static struct node *
-cidr_node(struct conf *c, struct nodes *l, uint32_t vmta,
+cidr_node(struct conf *c, struct nodes *l, uint32_t owner,
     const struct conf_cidr *cidr)
 {
 	struct node *n;
 
 	for (size_t i = 0; i < l->n; i++) {
 		n = l->v[i];
-		if (n->vmta == vmta && n->cidr.bits == cidr->bits &&
+		if (n->owner == owner && n->cidr.bits == cidr->bits &&
 		    n->cidr.ip.family == cidr->ip.family &&
 		    memcmp(n->cidr.ip.ip, cidr->ip.ip, 16) == 0)
 			return n;
@@ -144,22 +144,22 @@ cidr_node(struct conf *c, struct nodes *l, uint32_t vmta,
 	n = store_alloc(c, sizeof(*n));
 	if (n == NULL)
 		return NULL;
-	*n = (struct node){ .vmta = vmta, .kind = '/', .domain = SV(""),
+	*n = (struct node){ .owner = owner, .kind = '/', .domain = SV(""),
 	    .cidr = *cidr };
 	return nodes_push(l, n) ? n : NULL;
 }
 
 static bool
-cidr_add(struct conf *c, struct nodes *l, uint32_t vmta,
+cidr_add(struct conf *c, struct nodes *l, uint32_t owner,
     const struct conf_cidr *cidr, const struct block *b, bool expanded)
 {
-	struct node *n = cidr_node(c, l, vmta, cidr);
+	struct node *n = cidr_node(c, l, owner, cidr);
 
 	return n != NULL && node_link(c, n, b, expanded);
 }
 
 static bool
-literal_add(struct conf *c, uint32_t vmta, struct sv text,
+literal_add(struct conf *c, uint32_t owner, struct sv text,
     const struct block *b, bool expanded)
 {
 	struct conf_cidr cidr;
@@ -169,11 +169,11 @@ literal_add(struct conf *c, uint32_t vmta, struct sv text,
 		text = sv_from_at(text, 5);
 	if (conf_parse_cidr(text, &cidr) != NULL)
 		return false;
-	return cidr_add(c, &c->literals, vmta, &cidr, b, expanded);
+	return cidr_add(c, &c->literals, owner, &cidr, b, expanded);
 }
 
 bool
-domain_node_add(struct conf *c, uint32_t vmta, struct sv pattern,
+domain_node_add(struct conf *c, uint32_t owner, struct sv pattern,
     const struct block *b, bool expanded)
 {
 	char mem[KEY_MAX];
@@ -190,9 +190,9 @@ domain_node_add(struct conf *c, uint32_t vmta, struct sv pattern,
 		kind = '+';
 		pattern = sv_from_at(pattern, 4);
 	} else if (sv_starts(pattern, SV("["))) {
-		return literal_add(c, vmta, pattern, b, expanded);
+		return literal_add(c, owner, pattern, b, expanded);
 	}
-	n = node_make(c, &c->domains, vmta, kind,
+	n = node_make(c, &c->domains, owner, kind,
 	    lower_into(pattern, mem, sizeof(mem)));
 	return n != NULL && node_link(c, n, b, expanded);
 }

@@ -3,10 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/mem.h"
 #include "common/base/siphash.h"
 #include "common/conf/store.h"
 
-/* 127 labels, two kinds each, for all VMTAs and for one, and networks. */
+/* 127 labels, two kinds each, for all VMTAs, a pool and one, and networks. */
 #define NODES_MAX   1024u
 #define DOMAIN_MAX  255u
 #define CACHE_MAX   (256u << 20)
@@ -60,14 +61,53 @@ cache_free(struct conf_cache **kp)
 }
 
 static void
-merge(enum conf_scope scope, const struct node *const *nodes, size_t n,
-    void *out)
+gather_nodes(struct gather *g, const struct merged *m)
 {
-	scope_defaults(scope, out);
-	for (size_t i = 0; i < n; i++)
-		for (const struct node_block *nb = nodes[i]->blocks;
+	g->n = 0;
+	for (size_t i = 0; i < m->n; i++)
+		for (const struct node_block *nb = m->nodes[i]->blocks;
 		    nb != NULL; nb = nb->next)
-			block_apply(nb->block, out);
+			gather_block(g, nb->block);
+}
+
+/* A list is made of what all the blocks say, the most specific last. */
+static bool
+merge_list(struct conf_cache *k, const struct conf_row *row,
+    struct merged *m)
+{
+	struct gather g = { .row = row };
+
+	gather_nodes(&g, m);
+	if (g.n == 0)
+		return true;
+	g.v = arena_alloc(&k->arena,
+	    g.most * elem_size((enum conf_type)row->type));
+	if (g.v == NULL)
+		return false;
+	gather_nodes(&g, m);
+	list_set(row, m->value, g.v, g.n);
+	return true;
+}
+
+static bool
+merge(struct conf_cache *k, enum conf_scope scope, struct merged *m)
+{
+	const struct scope_info *s = &scope_infos[scope];
+
+	scope_defaults(scope, m->value);
+	for (size_t i = 0; i < m->n; i++)
+		for (const struct node_block *nb = m->nodes[i]->blocks;
+		    nb != NULL; nb = nb->next)
+			block_apply(nb->block, m->value);
+	for (size_t i = 0; i < s->nrows; i++) {
+		const struct conf_row *row = &s->rows[i];
+
+		if ((row->kind == ROW_USED || row->kind == ROW_NOT_YET) &&
+		    type_repeats((enum conf_type)row->type) &&
+		    !merge_list(k, row, m))
+			return false;
+	}
+	return true;
 }
 
 /* NULL without memory. */
@@ -85,8 +125,7 @@ merged_make(struct conf_cache *k, struct htab *t, const struct merged *key,
 	if (bytes > 0)
 		memcpy(nodes, key->nodes, bytes);
 	*m = (struct merged){ key->hash, key->n, nodes, value };
-	merge(scope, nodes, key->n, value);
-	return htab_insert(t, m) == 0 ? m : NULL;
+	return merge(k, scope, m) && htab_insert(t, m) == 0 ? m : NULL;
 }
 
 static const void *
@@ -102,7 +141,7 @@ merged_get(struct conf_cache *k, struct htab *t, const struct node **nodes,
 		m = merged_make(k, t, &key, scope, size);
 	/* As everywhere in the long-lived parts: no memory, no process. */
 	if (m == NULL)
-		abort();
+		mem_exhausted();
 	return m->value;
 }
 
@@ -121,27 +160,27 @@ found_add(struct found *f, const struct node *n)
 }
 
 static void
-find_suffixes(const struct conf *c, uint32_t vmta, struct sv domain,
+find_suffixes(const struct conf *c, uint32_t owner, struct sv domain,
     struct found *f)
 {
 	size_t at = domain.n;
 
-	found_add(f, domain_node(c, vmta, '*', SV("")));
+	found_add(f, domain_node(c, owner, '*', SV("")));
 	while (at > 0) {
 		at--;
 		if (at > 0 && domain.p[at - 1] != '.')
 			continue;
-		found_add(f, domain_node(c, vmta, '+',
+		found_add(f, domain_node(c, owner, '+',
 		    sv_from_at(domain, at)));
 		if (at > 0)
-			found_add(f, domain_node(c, vmta, '*',
+			found_add(f, domain_node(c, owner, '*',
 			    sv_from_at(domain, at)));
 	}
-	found_add(f, domain_node(c, vmta, '=', domain));
+	found_add(f, domain_node(c, owner, '=', domain));
 }
 
 static void
-find_literals(const struct conf *c, uint32_t vmta, struct sv domain,
+find_literals(const struct conf *c, uint32_t owner, struct sv domain,
     struct found *f)
 {
 	struct sv text = sv_from_at(sv_head(domain, domain.n - 1), 1);
@@ -154,21 +193,21 @@ find_literals(const struct conf *c, uint32_t vmta, struct sv domain,
 	for (size_t i = 0; i < c->literals.n; i++) {
 		const struct node *n = c->literals.v[i];
 
-		if (n->vmta == vmta && conf_cidr_has(&n->cidr, &ip))
+		if (n->owner == owner && conf_cidr_has(&n->cidr, &ip))
 			found_add(f, n);
 	}
 }
 
 static void
-find_in_vmta(const struct conf *c, uint32_t vmta, struct sv domain,
+find_in(const struct conf *c, uint32_t owner, struct sv domain,
     struct found *f)
 {
 	if (domain.n > 2 && domain.p[0] == '[') {
-		found_add(f, domain_node(c, vmta, '*', SV("")));
-		find_literals(c, vmta, domain, f);
+		found_add(f, domain_node(c, owner, '*', SV("")));
+		find_literals(c, owner, domain, f);
 		return;
 	}
-	find_suffixes(c, vmta, domain, f);
+	find_suffixes(c, owner, domain, f);
 }
 
 size_t
@@ -184,9 +223,11 @@ domain_nodes(const struct conf *c, uint32_t vmta, struct sv domain,
 	for (size_t i = 0; i < domain.n; i++)
 		mem[i] = ascii_lower(domain.p[i]);
 	domain = sv_make(mem, domain.n);
-	find_in_vmta(c, 0, domain, &f);
+	find_in(c, 0, domain, &f);
+	if (c->pool_of[vmta] != 0)
+		find_in(c, c->pool_of[vmta], domain, &f);
 	if (vmta != 0)
-		find_in_vmta(c, vmta, domain, &f);
+		find_in(c, vmta, domain, &f);
 	return f.n;
 }
 
@@ -237,35 +278,6 @@ conf_source_get(const struct conf *c, const struct route_addr *ip,
 
 /* ---- relaying ---- */
 
-static bool
-pattern_matches(struct sv pattern, struct sv domain)
-{
-	struct conf_cidr cidr;
-	struct route_addr ip;
-	struct sv tail;
-
-	if (sv_eq(pattern, SV("*")))
-		return true;
-	if (sv_starts(pattern, SV("[*.]"))) {
-		tail = sv_from_at(pattern, 4);
-		return sv_ieq(tail, domain) || (domain.n > tail.n &&
-		    domain.p[domain.n - tail.n - 1] == '.' &&
-		    sv_iends(domain, tail));
-	}
-	if (sv_starts(pattern, SV("*.")))
-		return domain.n > pattern.n - 1 &&
-		    sv_iends(domain, sv_from_at(pattern, 1));
-	if (!sv_starts(pattern, SV("[")) || !sv_starts(domain, SV("[")) ||
-	    domain.n < 3)
-		return sv_ieq(pattern, domain);
-	pattern = sv_from_at(sv_head(pattern, pattern.n - 1), 1);
-	domain = sv_from_at(sv_head(domain, domain.n - 1), 1);
-	if (sv_istarts(domain, SV("IPv6:")))
-		domain = sv_from_at(domain, 5);
-	return conf_parse_cidr(pattern, &cidr) == NULL &&
-	    conf_parse_ip(domain, &ip) == NULL && conf_cidr_has(&cidr, &ip);
-}
-
 bool
 conf_relay_allows(const struct conf *c, struct sv domain)
 {
@@ -278,7 +290,7 @@ conf_relay_allows(const struct conf *c, struct sv domain)
 		if (sv_ieq(hosts->v[i], domain))
 			return true;
 	for (uint32_t i = 0; i < relay->n; i++)
-		if (pattern_matches(relay->v[i], domain))
+		if (conf_pattern_has(relay->v[i], domain))
 			return true;
 	return false;
 }
@@ -300,7 +312,7 @@ conf_relay_allows_rcpt(const struct conf *c, struct sv local,
 		addr = buf_sv(&b);
 		for (uint32_t i = 0; !found && i < list->n; i++)
 			found = sv_ieq(list->v[i], addr);
-		found = found || regexes_match(c->regexes, addr);
+		found = found || relay_regexes_match(c, addr);
 	}
 	buf_fini(&b);
 	return found;
@@ -365,10 +377,51 @@ conf_vmta(const struct conf *c, size_t i)
 const struct conf_vmta *
 conf_vmta_find(const struct conf *c, struct sv name)
 {
-	if (name.n == 0)
-		return &c->vmtas[0];
-	for (size_t i = 0; i < c->nvmtas; i++)
-		if (sv_ieq(c->vmtas[i].name, name))
-			return &c->vmtas[i];
-	return NULL;
+	uint32_t i = name.n == 0 ? 0 : name_find(c, SCOPE_VMTA, name);
+
+	return i == STORE_NONE ? NULL : &c->vmtas[i];
+}
+
+size_t
+conf_npools(const struct conf *c)
+{
+	return c->made[SCOPE_POOL].n;
+}
+
+const struct conf_pool *
+conf_pool(const struct conf *c, size_t i)
+{
+	const struct conf_pool *v = c->made[SCOPE_POOL].v;
+
+	return &v[i];
+}
+
+const struct conf_pool *
+conf_pool_find(const struct conf *c, struct sv name)
+{
+	uint32_t i = name_find(c, SCOPE_POOL, name);
+
+	return i == STORE_NONE ? NULL : conf_pool(c, i);
+}
+
+size_t
+conf_nreply_lists(const struct conf *c)
+{
+	return c->made[SCOPE_REPLIES].n;
+}
+
+const struct conf_reply_list *
+conf_reply_list(const struct conf *c, size_t i)
+{
+	const struct conf_reply_list *v = c->made[SCOPE_REPLIES].v;
+
+	return &v[i];
+}
+
+const struct conf_reply_list *
+conf_reply_list_find(const struct conf *c, struct sv name)
+{
+	uint32_t i = name_find(c, SCOPE_REPLIES, name);
+
+	return i == STORE_NONE ? NULL : conf_reply_list(c, i);
 }

@@ -36,6 +36,7 @@ struct reader {
 	struct conf *c;
 	struct conf_report *rep;
 	bool files;                /* includes may be read */
+	bool warned[SCOPES];       /* that such blocks have no effect yet */
 	unsigned depth;            /* of includes */
 	struct open_file stack[CONF_INCLUDE_DEEP + 1];
 	uint32_t nfiles;
@@ -167,8 +168,13 @@ add_setting(struct reader *r, const struct conf_row *row, struct sv value,
 		bad_value(r, row, value, why);
 		return;
 	}
-	if (row->kind == ROW_NOT_YET)
+	/* Of a block that has no effect, that was said once for all. */
+	if (row->kind == ROW_NOT_YET &&
+	    scope_infos[top(r)->scope].yet == NULL)
 		warn_at(r, "\"%s\" has no effect yet", row->name);
+	if (!clear && row->type == CONF_T_REPLY &&
+	    (scratch.reply.actions & CONF_ACT_NOT_YET) != 0)
+		warn_at(r, "skip-mx and disable-source-ip have no effect yet");
 	note_seen(r, row);
 	if (!store_setting(r->c, top(r)->id, row, value, clear, here(r)))
 		error_at(r, "the configuration is too large");
@@ -177,7 +183,7 @@ add_setting(struct reader *r, const struct conf_row *row, struct sv value,
 static bool
 is_by_source_ip(const struct conf_row *row, struct sv value)
 {
-	return row->type == CONF_T_NAME &&
+	return row->type == CONF_T_NAME && row->arg == NULL &&
 	    sv_ieq(value, SV("by-smtp-source-ip"));
 }
 
@@ -293,15 +299,6 @@ skip_block(struct reader *r, struct sv tag)
 	r->skip_line = r->line;
 }
 
-static enum conf_scope
-scope_of_tag(struct sv tag)
-{
-	for (unsigned s = 1; s < SCOPES; s++)
-		if (sv_ieq(sv_from(scope_infos[s].tag), tag))
-			return (enum conf_scope)s;
-	return SCOPES;
-}
-
 static void
 unknown_block(struct reader *r, struct sv tag)
 {
@@ -346,9 +343,19 @@ block_ok(struct reader *r, enum conf_scope scope, struct sv arg)
 }
 
 static void
+warn_not_yet(struct reader *r, enum conf_scope scope)
+{
+	const struct scope_info *s = &scope_infos[scope];
+
+	if (s->yet != NULL && !r->warned[scope])
+		warn_at(r, "<%s> %s", s->tag, s->yet);
+	r->warned[scope] = true;
+}
+
+static void
 open_block(struct reader *r, struct sv tag, struct sv arg)
 {
-	enum conf_scope scope = scope_of_tag(tag);
+	enum conf_scope scope = scope_find(tag);
 	struct open_block *b;
 	uint32_t id;
 
@@ -367,6 +374,7 @@ open_block(struct reader *r, struct sv tag, struct sv arg)
 		skip_block(r, tag);
 		return;
 	}
+	warn_not_yet(r, scope);
 	b = &r->blocks[r->nblocks++];
 	memset(b, 0, sizeof(*b));
 	b->id = id;
@@ -501,6 +509,16 @@ on_directive(struct reader *r, struct sv line)
 	const struct conf_row *row;
 	bool clear;
 
+	/* Some lines are an expression and what it stands for. */
+	if (name.p[0] == '/') {
+		name = SV("/regex/");
+		value = line;
+	}
+	row = row_find(top(r)->scope, name);
+	if (row != NULL && type_is_ordered((enum conf_type)row->type)) {
+		add_setting(r, row, value, false);
+		return;
+	}
 	if (!take_quotes(&value, &clear)) {
 		error_at(r, "a quote (\") is missing");
 		return;
@@ -509,7 +527,6 @@ on_directive(struct reader *r, struct sv line)
 		on_include(r, value);
 		return;
 	}
-	row = row_find(top(r)->scope, name);
 	if (row == NULL)
 		unknown_directive(r, sv_head(name, 64));
 	else

@@ -51,12 +51,24 @@ static const struct conf_row rows_ACCT[] = {
 	CONF_ACCT_ROWS(ROW_R, ROW_N, ROW_K, ROW_A)
 };
 #undef ROW_OF
+#define ROW_OF conf_pool
+static const struct conf_row rows_POOL[] = {
+	CONF_POOL_ROWS(ROW_R, ROW_N, ROW_K, ROW_A)
+};
+#undef ROW_OF
+#define ROW_OF conf_reply_list
+static const struct conf_row rows_REPLIES[] = {
+	CONF_REPLIES_ROWS(ROW_R, ROW_N, ROW_K, ROW_A)
+};
+#undef ROW_OF
 
 #define N_OF(a) (sizeof(a) / sizeof((a)[0]))
 
 const struct scope_info scope_infos[SCOPES] = {
-#define S(NAME, strct, tg, macro) \
-	{ .tag = tg, .rows = rows_##NAME, .nrows = N_OF(rows_##NAME) },
+#define S(NAME, strct, tg, how, max, text, macro) \
+	{ .tag = tg, .rows = rows_##NAME, .nrows = N_OF(rows_##NAME), \
+	    .yet = text, .size = sizeof(struct strct), .most = max, \
+	    .as = AS_##how },
 	CONF_SCOPES(S)
 #undef S
 };
@@ -70,7 +82,7 @@ const size_t nknown_blocks = N_OF(known_blocks);
 
 static const struct {
 	uint16_t size;
-	bool repeat;
+	uint8_t repeat;
 } types[CONF_TYPE_COUNT] = {
 #define X(T, ctype, rep) { sizeof(conf_t_##T), rep },
 	CONF_TYPES(X)
@@ -80,7 +92,13 @@ static const struct {
 bool
 type_repeats(enum conf_type type)
 {
-	return types[type].repeat;
+	return types[type].repeat != 0;
+}
+
+bool
+type_is_ordered(enum conf_type type)
+{
+	return types[type].repeat == 2;
 }
 
 size_t
@@ -97,6 +115,15 @@ elem_size(enum conf_type type)
 		return sizeof(struct conf_server);
 	case CONF_T_SOURCES:
 		return sizeof(struct conf_srchost);
+	case CONF_T_MEMBERS:
+		return sizeof(struct conf_member);
+	case CONF_T_CIDRNUMS:
+		return sizeof(struct conf_cidr_num);
+	case CONF_T_CIDRRATES:
+	case CONF_T_CIDRDRATES:
+		return sizeof(struct conf_cidr_rate);
+	case CONF_T_MXNUMS:
+		return sizeof(struct conf_mx_num);
 	default:
 		return sizeof(struct sv);
 	}
@@ -111,6 +138,15 @@ row_find(enum conf_scope scope, struct sv name)
 		if (sv_ieq(sv_from(s->rows[i].name), name))
 			return &s->rows[i];
 	return NULL;
+}
+
+enum conf_scope
+scope_find(struct sv tag)
+{
+	for (unsigned s = 1; s < SCOPES; s++)
+		if (sv_ieq(sv_from(scope_infos[s].tag), tag))
+			return (enum conf_scope)s;
+	return SCOPES;
 }
 
 const struct known_block *
@@ -346,16 +382,46 @@ parse_enum(const struct conf_row *row, struct sv v, uint8_t *out)
 	return NULL;
 }
 
+/* A line whose order counts; its expression is compiled to see. */
 static const char *
-parse_list_element(enum conf_type type, struct sv v, void *out)
+parse_ordered(const struct conf_row *row, struct sv v, union conf_any *out)
+{
+	const char *why;
+
+	switch ((enum conf_type)row->type) {
+	case CONF_T_REPLY:
+		why = conf_parse_reply(v, &out->reply);
+		return why != NULL ? why : conf_check_regex(out->reply.regex);
+	case CONF_T_SAMPLE:
+		return conf_parse_sample(v, &out->text);
+	default:
+		return "cannot stand here";
+	}
+}
+
+static const char *
+parse_list_element(const struct conf_row *row, struct sv v, void *out)
 {
 	const char *why = NULL;
 
-	switch (type) {
+	switch ((enum conf_type)row->type) {
 	case CONF_T_SERVERS:
 		return conf_parse_server(v, 53, out);
 	case CONF_T_SOURCES:
 		return parse_source_host(v, out);
+	case CONF_T_MEMBERS:
+		return conf_parse_member(v, out);
+	case CONF_T_CIDRNUMS:
+		return conf_parse_cidr_num(v, row->lo == 1, out);
+	case CONF_T_CIDRRATES:
+	case CONF_T_CIDRDRATES:
+		return conf_parse_cidr_rate(v, row->type ==
+		    CONF_T_CIDRDRATES, out);
+	case CONF_T_MXNUMS:
+		return conf_parse_mx_num(v, out);
+	case CONF_T_NAMES:
+		why = conf_check_name(v);
+		break;
 	case CONF_T_MAILS:
 		why = conf_check_mail(v);
 		break;
@@ -408,6 +474,15 @@ parse_text(const struct conf_row *row, struct sv v, struct sv *out)
 	case CONF_T_DOMAIN:
 		why = conf_check_domain(v);
 		break;
+	case CONF_T_HEADER:
+		why = conf_check_header(v);
+		break;
+	case CONF_T_HEADERS:
+		why = conf_check_headers(v);
+		break;
+	case CONF_T_MAILLIST:
+		why = conf_check_mails(v);
+		break;
 	default:
 		why = check_text(v, row->hi);
 		break;
@@ -443,6 +518,8 @@ row_parse(const struct conf_row *row, struct sv v, void *out)
 		return conf_parse_data_rate(v, out);
 	case CONF_T_ENUM:
 		return parse_enum(row, v, out);
+	case CONF_T_DAYS:
+		return conf_parse_days(v, out);
 	case CONF_T_RECORDS:
 		return conf_parse_records(v, out);
 	case CONF_T_STR:
@@ -450,9 +527,14 @@ row_parse(const struct conf_row *row, struct sv v, void *out)
 	case CONF_T_PATH:
 	case CONF_T_HOST:
 	case CONF_T_DOMAIN:
+	case CONF_T_HEADER:
+	case CONF_T_HEADERS:
+	case CONF_T_MAILLIST:
 		return parse_text(row, v, out);
 	default:
-		return parse_list_element((enum conf_type)row->type, v, out);
+		if (type_is_ordered((enum conf_type)row->type))
+			return parse_ordered(row, v, out);
+		return parse_list_element(row, v, out);
 	}
 }
 

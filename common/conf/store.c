@@ -16,8 +16,10 @@ store_new(void)
 	arena_init(&c->arena, STORE_MEMORY_MAX);
 	htab_init(&c->domains, node_hash);
 	htab_init(&c->source_names, node_hash);
+	htab_init(&c->names, named_hash);
 	c->cache = cache_new();
-	if (c->cache == NULL ||
+	c->regexes = regexes_new();
+	if (c->cache == NULL || c->regexes == NULL ||
 	    !store_block(c, SCOPE_GLOBAL, SV(""), 0, nowhere, &id))
 		conf_free(&c);
 	return c;
@@ -35,6 +37,7 @@ conf_free(struct conf **cp)
 	regexes_free(&c->regexes);
 	htab_fini(&c->domains);
 	htab_fini(&c->source_names);
+	htab_fini(&c->names);
 	free(c->literals.v);
 	free(c->sources.v);
 	free(c->files);
@@ -182,64 +185,57 @@ block_apply(const struct block *b, void *out)
 	}
 }
 
-/* Behind the last "" of that row. */
-static const struct setting *
-list_start(const struct block *b, const struct conf_row *row, uint32_t *n_r)
+void
+gather_block(struct gather *g, const struct block *b)
 {
-	const struct setting *first = b->first;
+	size_t each = elem_size((enum conf_type)g->row->type);
 
-	*n_r = 0;
 	for (const struct setting *s = b->first; s != NULL; s = s->next) {
-		if (s->row != row)
+		if (s->row != g->row)
 			continue;
 		if (s->clear) {
-			first = s->next;
-			*n_r = 0;
-		} else {
-			(*n_r)++;
+			g->n = 0;
+			continue;
 		}
+		/* The text was accepted when it was stored. */
+		if (g->v != NULL)
+			(void)row_parse(g->row, s->value, g->v + each * g->n);
+		if (++g->n > g->most)
+			g->most = g->n;
 	}
-	return first;
 }
 
-/* All lists are a pointer and a u32 count; see value.h. */
-static void
+/* What all lists are; see value.h. */
+struct any_list {
+	const void *v;
+	uint32_t n;
+};
+
+void
 list_set(const struct conf_row *row, void *out, void *v, uint32_t n)
 {
-	void *field = field_of(out, row);
+	struct any_list l = { v, n };
 
-	switch ((enum conf_type)row->type) {
-	case CONF_T_SERVERS:
-		*(struct conf_servers *)field = (struct conf_servers){ v, n };
-		break;
-	case CONF_T_SOURCES:
-		*(struct conf_srchosts *)field =
-		    (struct conf_srchosts){ v, n };
-		break;
-	default:
-		*(struct conf_svs *)field = (struct conf_svs){ v, n };
-		break;
-	}
+	memcpy(field_of(out, row), &l, sizeof(l));
 }
 
 static bool
 row_list(struct conf *c, const struct block *b, const struct conf_row *row,
     void *out)
 {
-	size_t each = elem_size((enum conf_type)row->type);
-	uint32_t n, i = 0;
-	const struct setting *s = list_start(b, row, &n);
-	char *v;
+	struct gather g = { .row = row };
 
-	if (n == 0)
+	gather_block(&g, b);
+	if (type_is_ordered((enum conf_type)row->type))
+		*(uint32_t *)field_of(out, row) = g.n;
+	if (g.n == 0 || type_is_ordered((enum conf_type)row->type))
 		return true;
-	v = store_alloc(c, n * each);
-	if (v == NULL)
+	g.v = store_alloc(c, g.most * elem_size((enum conf_type)row->type));
+	if (g.v == NULL)
 		return false;
-	for (; s != NULL; s = s->next)
-		if (s->row == row)
-			(void)row_parse(row, s->value, v + each * i++);
-	list_set(row, out, v, n);
+	g.n = 0;
+	gather_block(&g, b);
+	list_set(row, out, g.v, g.n);
 	return true;
 }
 

@@ -21,7 +21,7 @@
 #define STORE_SETTINGS_MAX 2000000u
 
 enum conf_scope {
-#define S(NAME, strct, tag, rows) SCOPE_##NAME,
+#define S(NAME, strct, tag, as, most, yet, rows) SCOPE_##NAME,
 	CONF_SCOPES(S)
 #undef S
 	SCOPES
@@ -45,10 +45,20 @@ struct conf_row {
 	uint8_t kind;      /* enum row_kind */
 };
 
+enum scope_as {
+	AS_OWN,
+	AS_NAMED,
+	AS_SINGLE
+};
+
 struct scope_info {
 	const char *tag;
+	const char *yet;   /* NULL, or what to warn of */
 	const struct conf_row *rows;
+	size_t size;       /* of the struct */
+	uint32_t most;     /* blocks; 0: no limit of its own */
 	uint16_t nrows;
+	uint8_t as;        /* enum scope_as */
 };
 
 extern const struct scope_info scope_infos[SCOPES];
@@ -77,12 +87,14 @@ struct block {
 	enum conf_scope scope;
 	struct sv arg;              /* what stands behind the tag's name */
 	uint32_t parent;            /* 0 is the global block, its own parent */
+	uint32_t index;             /* among those of its scope; VMTAs: from 1 */
 	struct place at;
 	struct setting *first;
 	struct setting **last;
 };
 
-/* All blocks that say something about one domain pattern in one VMTA. */
+/* All blocks that say something about one domain pattern in one VMTA or
+ * pool. Its owner is 0 for all, a VMTA's index, or a pool's behind those. */
 struct node_block {
 	const struct block *block;
 	bool expanded;              /* by a macro: weaker than a plain one */
@@ -90,7 +102,7 @@ struct node_block {
 };
 
 struct node {
-	uint32_t vmta;              /* 0: all */
+	uint32_t owner;
 	char kind;                  /* '=' exact, '*' subdomains, '+' both */
 	struct sv domain;           /* lower case; "" with '*': everything */
 	struct conf_cidr cidr;      /* literals and sources */
@@ -100,6 +112,12 @@ struct node {
 struct nodes {
 	struct node **v;
 	size_t n, size;
+};
+
+/* The structs of a scope, in the order of its blocks. */
+struct made {
+	void *v;
+	size_t n;
 };
 
 /* A struct made by merging nodes, kept for the next that asks. */
@@ -127,12 +145,15 @@ struct conf {
 	size_t naccts;
 	struct conf_vmta *vmtas;
 	size_t nvmtas;
+	uint32_t *pool_of;          /* by VMTA: owner of nodes, 0: none */
+	struct made made[SCOPES];   /* of NAMED and SINGLE scopes */
+	struct htab names;          /* struct named */
 
-	struct htab domains;        /* struct node by vmta, kind, domain */
-	struct nodes literals;      /* of all VMTAs; sorted by bits */
+	struct htab domains;        /* struct node by owner, kind, domain */
+	struct nodes literals;      /* of all owners; sorted by bits */
 	struct nodes sources;       /* networks; sorted by bits */
 	struct htab source_names;   /* struct node by domain = name */
-	struct relay_regexes *regexes;
+	struct regexes *regexes;
 	struct conf_cache *cache;
 };
 
@@ -146,6 +167,8 @@ struct conf_cache {
 
 /* NULL if there is none. Aliases are rows too. */
 const struct conf_row *row_find(enum conf_scope scope, struct sv name);
+/* SCOPES if there is none. */
+enum conf_scope scope_find(struct sv tag);
 const struct known_block *known_block_find(struct sv tag);
 /* Another scope with that directive, or SCOPES. */
 enum conf_scope row_scope_elsewhere(enum conf_scope scope, struct sv name);
@@ -154,6 +177,7 @@ const char *row_suggest(enum conf_scope scope, struct sv name);
 /* The same among the tags of all blocks. */
 const char *tag_suggest(struct sv tag);
 bool type_repeats(enum conf_type type);
+bool type_is_ordered(enum conf_type type);
 size_t type_size(enum conf_type type);  /* of the field */
 size_t elem_size(enum conf_type type);  /* of one element of a list */
 /* Writes a field, or for a repeated type one element. NULL if all is well. */
@@ -168,6 +192,12 @@ union conf_any {
 #undef X
 	struct conf_server server;
 	struct conf_srchost srchost;
+	struct conf_member member;
+	struct conf_cidr_num cidr_num;
+	struct conf_cidr_rate cidr_rate;
+	struct conf_mx_num mx_num;
+	struct conf_reply reply;
+	struct sv text;
 };
 
 /* ---- store.c ---- */
@@ -186,6 +216,16 @@ bool store_setting(struct conf *c, uint32_t block, const struct conf_row *row,
 void scope_defaults(enum conf_scope scope, void *out);
 /* Applies the settings of a block that are no lists. */
 void block_apply(const struct block *b, void *out);
+/* One repeated row over blocks in order. Without v it only counts: most is the
+ * room that v needs. */
+struct gather {
+	const struct conf_row *row;
+	char *v;
+	uint32_t n, most;
+};
+void gather_block(struct gather *g, const struct block *b);
+/* Writes a list of that row into its struct. */
+void list_set(const struct conf_row *row, void *out, void *v, uint32_t n);
 /* Makes the lists of a block. False without room. */
 bool block_lists(struct conf *c, const struct block *b, void *out);
 /* "" for a default. */
@@ -225,6 +265,32 @@ struct sv text_unquote(struct sv v);
 bool reader_run(struct conf *c, struct conf_report *rep, const char *path,
     const struct sv *text);
 
+/* ---- names.c ---- */
+
+/* Counts the blocks of each scope, gives them their index and notes their
+ * names. False with a report if there are too many or one name is there
+ * twice. */
+bool names_make(struct conf *c, struct conf_report *rep);
+/* The index of a block with that name, STORE_NONE if there is none. */
+uint32_t name_find(const struct conf *c, enum conf_scope scope,
+    struct sv name);
+size_t blocks_count(const struct conf *c, enum conf_scope scope);
+uint64_t named_hash(const void *named);
+
+/* ---- refs.c ---- */
+
+/* Reports each value that names a block which is not there. */
+void refs_check(const struct conf *c, struct conf_report *rep);
+
+/* ---- pool.c ---- */
+
+/* Makes the structs of all NAMED and SINGLE scopes. False without room;
+ * mistakes are reported. */
+bool blocks_make(struct conf *c, struct conf_report *rep);
+/* Checks the pools and notes which VMTA has the settings of which. False
+ * without room; mistakes are reported. */
+bool pools_make(struct conf *c, struct conf_report *rep);
+
 /* ---- build.c ---- */
 
 /* Makes structs and indexes. False with a report if something is wrong. */
@@ -234,14 +300,14 @@ bool build(struct conf *c, struct conf_report *rep);
 
 /* The node of a <domain> pattern, NULL if there is none; domain in lower
  * case. */
-struct node *domain_node(const struct conf *c, uint32_t vmta, char kind,
+struct node *domain_node(const struct conf *c, uint32_t owner, char kind,
     struct sv domain);
 /* The node of <source NAME>. */
 struct node *source_node(const struct conf *c, struct sv name);
 uint64_t node_hash(const void *node);
 /* Adds a block to the node of its pattern, network or name. False without
  * room. */
-bool domain_node_add(struct conf *c, uint32_t vmta, struct sv pattern,
+bool domain_node_add(struct conf *c, uint32_t owner, struct sv pattern,
     const struct block *b, bool expanded);
 bool source_node_add(struct conf *c, const struct block *b);
 /* Sorts the networks, the widest first. */
@@ -255,11 +321,22 @@ bool system_defaults(struct conf *c, struct conf_report *rep);
 
 /* ---- regex.c ---- */
 
+struct regexes *regexes_new(void);
+void regexes_free(struct regexes **r);
+/* Compiles "/re/", which was checked. NULL without memory. */
+const struct conf_regex *regex_add(struct conf *c, struct sv text);
 /* Compiles the expressions of relay-address. False without memory. */
-bool regexes_make(struct conf *c);
-void regexes_free(struct relay_regexes **r);
+bool relay_regexes_make(struct conf *c);
 /* Does any of them match? One that takes too many steps does not. */
-bool regexes_match(const struct relay_regexes *r, struct sv text);
+bool relay_regexes_match(const struct conf *c, struct sv text);
+
+/* ---- reply.c ---- */
+
+/* Cuts "/re/" off the front. A slash ends it if a blank or nothing follows. */
+const char *rule_cut_regex(struct sv *v, struct sv *re);
+/* Makes the lines of all <smtp-pattern-list> and tries their samples. False
+ * without memory; mistakes are reported. */
+bool replies_make(struct conf *c, struct conf_report *rep);
 
 /* ---- query.c ---- */
 

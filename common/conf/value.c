@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "common/base/str.h"
-#include "common/conf/value.h"
+#include "common/conf/rules.h"
 
 #define HOST_MAX 253u
 #define NAME_MAX_BYTES 128u
@@ -456,6 +456,9 @@ conf_check_regex(struct sv v)
 
 	if (v.n < 2 || v.p[0] != '/' || v.p[v.n - 1] != '/')
 		return "is not a regular expression between slashes";
+	if (v.n > CONF_REGEX_MAX)
+		return "has a regular expression of more than 2048 "
+		       "characters";
 	code = pcre2_compile((PCRE2_SPTR)(const void *)(v.p + 1), v.n - 2,
 	    PCRE2_CASELESS, &err, &off, NULL);
 	if (code == NULL)

@@ -13,6 +13,9 @@
 
 #define CONF_NEVER     INT64_MAX  /* a time */
 #define CONF_TIMES_MAX 30         /* PowerMTA's limit */
+#define CONF_DAYS_MAX  120        /* the usual plans have 30 to 45 */
+#define CONF_DAY_NUM_MAX 1000000000u
+#define CONF_WEIGHT_MAX 1000u     /* a thousandth is the smallest share */
 
 struct conf_range {
 	int64_t min_ms, max_ms; /* equal for a plain time; min <= max */
@@ -60,6 +63,54 @@ struct conf_srchosts {
 	uint32_t n;
 };
 
+struct conf_member {            /* of a pool */
+	struct sv name;
+	uint32_t weight;        /* 1..CONF_WEIGHT_MAX */
+};
+
+struct conf_members {
+	const struct conf_member *v;
+	uint32_t n;
+};
+
+/* A limit for the addresses of a network. */
+struct conf_cidr_num {
+	struct conf_cidr cidr;
+	uint32_t n;             /* 0: no limit */
+};
+
+struct conf_cidr_nums {
+	const struct conf_cidr_num *v;
+	uint32_t n;
+};
+
+struct conf_cidr_rate {
+	struct conf_cidr cidr;
+	struct conf_rate rate;
+};
+
+struct conf_cidr_rates {
+	const struct conf_cidr_rate *v;
+	uint32_t n;
+};
+
+/* A limit for the MX hosts that match. */
+struct conf_mx_num {
+	struct sv pattern;
+	uint32_t n;             /* 0: no limit */
+};
+
+struct conf_mx_nums {
+	const struct conf_mx_num *v;
+	uint32_t n;
+};
+
+/* How many on the 1st, 2nd, ... day. */
+struct conf_days {
+	uint8_t n;              /* the last one repeats */
+	uint32_t day[CONF_DAYS_MAX];
+};
+
 /* Bits of type RECORDS. */
 enum conf_record {
 	CONF_REC_D = 1,    /* delivery */
@@ -72,7 +123,9 @@ enum conf_record {
 	CONF_REC_F = 128,  /* feedback-loop */
 };
 
-/* X(TYPE, C type, may be repeated): repeated ones collect. */
+/* X(TYPE, C type, may be repeated): repeated ones (1) collect into a list, which
+ * is always a pointer and a uint32_t. Of those whose order among other rows
+ * counts (2) the field is the number; see rules.h. */
 #define CONF_TYPES(X) \
 	X(BOOL, bool, 0) \
 	X(NUM, uint32_t, 0)          /* lo..hi */ \
@@ -88,10 +141,16 @@ enum conf_record {
 	                              * implemented, 0: all */ \
 	X(RECORDS, uint32_t, 0)      /* enum conf_record bits */ \
 	X(STR, struct sv, 0)         /* printable, at most hi bytes */ \
-	X(NAME, struct sv, 0)        /* name of a block: no blank or slash */ \
+	X(NAME, struct sv, 0)        /* name of a block: no blank or slash;
+	                              * arg: tags of the blocks of which one
+	                              * must have it, or words: "=w|tag" */ \
 	X(PATH, struct sv, 0)        /* absolute */ \
 	X(HOST, struct sv, 0) \
 	X(DOMAIN, struct sv, 0) \
+	X(DAYS, struct conf_days, 0) \
+	X(HEADER, struct sv, 0)      /* name of a header */ \
+	X(HEADERS, struct sv, 0)     /* "NAME,NAME": sv_cut() at commas */ \
+	X(MAILLIST, struct sv, 0)    /* "a@b,c@d": the same */ \
 	X(MAILS, struct conf_svs, 1) \
 	X(HOSTS, struct conf_svs, 1) \
 	X(PATTERNS, struct conf_svs, 1) \
@@ -101,7 +160,15 @@ enum conf_record {
 	X(FIELDS, struct conf_svs, 1)    /* "TYPES FIELDS" */ \
 	X(INCLUDE, struct conf_svs, 1)   /* always empty: see reader.c */ \
 	X(SERVERS, struct conf_servers, 1) \
-	X(SOURCES, struct conf_srchosts, 1)
+	X(SOURCES, struct conf_srchosts, 1) \
+	X(MEMBERS, struct conf_members, 1) \
+	X(NAMES, struct conf_svs, 1) /* as NAME */ \
+	X(CIDRNUMS, struct conf_cidr_nums, 1)  /* lo 1: bare number: all */ \
+	X(CIDRRATES, struct conf_cidr_rates, 1) \
+	X(CIDRDRATES, struct conf_cidr_rates, 1) \
+	X(MXNUMS, struct conf_mx_nums, 1) \
+	X(REPLY, uint32_t, 2) \
+	X(SAMPLE, uint32_t, 2)
 
 enum conf_type {
 #define X(T, ctype, repeat) CONF_T_##T,
@@ -153,6 +220,37 @@ bool conf_cidr_has(const struct conf_cidr *c, const struct route_addr *ip);
 /* "192.0.2.1", "192.0.2.1:53", "[2001:db8::1]:53", "2001:db8::1". */
 const char *conf_parse_server(struct sv v, uint16_t default_port,
     struct conf_server *r);
+
+/* ---- lists.c ---- */
+
+/* "NAME", "NAME weight=3". */
+const char *conf_parse_member(struct sv v, struct conf_member *r);
+/* "10/8 20"; if bare, "20" is for all networks. */
+const char *conf_parse_cidr_num(struct sv v, bool bare,
+    struct conf_cidr_num *r);
+/* "10/8 500/h", or, if bytes, "10/8 12M/m". */
+const char *conf_parse_cidr_rate(struct sv v, bool bytes,
+    struct conf_cidr_rate *r);
+/* "*.example.com 20" */
+const char *conf_parse_mx_num(struct sv v, struct conf_mx_num *r);
+/* "100/d,200/d", "100,200". */
+const char *conf_parse_days(struct sv v, struct conf_days *r);
+/* A pattern of host names: as conf_check_pattern(), but no address. */
+const char *conf_check_mx_pattern(struct sv v);
+const char *conf_check_header(struct sv v);
+const char *conf_check_headers(struct sv v);
+const char *conf_check_mails(struct sv v);
+/* Does the pattern hold the domain? */
+bool conf_pattern_has(struct sv pattern, struct sv domain);
+
+/* The limit that holds: of the most specific network or pattern, of equal ones
+ * the last. NULL if there is none. */
+const struct conf_cidr_num *conf_cidr_num_find(const struct conf_cidr_nums *l,
+    const struct route_addr *ip);
+const struct conf_cidr_rate *conf_cidr_rate_find(
+    const struct conf_cidr_rates *l, const struct route_addr *ip);
+const struct conf_mx_num *conf_mx_num_find(const struct conf_mx_nums *l,
+    struct sv host);
 
 /* Text that the parsers read back to the same value; for messages. */
 struct str;

@@ -132,6 +132,8 @@ get_setting(struct rd *r, struct conf *c)
 	row = &scope->rows[nrow];
 	if (row->kind != ROW_USED && row->kind != ROW_NOT_YET)
 		return false;
+	if (clear && type_is_ordered((enum conf_type)row->type))
+		return false;
 	if (!clear && row_parse(row, value, &scratch) != NULL)
 		return false;
 	return store_setting(c, block, row, value, clear, at);

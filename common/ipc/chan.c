@@ -8,6 +8,7 @@
 #include <event2/event.h>
 
 #include "common/base/buf.h"
+#include "common/base/mem.h"
 #include "common/ipc/chan.h"
 
 /*
@@ -66,8 +67,10 @@ chan_destroy(struct chan *c)
 		close(c->in_fds[i]);
 	if (c->frame_fd >= 0)
 		close(c->frame_fd);
-	if (c->fd >= 0)
-		close(c->fd);
+	/* a child that writes a checkpoint has copies of all channels: the
+	 * other end must not hear of it only when that child is through */
+	(void)shutdown(c->fd, SHUT_RDWR);
+	close(c->fd);
 	free(c->out_fds);
 	buf_fini(&c->in);
 	buf_fini(&c->out);
@@ -82,7 +85,7 @@ chan_new(struct event_base *base, int fd, enum ipc_role self,
 	struct chan *c = calloc(1, sizeof(*c));
 
 	if (c == NULL)
-		abort();
+		mem_exhausted();
 	c->base = base;
 	c->fd = fd;
 	c->self = self;
@@ -98,7 +101,7 @@ chan_new(struct event_base *base, int fd, enum ipc_role self,
 	c->ev_write = event_new(base, fd, EV_WRITE, on_writable, c);
 	c->ev_flush = event_new(base, -1, 0, on_writable, c);
 	if (c->ev_read == NULL || c->ev_write == NULL || c->ev_flush == NULL)
-		abort();
+		mem_exhausted();
 	event_add(c->ev_read, NULL);
 	return c;
 }
@@ -191,6 +194,19 @@ chan_close_tell(struct chan *c)
 		chan_destroy(c);
 }
 
+/*
+ * A process that has no memory for its channel is of no use: it ends and is
+ * started again. The master does not end; it starts the peer anew. before:
+ * mem_failures() then.
+ */
+static void
+chan_fail_or_exhausted(struct chan *c, unsigned before, const char *why)
+{
+	if (c->self != R_MASTER && mem_failures() != before)
+		mem_exhausted();
+	chan_fail(c, why);
+}
+
 /* ---- sending ---- */
 
 static void
@@ -201,7 +217,7 @@ out_fd_push(struct chan *c, int fd)
 
 		c->out_fds = reallocarray(c->out_fds, n, sizeof(*c->out_fds));
 		if (c->out_fds == NULL)
-			abort();
+			mem_exhausted();
 		c->out_fds_size = n;
 	}
 	c->out_fds[c->out_nfds++] =
@@ -221,6 +237,7 @@ void
 chan_send(struct chan *c, enum ipc_type type, const void *m,
     void (*encode)(struct wr *w, const void *m), int fd)
 {
+	unsigned failures = mem_failures();
 	size_t start;
 	struct wr w, head;
 
@@ -232,7 +249,8 @@ chan_send(struct chan *c, enum ipc_type type, const void *m,
 	if (buf_reserve(&c->out, FRAME_HEAD) == NULL) {
 		if (fd >= 0)
 			close(fd);
-		chan_fail(c, "the peer does not read its channel");
+		chan_fail_or_exhausted(c, failures,
+		    "the peer does not read its channel");
 		return;
 	}
 	if (fd >= 0)
@@ -242,7 +260,8 @@ chan_send(struct chan *c, enum ipc_type type, const void *m,
 	wr_init_buf(&w, &c->out);
 	encode(&w, m);
 	if (w.failed || w.n > FRAME_MAX - FRAME_HEAD) {
-		chan_fail(c, "a frame to the peer is too large");
+		chan_fail_or_exhausted(c, failures,
+		    "a frame to the peer is too large");
 		return;
 	}
 	wr_init(&head, c->out.mem + c->out.head + start, FRAME_HEAD);
@@ -417,11 +436,12 @@ read_some(struct chan *c)
 		.msg_control = control.mem,
 		.msg_controllen = sizeof(control.mem),
 	};
+	unsigned failures = mem_failures();
 	ssize_t n;
 
 	iov.iov_base = buf_reserve(&c->in, READ_CHUNK);
 	if (iov.iov_base == NULL) {
-		chan_fail(c, "out of memory");
+		chan_fail_or_exhausted(c, failures, "out of memory");
 		return -1;
 	}
 	do

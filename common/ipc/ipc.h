@@ -26,6 +26,16 @@ enum ipc_role {
 #define R_CHILD  (R_SMTPD | R_QMGR | R_SMTP | R_RESOLVER | R_BOUNCE | R_ACCT)
 #define R_ANY    (R_MASTER | R_CHILD | R_CTL)
 
+/* How a process ended. Only a crash says something about what it was at:
+ * SIGKILL, SIGTERM come from outside, an exit status tells of its
+ * surroundings. */
+enum ipc_ended {
+	ENDED_NEVER,
+	ENDED_EXIT,      /* with a status */
+	ENDED_OUTSIDE,   /* killed by another's signal */
+	ENDED_CRASH,     /* SIGSEGV and the like, or it hung */
+};
+
 enum ipc_type {
 	IPC_NONE,
 #define IPC_ENUM(NAME, tag, from, to, fds) IPC_##NAME,

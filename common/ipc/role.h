@@ -2,7 +2,7 @@
 /*
  * role: the one skeleton of every child process. The master starts it as
  *
- *	pinnace-smtpd -i INDEX [-u USER -d CHROOT] [-v]
+ *	pinnace-smtpd -i INDEX [-u USER -d CHROOT] [-Sv]
  *
  * with an empty environment and these descriptors:
  *
@@ -11,9 +11,12 @@
  *	4  qmgr: the spool directory; acct, bounce: spool/events, read-only
  *	5  acct, bounce: spool/offsets
  *	6  acct: the log directory
+ *	7  the page of common/ipc/heartbeat.h
  *
- * role_main() drops privileges, then runs the event loop. Configuration,
- * channels to other processes, listeners, start and stop arrive as callbacks.
+ * role_main() drops privileges and files, calls init, drops system calls (-S:
+ * neither files nor calls, for debuggers) and runs the event loop: no byte of
+ * another process is read before. Configuration, channels to other processes,
+ * listeners, start and stop arrive as callbacks.
  *
  * When the master dies the roles work on as orphans: mail flows, only nobody
  * starts again what dies. A new master tells the orphaned qmgr to stop, over
@@ -30,7 +33,13 @@
 #define ROLE_FD_EVENTS  4
 #define ROLE_FD_OFFSETS 5
 #define ROLE_FD_LOGS    6
+#define ROLE_FD_BEAT    7
 #define ROLE_ORPHAN_DRAIN_MS 5000
+/* Longer than the master's longest wait before it starts a qmgr. A channel
+ * that broke between two living processes is mended by starting one of them
+ * again. */
+#define ROLE_QMGR_WAIT_S  45
+extern unsigned role_qmgr_wait_s; /* that; tests have less time */
 #define ROLE_QMGR_EXTRA_S 5 /* for its last sync and checkpoint */
 
 struct role {
@@ -43,12 +52,14 @@ struct role {
 	uint32_t generation;   /* of the last configuration */
 	bool stopping;
 	bool has_qmgr;         /* a channel to it is open */
+	struct event *qmgr_missing; /* fires when it is not for too long */
 };
 
 struct role_ops {
 	enum ipc_role self;
 	const char *name;
-	/* Once, before anything else arrives. */
+	/* Once, before anything else arrives; what is not in the role's set
+	 * of system calls (common/sys/sandbox.def) is done here. */
 	void (*init)(struct role *r);
 	/* A configuration (bytes for conf_decode()); the view ends with the
 	 * call. The first one comes before any peer or listener. The skeleton
@@ -65,6 +76,11 @@ struct role_ops {
 	void (*start)(struct role *r, uint32_t workers);
 	void (*master_reply)(struct role *r,
 	    const struct ipc_master_reply *m);
+	/* How another process fares, or, before the first conf, the one
+	 * before this one. May be NULL. */
+	void (*child)(struct role *r, const struct ipc_child *m);
+	/* It was killed; r->master is NULL. NULL: nothing more to do. */
+	void (*master_gone)(struct role *r);
 	/* Finish what is under way, then call role_exit(). After drain_ms the
 	 * skeleton exits anyway. NULL: exits at once. */
 	void (*stop)(struct role *r, uint32_t drain_ms);

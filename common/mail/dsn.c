@@ -442,6 +442,13 @@ is_clean(struct sv v)
 	return true;
 }
 
+/* Else the first line of what follows would go on in its last one. */
+static bool
+is_whole_lines(struct sv v)
+{
+	return v.n == 0 || v.p[v.n - 1] == '\n';
+}
+
 /* One header line without its end; too long ones are folded by force. */
 static void
 header_line(struct parts *p, struct sv line)
@@ -501,7 +508,7 @@ original_build(struct parts *p, const struct dsn *d)
 	p->full = d->full && has_failure(d) &&
 	    d->head.n <= DSN_RETURN_MAX && d->body.n <= DSN_RETURN_MAX &&
 	    d->head.n + d->body.n <= DSN_RETURN_MAX &&
-	    is_clean(d->head) && is_clean(d->body);
+	    is_whole_lines(d->head) && is_clean(d->head) && is_clean(d->body);
 	if (!p->full) {
 		headers_add(p, d->head);
 		headers_add(p, d->body);

@@ -57,7 +57,7 @@ struct dsn {
 	bool has_original;
 	struct sv head;     /* the original: headers that we added ... */
 	struct sv body;     /* ... and the message as received */
-	bool full;          /* RET=FULL; otherwise, and over the cap, headers only */
+	bool full;          /* RET=FULL; else, and over the cap, headers only */
 	bool original_utf8; /* the original was sent with SMTPUTF8 */
 };
 

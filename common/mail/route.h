@@ -21,6 +21,8 @@ enum route_status {
 	ROUTE_UNUSABLE,   /* MX hosts without an address: 5.4.4 */
 	ROUTE_SELF,       /* the best MX is ourselves: 5.4.6 */
 	ROUTE_TEMPORARY,  /* no answer, SERVFAIL, ...: 4.4.3 */
+	ROUTE_AGAIN,      /* nothing is known, the resolver lacked memory or a
+	                   * descriptor: to be asked again soon */
 	ROUTE_STATUSES
 };
 

@@ -2,8 +2,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <ldns/ldns.h>
-
 #include "common/net/dnspkt.h"
 
 #define HEADER_BYTES 12
@@ -12,6 +10,15 @@
 #define POINTERS_MAX 32   /* in one name; honest packers need one or two */
 #define CNAMES_MAX 16     /* looked at in one answer */
 #define RRS_SEEN_MAX 8192 /* more do not fit a packet of honest records */
+
+#define FLAG_QR 0x8000u
+#define FLAG_OPCODE 0x7800u
+#define FLAG_AA 0x0400u
+#define FLAG_TC 0x0200u
+#define FLAG_RD 0x0100u
+#define FLAG_RA 0x0080u
+#define FLAG_AD 0x0020u
+#define FLAG_RCODE 0x000fu
 
 /* A name without compression, in lower case. */
 struct wname {
@@ -194,57 +201,67 @@ dnspkt_name_parse(struct sv text, char *out)
 	return label > 0;
 }
 
-static ldns_pkt *
-query_pkt(const char *name, enum dns_type type, uint16_t id, bool edns)
+static void
+put16(struct dnspkt_query *q, unsigned v)
 {
-	ldns_rdf *dname = ldns_dname_new_frm_str(name);
-	ldns_pkt *pkt;
+	q->wire[q->len++] = (unsigned char)(v >> 8);
+	q->wire[q->len++] = (unsigned char)v;
+}
 
-	if (dname == NULL)
-		return NULL;
-	/* The packet takes the name. */
-	pkt = ldns_pkt_query_new(dname, (ldns_rr_type)type, LDNS_RR_CLASS_IN,
-	    LDNS_RD);
-	if (pkt == NULL) {
-		ldns_rdf_deep_free(dname);
-		return NULL;
+/* RFC 6891 6.1.2: of the root, with our size for its class */
+static void
+put_opt(struct dnspkt_query *q)
+{
+	q->wire[q->len++] = 0;
+	put16(q, DNS_OPT);
+	put16(q, DNSPKT_EDNS_BYTES);
+	put16(q, 0); /* extended code, version */
+	put16(q, 0);
+	put16(q, 0); /* no options */
+}
+
+/* False if it is none. */
+static bool
+wname_from(const char *name, struct wname *w)
+{
+	size_t n;
+
+	w->n = 0;
+	for (const char *p = name; *p != '\0'; p += n + (p[n] == '.')) {
+		n = strcspn(p, ".");
+		if (n == 0 || n > LABEL_MAX ||
+		    !wname_add_label(w, (const unsigned char *)p, n))
+			return false;
 	}
-	ldns_pkt_set_id(pkt, id);
-	if (edns) {
-		ldns_pkt_set_edns_udp_size(pkt, DNSPKT_EDNS_BYTES);
-		/* RFC 6840 5.7: we understand the AD bit of the answer. */
-		ldns_pkt_set_ad(pkt, true);
-	}
-	return pkt;
+	return w->n > 0 && wname_add_label(w, NULL, 0);
 }
 
 bool
 dnspkt_query_make(const char *name, enum dns_type type, uint16_t id,
     bool edns, struct dnspkt_query *q_r)
 {
-	ldns_pkt *pkt = query_pkt(name, type, id, edns);
-	uint8_t *wire = NULL;
-	size_t len = 0;
-	bool ok;
+	struct wname w;
 
-	if (pkt == NULL)
+	if (!wname_from(name, &w))
 		return false;
-	ok = ldns_pkt2wire(&wire, pkt, &len) == LDNS_STATUS_OK &&
-	    len <= sizeof(q_r->wire);
-	if (ok) {
-		struct cursor c = { .p = wire, .n = len, .at = HEADER_BYTES };
-		struct wname w;
-
-		q_r->id = id;
-		q_r->type = (uint16_t)type;
-		q_r->len = len;
-		memcpy(q_r->wire, wire, len);
-		ok = get_name(&c, &w);
-		q_r->qlen = c.at + 4 - HEADER_BYTES;
-	}
-	free(wire);
-	ldns_pkt_free(pkt);
-	return ok;
+	q_r->id = id;
+	q_r->type = (uint16_t)type;
+	q_r->len = 0;
+	put16(q_r, id);
+	/* RFC 6840 5.7: we understand the AD bit of the answer. */
+	put16(q_r, edns ? FLAG_RD | FLAG_AD : FLAG_RD);
+	put16(q_r, 1);
+	put16(q_r, 0);
+	put16(q_r, 0);
+	put16(q_r, edns ? 1 : 0);
+	memcpy(q_r->wire + q_r->len, w.b, w.n);
+	q_r->len += w.n;
+	put16(q_r, (unsigned)type);
+	put16(q_r, 1);
+	q_r->qlen = q_r->len - HEADER_BYTES;
+	if (edns)
+		put_opt(q_r);
+	return true;
 }
 
 /* The question stands in the packet as we sent it, in any case of letters. */
@@ -265,14 +282,6 @@ question_matches(const struct dnspkt_query *q, const unsigned char *p,
 	}
 	return memcmp(p + name, q->wire + HEADER_BYTES + name, 4) == 0;
 }
-
-#define FLAG_QR 0x8000u
-#define FLAG_OPCODE 0x7800u
-#define FLAG_AA 0x0400u
-#define FLAG_TC 0x0200u
-#define FLAG_RA 0x0080u
-#define FLAG_AD 0x0020u
-#define FLAG_RCODE 0x000fu
 
 /* Reads the fixed part; the cursor then stands at the rdata's start. */
 static bool
@@ -480,19 +489,24 @@ take_ip(const struct cursor *c, const struct rr *r, size_t want,
 	return true;
 }
 
-/* The records of name and type in the answer section. */
+/* The records of name and type in the answer section; *stray_r: there are
+ * records, and none of them is about name. */
 static bool
 take(struct cursor c, unsigned count, uint16_t type, const struct wname *name,
-    struct dnspkt_answer *a)
+    struct dnspkt_answer *a, bool *stray_r)
 {
 	struct rr r;
 	bool ok = true;
 
+	*stray_r = count > 0;
 	for (unsigned i = 0; ok && i < count; i++) {
 		if (!get_rr(&c, &r))
 			return false;
 		c.at = r.rdata + r.rdlen;
-		if (r.type != type || r.class != 1 || !wname_eq(&r.owner, name))
+		if (r.class != 1 || !wname_eq(&r.owner, name))
+			continue;
+		*stray_r = false;
+		if (r.type != type)
 			continue;
 		ttl_lower(a, r.ttl);
 		if (type == DNS_MX)
@@ -541,6 +555,7 @@ conclude(const struct dnspkt_query *q, struct cursor c,
 	struct cursor at_name = { .p = q->wire, .n = q->len,
 		.at = HEADER_BYTES };
 	struct wname name;
+	bool stray = false;
 
 	a->ttl_s = DNSPKT_TTL_MAX;
 	if (!get_name(&at_name, &name))
@@ -550,8 +565,11 @@ conclude(const struct dnspkt_query *q, struct cursor c,
 	if (!wname_text(&name, a->name) || a->name[0] == '\0')
 		return broken(a, "a CNAME to what is not a host name");
 	if (a->rcode == DNS_NOERROR &&
-	    !take(c, counts[ANSWER], q->type, &name, a))
+	    !take(c, counts[ANSWER], q->type, &name, a, &stray))
 		return broken(a, "a malformed record");
+	/* a negative answer has no records: this is none, and says nothing */
+	if (stray && a->hops == 0)
+		return broken(a, "records of another name");
 	if (a->n == 0 && a->nbad == 0)
 		return conclude_empty(w, &name, a);
 	a->cacheable = true;

@@ -3,11 +3,10 @@
  * dnspkt: one DNS question as a packet, and what an answer packet says about
  * it. Pure: bytes in, a checked struct out; no socket, no clock.
  *
- * The query is built with ldns. Answers are read here, with a bounded reader
- * that knows only the record types we ask for: ldns follows compression
- * pointers forwards and in chains of thousands, and allocates for each record
- * of a packet that a stranger wrote. Here a pointer must point backwards, a
- * name has at most 255 bytes, and nothing is allocated.
+ * Not with ldns: it follows compression pointers forwards and in chains of
+ * thousands, allocates for each record of a packet that a stranger wrote, and
+ * aborts when an allocation fails. Here a pointer must point backwards, a name
+ * has at most 255 bytes, and nothing is allocated.
  */
 #ifndef COMMON_NET_DNSPKT_H
 #define COMMON_NET_DNSPKT_H
@@ -86,7 +85,7 @@ struct dnspkt_answer {
  */
 bool dnspkt_name_parse(struct sv text, char *out);
 
-/* name as from dnspkt_name_parse(). False without memory. */
+/* name as from dnspkt_name_parse(); false if it is not. */
 bool dnspkt_query_make(const char *name, enum dns_type type, uint16_t id,
     bool edns, struct dnspkt_query *q_r) __attribute__((warn_unused_result));
 

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "common/base/mem.h"
 #include "common/spool/batch.h"
 
 void
@@ -30,8 +31,8 @@ batch_add(struct batch *b, const struct record_parts *p,
 	if (need > b->iov_size) {
 		need = need < 64 ? 64 : need * 2;
 		b->iov = reallocarray(b->iov, need, sizeof(*b->iov));
-		if (b->iov == NULL)
-			abort();
+		if (b->iov == NULL) /* GCOVR_EXCL_BR_LINE: memory */
+			mem_exhausted();
 		b->iov_size = need;
 	}
 	b->niov += record_build(p, header, b->iov + b->niov);
@@ -46,8 +47,8 @@ batch_large(struct batch *b, struct sio_file *large)
 		size_t n = b->larges_size == 0 ? 4 : b->larges_size * 2;
 
 		b->larges = reallocarray(b->larges, n, sizeof(*b->larges));
-		if (b->larges == NULL)
-			abort();
+		if (b->larges == NULL) /* GCOVR_EXCL_BR_LINE: memory */
+			mem_exhausted();
 		b->larges_size = n;
 	}
 	b->larges[b->nlarges++] = large;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "common/base/crc32c.h"
+#include "common/ipc/heartbeat.h"
 #include "common/spool/checkpoint.h"
 #include "common/spool/evframe.h"
 
@@ -60,7 +61,9 @@ out_write(struct checkpoint *c)
 static int
 frame_end(struct checkpoint *c, size_t start, unsigned type)
 {
+	/* GCOVR_EXCL_BR_START: memory */
 	if (evframe_end(&c->out, start, c->number, type) != 0) {
+		/* GCOVR_EXCL_BR_STOP */
 		errno = EOVERFLOW;
 		return -1;
 	}
@@ -76,7 +79,7 @@ checkpoint_add(struct checkpoint *c, enum ev_type type, const union ev_any *m)
 	size_t start = evframe_begin(&c->out);
 	struct wr w;
 
-	if (start == SIZE_MAX)
+	if (start == SIZE_MAX) /* GCOVR_EXCL_BR_LINE: memory */
 		return -1;
 	wr_init_buf(&w, &c->out);
 	ev_encode(&w, type, m);
@@ -94,12 +97,14 @@ trailer_add(struct checkpoint *c)
 	size_t start = evframe_begin(&c->out);
 	struct wr w;
 
-	if (start == SIZE_MAX)
+	if (start == SIZE_MAX) /* GCOVR_EXCL_BR_LINE: memory */
 		return -1;
 	wr_init_buf(&w, &c->out);
 	wr_u64(&w, c->count);
 	wr_u32(&w, c->crc);
+	/* GCOVR_EXCL_BR_START: memory */
 	if (w.failed || frame_end(c, start, TRAILER) != 0)
+		/* GCOVR_EXCL_BR_STOP */
 		return -1;
 	return out_write(c);
 }
@@ -144,24 +149,46 @@ checkpoint_abort(struct checkpoint **cp)
 	errno = err;
 }
 
-int
-checkpoint_cut(struct sio *s, uint64_t number)
+uint64_t
+checkpoint_size(struct sio *s, uint64_t number)
+{
+	char path[SIO_PATH_MAX];
+	struct sio_file *f = sio_open(s, sio_path(path, CHECKPOINT_FOLDER,
+	    number, ""), SIO_READ);
+	uint64_t size = 0;
+
+	if (f != NULL && sio_size(f, &size) != 0)
+		size = 0;
+	sio_close(&f);
+	return size;
+}
+
+static int
+names_cut(struct sio *s, uint64_t number, const char *suffix)
 {
 	uint64_t *list;
 	size_t n;
 	int rc = 0;
 
-	if (checkpoint_list(s, &list, &n) != 0)
+	if (sio_numbers(s, CHECKPOINT_FOLDER, suffix, &list, &n) != 0)
 		return -1;
 	for (size_t i = 0; i < n && list[i] < number; i++) {
 		char path[SIO_PATH_MAX];
 
 		if (sio_unlink(s, sio_path(path, CHECKPOINT_FOLDER, list[i],
-			"")) != 0)
+			suffix)) != 0)
 			rc = -1;
 	}
 	free(list);
 	return rc;
+}
+
+int
+checkpoint_cut(struct sio *s, uint64_t number)
+{
+	int rc = names_cut(s, number, "");
+
+	return names_cut(s, number, TMP) == 0 ? rc : -1;
 }
 
 int
@@ -240,8 +267,7 @@ frame_next(struct reading *r, size_t *last, struct evframe *f_r)
 		r->at += *last;
 	}
 	for (;;) {
-		rc = evframe_parse(buf_sv(&r->in).p == NULL ? NULL :
-		    (const unsigned char *)buf_sv(&r->in).p, buf_len(&r->in),
+		rc = evframe_parse(buf_data(&r->in), buf_len(&r->in),
 		    r->number, f_r, &need);
 		if (rc != 0)
 			break;
@@ -254,7 +280,7 @@ frame_next(struct reading *r, size_t *last, struct evframe *f_r)
 	return true;
 }
 
-/* fn may be NULL. 0 if whole, what fn returned, or -1. */
+/* 0 if whole, what fn returned, or -1. */
 static int
 walk(struct sio *s, uint64_t number, checkpoint_fn *fn, void *arg)
 {
@@ -280,8 +306,7 @@ walk(struct sio *s, uint64_t number, checkpoint_fn *fn, void *arg)
 		r.count++;
 		if (!ev_decode(f.type, f.payload, &any))
 			break;
-		if (fn != NULL && (rc = fn(arg, (enum ev_type)f.type,
-		    &any)) != 0)
+		if ((rc = fn(arg, (enum ev_type)f.type, &any)) != 0)
 			break;
 		rc = -1;
 	}
@@ -289,10 +314,22 @@ walk(struct sio *s, uint64_t number, checkpoint_fn *fn, void *arg)
 	return rc;
 }
 
-bool
-checkpoint_check(struct sio *s, uint64_t number)
+static int
+count_accept(void *arg, enum ev_type type, const union ev_any *m)
 {
-	return walk(s, number, NULL, NULL) == 0;
+	uint64_t *n = arg;
+
+	(void)m;
+	heartbeat_beat(); /* a long one takes seconds to read */
+	*n += type == EV_ACCEPT;
+	return 0;
+}
+
+bool
+checkpoint_check(struct sio *s, uint64_t number, uint64_t *messages_r)
+{
+	*messages_r = 0;
+	return walk(s, number, count_accept, messages_r) == 0;
 }
 
 int

@@ -27,14 +27,16 @@ int checkpoint_add(struct checkpoint *c, enum ev_type type,
 /* Durable under its name, or -1 and gone. Frees; waits for the disk. */
 int checkpoint_commit(struct checkpoint **c);
 void checkpoint_abort(struct checkpoint **c);
-/* Removes checkpoints below number. */
+/* Removes checkpoints below number, and what was begun of such. */
 int checkpoint_cut(struct sio *s, uint64_t number);
 
 /* Not 0 stops. */
 typedef int checkpoint_fn(void *arg, enum ev_type type,
     const union ev_any *m);
-/* True if it is whole. */
-bool checkpoint_check(struct sio *s, uint64_t number);
+/* True if it is whole. *messages_r: how many it has. */
+bool checkpoint_check(struct sio *s, uint64_t number, uint64_t *messages_r);
+/* Bytes of its file; 0 if that cannot be told. */
+uint64_t checkpoint_size(struct sio *s, uint64_t number);
 /* Gives all records; 0, what fn returned, or -1. Check it first. */
 int checkpoint_read(struct sio *s, uint64_t number, checkpoint_fn *fn,
     void *arg);

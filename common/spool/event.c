@@ -1,6 +1,4 @@
 /* SPDX-License-Identifier: ISC */
-#include <string.h>
-
 #include "common/spool/event.h"
 
 #define EV_DEFINE(NAME, tag)                                                  \
@@ -38,7 +36,7 @@ ev_decode(unsigned type, struct sv bytes, union ev_any *m_r)
 
 	if (ev_name(type) == NULL)
 		return false;
-	memset(m_r, 0, sizeof(*m_r));
+	/* the decoder sets every field, also of what it refuses */
 	rd_init(&r, bytes.p, bytes.n);
 	return table[type].decode(&r, m_r);
 }

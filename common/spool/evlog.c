@@ -82,6 +82,9 @@ file_make(struct evlog *l)
 	(void)sio_allocate(f, EVLOG_FILE_SIZE);
 	if (file_start(l, f) == 0) {
 		l->file = f;
+		/* nothing waits: else told stays at what was synced last */
+		if (buf_len(&l->frames) == 0)
+			l->told = (struct evlog_pos){ l->number, l->durable };
 		return 0;
 	}
 	err = errno;
@@ -103,7 +106,6 @@ evlog_open(struct sio *s, struct evlog_pos end)
 	l->prev = end;
 	l->number = end.file + 1;
 	l->durable = EVLOG_FILE_START;
-	l->told = (struct evlog_pos){ l->number, l->durable };
 	buf_init(&l->frames, FRAMES_MAX);
 	if (file_make(l) != 0)
 		evlog_free(&l);
@@ -263,12 +265,10 @@ evlog_rotate(struct evlog *l)
 	}
 	if (evlog_sync(l) != 0)
 		return -1;
-	if (l->number == number) /* else the sync did it */
+	/* else the sync did it, or an earlier try came that far */
+	if (l->number == number && l->file != NULL)
 		file_leave(l);
-	if (l->file == NULL && file_make(l) != 0)
-		return -1;
-	l->told = (struct evlog_pos){ l->number, l->durable };
-	return 0;
+	return l->file == NULL ? file_make(l) : 0;
 }
 
 int

@@ -103,8 +103,8 @@ struct evlog_record {
 struct evlog_reader;
 
 /* folder: where the files are: EVLOG_FOLDER in a spool, "" where s is the
- * directory of events itself. from: offset 0 is the start of that file; file
- * 0 the oldest there is. NULL without memory. */
+ * directory of events itself; outlives the reader. from: offset 0 is the start
+ * of that file; file 0 the oldest there is. NULL without memory. */
 struct evlog_reader *evlog_reader_open(struct sio *s, const char *folder,
     struct evlog_pos from);
 void evlog_reader_close(struct evlog_reader **r);
@@ -116,5 +116,8 @@ enum evlog_next evlog_reader_next(struct evlog_reader *r,
 bool evlog_reader_has_file(const struct evlog_reader *r);
 /* Where the next record stands. */
 struct evlog_pos evlog_reader_position(const struct evlog_reader *r);
+/* True if that is in a file behind limit, the log's end: then this is another
+ * log, and it is read from its start (without memory, the next time). */
+bool evlog_reader_anew(struct evlog_reader **r, struct evlog_pos limit);
 
 #endif

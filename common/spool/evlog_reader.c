@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: ISC */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,7 +10,7 @@
 
 struct evlog_reader {
 	struct sio *s;
-	char folder[SIO_PATH_MAX];
+	const char *folder;       /* the caller's */
 	struct sio_file *file;    /* of pos.file; NULL: not open */
 	struct evlog_pos pos;
 	uint64_t asked;           /* limit.file when `end` was looked up */
@@ -26,15 +25,13 @@ struct evlog_reader *
 evlog_reader_open(struct sio *s, const char *folder, struct evlog_pos from)
 {
 	struct evlog_reader *r = calloc(1, sizeof(*r));
-	int n;
 
 	if (r == NULL)
 		return NULL;
-	n = snprintf(r->folder, sizeof(r->folder), "%s", folder);
+	r->folder = folder;
 	r->size = BLOCK;
 	r->mem = malloc(r->size);
-	if (r->mem == NULL || n < 0 || (size_t)n >= sizeof(r->folder)) {
-		free(r->mem);
+	if (r->mem == NULL) {
 		free(r);
 		return NULL;
 	}
@@ -118,17 +115,22 @@ gap_skip(struct evlog_reader *r)
 	if (sio_numbers(r->s, r->folder, EVLOG_SUFFIX, &list, &n) != 0)
 		return EVLOG_ERROR;
 	for (size_t i = 0; i < n && next == 0; i++) {
-		struct sio_file *f = NULL;
+		struct sio_file *f;
 
-		if (list[i] > r->pos.file)
-			f = log_open(r, list[i], &info);
+		if (list[i] <= r->pos.file)
+			continue;
+		f = log_open(r, list[i], &info);
 		if (f != NULL)
 			next = list[i];
+		else if (errno != ENOENT)
+			next = UINT64_MAX; /* not to be passed over */
 		sio_close(&f);
 	}
 	free(list);
 	if (next == 0)
 		return EVLOG_END;
+	if (next == UINT64_MAX)
+		return EVLOG_ERROR;
 	go_to(r, next);
 	return EVLOG_MISSING;
 }
@@ -167,6 +169,8 @@ prepare(struct evlog_reader *r, struct evlog_pos limit)
 	    r->asked != limit.file) {
 		struct sio_file *next = log_open(r, r->pos.file + 1, &info);
 
+		if (next == NULL && errno != ENOENT)
+			return EVLOG_ERROR;
 		r->asked = limit.file;
 		if (next != NULL && info.prev_file == r->pos.file)
 			r->end = info.prev_end;
@@ -228,7 +232,7 @@ frame_get(struct evlog_reader *r, struct evframe *f_r)
 		}
 		if (rc != 0)
 			return rc > 0 ? 1 : 0;
-		if (need <= had || (size_t)n < had)
+		if (need <= had)
 			return 0;
 	}
 }
@@ -272,4 +276,20 @@ evlog_reader_next(struct evlog_reader *r, struct evlog_pos limit,
 			return EVLOG_DAMAGED;
 		return EVLOG_RECORD;
 	}
+}
+
+bool
+evlog_reader_anew(struct evlog_reader **rp, struct evlog_pos limit)
+{
+	struct evlog_reader *r;
+
+	if ((*rp)->pos.file <= limit.file)
+		return false;
+	r = evlog_reader_open((*rp)->s, (*rp)->folder,
+	    (struct evlog_pos){ 0, 0 });
+	if (r == NULL)
+		return true;
+	evlog_reader_close(rp);
+	*rp = r;
+	return true;
 }

@@ -2,6 +2,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 
+#include "common/base/mem.h"
 #include "common/spool/idset.h"
 
 struct idset {
@@ -57,8 +58,8 @@ grow(struct idset *s)
 	size_t size = s->size * 2;
 	uint64_t *slots = calloc(size, sizeof(*slots));
 
-	if (slots == NULL)
-		abort();
+	if (slots == NULL) /* GCOVR_EXCL_BR_LINE: memory */
+		mem_exhausted();
 	for (size_t i = 0; i < s->size; i++) {
 		if (s->slots[i] != 0)
 			slots[slot_of(slots, size, s->slots[i])] =

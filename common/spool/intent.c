@@ -26,6 +26,17 @@ intent_slot_read(const void *bytes, struct intent_entry *e_r)
 	return e_r->id != 0 && e_r->count > 0 && e_r->count <= INTENT_RCPTS;
 }
 
+uint64_t
+intent_mark_read(const void *bytes)
+{
+	uint64_t id;
+	uint32_t state;
+
+	memcpy(&id, bytes, sizeof(id));
+	memcpy(&state, (const char *)bytes + 8, sizeof(state));
+	return state == INTENT_WORKING ? id : 0;
+}
+
 int
 intent_map_open(struct intent_map *m, int fd, uint32_t slots)
 {
@@ -43,6 +54,8 @@ intent_map_open(struct intent_map *m, int fd, uint32_t slots)
 	m->next = calloc(slots, sizeof(*m->next));
 	if (m->next == NULL)
 		return -1;
+	if ((uint64_t)st.st_size >= intent_file_bytes(slots))
+		bytes = (size_t)intent_file_bytes(slots);
 	p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (p == MAP_FAILED) {
 		free(m->next);
@@ -51,6 +64,8 @@ intent_map_open(struct intent_map *m, int fd, uint32_t slots)
 	}
 	m->slots = p;
 	m->n = slots;
+	if (bytes == intent_file_bytes(slots))
+		m->mark = &m->slots[slots];
 	for (uint32_t i = slots; i > 0; i--) {
 		m->next[i - 1] = m->free;
 		m->free = i - 1;
@@ -63,7 +78,9 @@ void
 intent_map_close(struct intent_map *m)
 {
 	if (m->slots != NULL)
-		munmap(m->slots, (size_t)m->n * INTENT_SLOT_BYTES);
+		munmap(m->slots, m->mark != NULL ?
+		    (size_t)intent_file_bytes(m->n) :
+		    (size_t)m->n * INTENT_SLOT_BYTES);
 	free(m->next);
 	*m = (struct intent_map){ .free = INTENT_NONE };
 }
@@ -82,6 +99,21 @@ intent_map_wipe(struct intent_map *m)
 		state_set(&m->slots[i], INTENT_EMPTY);
 }
 
+void
+intent_mark(struct intent_map *m, uint64_t id)
+{
+	struct intent_slot *s = m->mark;
+
+	if (s == NULL || s->id == id)
+		return;
+	state_set(s, INTENT_EMPTY);
+	atomic_signal_fence(memory_order_seq_cst);
+	s->id = id;
+	state_set(s, id != 0 ? INTENT_WORKING : INTENT_EMPTY);
+	/* the work comes behind the mark */
+	atomic_signal_fence(memory_order_seq_cst);
+}
+
 uint32_t
 intent_slots_for(uint32_t nrcpts)
 {
@@ -91,7 +123,8 @@ intent_slots_for(uint32_t nrcpts)
 bool
 intent_reserve(struct intent_map *m, uint32_t n)
 {
-	if (n > m->nfree - m->nreserved)
+	/* what was taken without a promise may be more than was left */
+	if (m->nreserved > m->nfree || n > m->nfree - m->nreserved)
 		return false;
 	m->nreserved += n;
 	return true;

@@ -67,6 +67,22 @@ slots_read(struct offset_store *o, struct evlog_pos *pos_r, struct buf *bytes)
 	return 0;
 }
 
+/*
+ * The newest slot may be in the kernel only, if its writer was killed or its
+ * sync failed: then the other slot is the durable one, and the next save would
+ * go over it. So what is trusted is written again first.
+ */
+static int
+slot_again(struct offset_store *o, struct evlog_pos pos,
+    const struct buf *bytes)
+{
+	if (o->generation == 0)
+		return 0;
+	o->generation--;
+	o->slot = 1 - o->slot;
+	return offset_save(o, pos, buf_sv(bytes));
+}
+
 int
 offset_open(struct offset_store *o, struct sio *s, const char *name,
     struct evlog_pos *pos_r, struct buf *bytes)
@@ -77,7 +93,8 @@ offset_open(struct offset_store *o, struct sio *s, const char *name,
 	o->file = sio_open(s, name, SIO_READ | SIO_WRITE | SIO_CREATE);
 	if (o->file == NULL)
 		return -1;
-	if (sio_fsync_dir(s, "") != 0 || slots_read(o, pos_r, bytes) != 0) {
+	if (sio_fsync_dir(s, "") != 0 || slots_read(o, pos_r, bytes) != 0 ||
+	    slot_again(o, *pos_r, bytes) != 0) {
 		int err = errno;
 
 		offset_close(o);

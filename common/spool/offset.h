@@ -25,7 +25,8 @@ struct offset_store {
 
 /*
  * Opens or makes the file name in folder "" of s and reads the newest good
- * slot: *pos_r (file 0 if there is none) and bytes, which is cleared first.
+ * slot: *pos_r (file 0 if there is none) and bytes, which is cleared first. It
+ * is durable then, too.
  * 0, or -1 with errno. An unreadable slot counts as none.
  */
 int offset_open(struct offset_store *o, struct sio *s, const char *name,

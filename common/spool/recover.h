@@ -15,16 +15,22 @@
 #include "common/spool/segment.h"
 
 struct recover_ops {
-	/* Events of the checkpoint (at.file 0), then of the log, in order.
-	 * Must bear an event over a state that has it already, and events of
+	/* Events of the checkpoint (at.file 0, at.offset its number), then of
+	 * the log, in order. Must bear an event over a state that has it already, and events of
 	 * messages that it does not know. */
 	void (*on_event)(void *arg, enum ev_type type, const union ev_any *m,
 	    struct evlog_pos at);
-	/* A committed message of which the log knows nothing; r->env is its
-	 * envelope. The owner logs its ACCEPT. */
+	/* A committed message of which the log knows nothing, durable from now
+	 * on; r->env is its envelope. The owner logs its ACCEPT. */
 	void (*on_found)(void *arg, const struct record *r);
 	/* A sentence for the log. */
 	void (*on_problem)(void *arg, const char *text);
+	/* Writers may be at work: a tail ends in front of a record that is
+	 * damaged, which may be one that is only half written. It is to be
+	 * read again when its writer is done. */
+	bool live;
+	/* Comes first: the checkpoint has so many messages. May be NULL. */
+	void (*on_checkpoint)(void *arg, uint64_t messages);
 };
 
 struct recover_stats {
@@ -36,12 +42,19 @@ struct recover_stats {
 	                           * read, duplicates are possible */
 };
 
-/* 0, or -1 with errno if the log cannot be read, or not be made durable. */
+/*
+ * 0, or -1 with errno if the log cannot be read, or not be made durable. A
+ * tail that cannot be is a problem, and spool_recover_tail() is for later;
+ * only when the log was damaged and it cannot be made durable it is -1, too.
+ */
 int spool_recover(struct sio *s, const struct recover_ops *ops, void *arg,
     struct recover_stats *stats_r);
-/* The tail of one segment, from known up to end, for a SEG_DONE or a writer
- * that died. Syncs the segment if there was something. *end_r: behind the last
- * good record. */
+/*
+ * The tail of one segment, from known up to end, for a SEG_DONE or a writer
+ * that died. *end_r: behind the last good record. -1 with errno: the rest, or
+ * all, could not be read or not be made durable, and was not told; it may be
+ * tried again from where the last record that was told ends.
+ */
 int spool_recover_tail(struct sio *s, uint64_t segment, uint64_t known,
     uint64_t end, const struct recover_ops *ops, void *arg, uint64_t *end_r);
 

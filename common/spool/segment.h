@@ -24,6 +24,7 @@
 #define LARGE_THRESHOLD (256u << 10)
 /* ... and must, over this. */
 #define RECORD_BODY_MAX (4u << 20)
+#define RECORD_LARGE_MAX ((UINT64_C(1) << 36) - 1) /* in a large file */
 #define RECORD_MAX \
 	(RECORD_HEADER + RECORD_ENV_MAX + RECORD_HEAD_MAX + RECORD_BODY_MAX + \
 	    RECORD_ALIGN)
@@ -129,13 +130,16 @@ struct segment_scan_ops {
 	 * message, where a stranger can have put anything, even a record: not
 	 * for recovery. */
 	bool search;
+	/* End at the first damaged record, too, and tell nobody: its writer
+	 * may be at work, and it may be whole in a moment. */
+	bool live;
 };
 
 /*
  * From an offset that is the start of a record up to limit (UINT64_MAX: the
  * end of the file). A record with a good header and damaged parts is told and
- * skipped. 0, the callback's value, or -1 with errno. *end_r: behind the last
- * good record (or from).
+ * skipped, unless live. 0, the callback's value, or -1 with errno. *end_r:
+ * behind the last good record (or from).
  */
 int segment_scan(struct sio_file *f, uint64_t segment, uint64_t from,
     uint64_t limit, const struct segment_scan_ops *ops, void *arg,

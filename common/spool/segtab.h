@@ -122,13 +122,32 @@ void segtab_recovered(struct segtab *t, struct evlog_pos at);
 struct sio_file *segtab_large_create(struct segtab *t, uint64_t *large_id_r);
 /* Read-only, the caller's; NULL with errno. */
 struct sio_file *segtab_large_open(struct segtab *t, uint64_t large_id);
+/* Out of this folder to a path in another one, durably, for a message that is
+ * quarantined. 0 or -1 with errno. */
+int segtab_large_move(struct segtab *t, uint64_t large_id, const char *folder,
+    const char *to);
 /* A live message uses it. */
 bool segtab_large_ref(struct segtab *t, uint64_t large_id);
 /* It ended by the event in front of at; unlinked by segtab_release(). */
 void segtab_large_unref(struct segtab *t, uint64_t large_id,
     struct evlog_pos at);
-/* A writer gave it up. */
-void segtab_large_drop(struct segtab *t, uint64_t large_id);
+/* A writer gave it up. A record that names it may stand in a segment that the
+ * writer gave up before, so its SEG_END, in front of at, has to be durable. */
+void segtab_large_drop(struct segtab *t, uint64_t large_id,
+    struct evlog_pos at);
+/* Its writer, a number of the caller's; until then nobody's. */
+void segtab_large_owner_set(struct segtab *t, uint64_t large_id,
+    unsigned writer);
+/* That writer is dead. */
+void segtab_larges_gone(struct segtab *t, unsigned writer);
+/* As segtab_large_drop(), by the next segtab_larges_drop(). */
+void segtab_large_drop_later(struct segtab *t, uint64_t large_id);
+/*
+ * What dead writers committed has been read: those of their files that no
+ * message uses are given up, as by segtab_large_drop(). None is while a segment
+ * of an earlier qmgr is not read to its end: a record in it may name one.
+ */
+void segtab_larges_drop(struct segtab *t, struct evlog_pos at);
 /*
  * Removes files of earlier starts that no live message uses. Only when no
  * writer of an earlier qmgr can still hold one: at once if all processes were

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/mem.h"
 #include "common/base/sv.h"
 #include "common/spool/sio.h"
 
@@ -29,8 +30,10 @@ sio_open(struct sio *s, const char *path, unsigned flags)
 {
 	struct sio_file *f = calloc(1, sizeof(*f));
 
-	if (f == NULL)
+	if (f == NULL) {
+		mem_failed(sizeof(*f));
 		return NULL;
+	}
 	f->sio = s;
 	f->fd = -1;
 	if (s->ops->open(s, path, flags, f) != 0) {

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base/mem.h"
 #include "common/spool/sio.h"
 
 struct sio_os {
@@ -216,8 +217,10 @@ sio_wrap(int fd)
 {
 	struct sio_file *f = calloc(1, sizeof(*f));
 
-	if (f == NULL)
+	if (f == NULL) {
+		mem_failed(sizeof(*f));
 		return NULL;
+	}
 	f->sio = &no_directory.sio;
 	f->fd = fd;
 	return f;

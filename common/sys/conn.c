@@ -26,6 +26,7 @@ struct conn {
 	struct mono timer_at;     /* when ev_timer fires; us 0: not pending */
 	int error;                /* to be reported by on_close */
 	bool connecting, paused, write_pending;
+	bool eof;                 /* read; nothing more comes in */
 	bool lingering;           /* the owner has let go */
 	size_t wasted;            /* bytes read while lingering */
 	bool failed;              /* on_close was or will be called */
@@ -138,6 +139,18 @@ conn_free(struct conn **cp)
 		conn_destroy(c);
 }
 
+void
+conn_reset(struct conn **cp)
+{
+	struct linger now = { .l_onoff = 1, .l_linger = 0 };
+
+	/* fails on sockets that are not TCP, which have nothing to hold */
+	if (*cp != NULL)
+		(void)setsockopt((*cp)->fd, SOL_SOCKET, SO_LINGER, &now,
+		    sizeof(now));
+	conn_free(cp);
+}
+
 struct buf *
 conn_in(struct conn *c)
 {
@@ -231,8 +244,7 @@ conn_flush(struct conn *c)
 		}
 		buf_consume(&c->out, (size_t)n);
 	}
-	if (buf_len(&c->out) == 0)
-		buf_trim(&c->out, READ_CHUNK);
+	buf_trim(&c->out, 0); /* 10,000 idle ones need no room */
 }
 
 static void
@@ -278,6 +290,12 @@ linger_read(struct conn *c)
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
+	if (n == 0 && buf_len(&c->out) > 0) {
+		/* half closed: it may still read our last words */
+		c->eof = true;
+		event_del(c->ev_read);
+		return;
+	}
 	if (n <= 0 || (c->wasted += (size_t)n) > LINGER_BYTES)
 		conn_closed(c);
 }
@@ -311,13 +329,55 @@ on_writable(evutil_socket_t fd, short what, void *arg)
 }
 
 static void
+conn_ended(struct conn *c)
+{
+	c->eof = true;
+	if (c->ops->on_eof == NULL) {
+		c->error = 0;
+		conn_closed(c);
+		return;
+	}
+	event_del(c->ev_read);
+	if (conn_call(c, c->ops->on_eof))
+		conn_flush(c);
+}
+
+static void
 conn_offer(struct conn *c)
 {
 	if (!conn_call(c, c->ops->on_data))
 		return;
-	if (buf_len(&c->in) == 0)
-		buf_trim(&c->in, READ_CHUNK);
+	buf_trim(&c->in, 0);
 	conn_flush(c);
+}
+
+/*
+ * Reads into the buffer. By way of the stack while little waits there, so that
+ * a connection that has sent half a command costs no more than that. As
+ * read(), ENOMEM too.
+ */
+static ssize_t
+conn_read(struct conn *c, size_t room)
+{
+	unsigned char mem[READ_CHUNK], *at;
+	size_t want = room < c->in.size ? room : c->in.size;
+	ssize_t n;
+
+	if (c->in.size > READ_CHUNK) {
+		at = buf_reserve(&c->in, want);
+		n = at == NULL ? -1 : read(c->fd, at, want);
+		if (at == NULL)
+			errno = ENOMEM;
+		if (n > 0)
+			buf_commit(&c->in, (size_t)n);
+		return n;
+	}
+	n = read(c->fd, mem, room < sizeof(mem) ? room : sizeof(mem));
+	if (n > 0 && buf_add(&c->in, mem, (size_t)n) != 0) {
+		errno = ENOMEM;
+		return -1;
+	}
+	return n;
 }
 
 static void
@@ -325,8 +385,6 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 {
 	struct conn *c = arg;
 	size_t room = c->in.cap - buf_len(&c->in);
-	size_t want;
-	unsigned char *at;
 	ssize_t n;
 
 	(void)fd;
@@ -340,28 +398,22 @@ on_readable(evutil_socket_t fd, short what, void *arg)
 			conn_offer(c);
 		return;
 	}
-	want = c->in.size > READ_CHUNK ? c->in.size : READ_CHUNK;
 	if (room == 0) {
 		conn_pause(c);
 		return;
 	}
-	if (want > room)
-		want = room;
-	at = buf_reserve(&c->in, want);
-	if (at == NULL) {
-		c->error = ENOMEM;
-		conn_closed(c);
-		return;
-	}
-	n = read(c->fd, at, want);
+	n = conn_read(c, room);
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
-	if (n <= 0) {
-		c->error = n < 0 ? errno : 0;
+	if (n == 0) {
+		conn_ended(c);
+		return;
+	}
+	if (n < 0) {
+		c->error = errno;
 		conn_closed(c);
 		return;
 	}
-	buf_commit(&c->in, (size_t)n);
 	conn_offer(c);
 }
 
@@ -380,7 +432,8 @@ conn_resume(struct conn *c)
 	c->paused = false;
 	if (c->connecting)
 		return;
-	event_add(c->ev_read, NULL);
+	if (!c->eof)
+		event_add(c->ev_read, NULL);
 	if (buf_len(&c->in) > 0)
 		event_active(c->ev_read, EV_READ | EV_TIMEOUT, 0);
 }
@@ -453,6 +506,6 @@ conn_linger(struct conn **cp, int64_t ms)
 	conn_deadline_set(c, ms);
 	if (buf_len(&c->out) == 0)
 		event_active(c->ev_write, EV_WRITE, 0);
-	else if (!c->paused)
+	else if (!c->paused && !c->eof)
 		event_add(c->ev_read, NULL);
 }

@@ -26,6 +26,10 @@ struct conn_ops {
 	/* The output is empty again after it could not be written at once. May
 	 * be NULL. */
 	void (*on_drain)(struct conn *c, void *arg);
+	/* The peer sends no more, but may still read: the owner may go on
+	 * writing and then ends with conn_linger() or conn_free(). NULL: this
+	 * is on_close with err 0. */
+	void (*on_eof)(struct conn *c, void *arg);
 	/* End of file (err 0) or an error (errno). No more callbacks follow; the
 	 * owner calls conn_free(). Input not yet consumed may be looked at. */
 	void (*on_close)(struct conn *c, void *arg, int err);
@@ -47,6 +51,10 @@ struct conn *conn_connect(struct event_base *base, const struct sockaddr *to,
     const struct conn_ops *ops, void *arg, size_t in_cap, size_t out_cap);
 /* Closes, frees, sets NULL. Unsent output is lost. */
 void conn_free(struct conn **c);
+/* The same with a reset: what the peer has not taken is thrown away. Else a
+ * peer that reads nothing holds the kernel's copy of it, and the connection,
+ * for as long as it likes. */
+void conn_reset(struct conn **c);
 struct buf *conn_in(struct conn *c);
 struct buf *conn_out(struct conn *c);
 int conn_fd(const struct conn *c);

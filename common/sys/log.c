@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "common/base/mem.h"
 #include "common/base/str.h"
 #include "common/sys/clock.h"
 #include "common/sys/log.h"
@@ -18,6 +19,12 @@ static struct {
 	bool debug;
 } self = { "pinnace", 0, false };
 
+static void
+no_memory_tell(void)
+{
+	fatal("out of memory");
+}
+
 void
 log_init(const char *name, unsigned index, bool debug)
 {
@@ -27,6 +34,7 @@ log_init(const char *name, unsigned index, bool debug)
 	str_adds(&s, name);
 	self.index = index;
 	self.debug = debug;
+	mem_exhausted_tell(no_memory_tell);
 }
 
 static void log_line(const char *level, const char *fmt, va_list ap, int err)

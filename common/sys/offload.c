@@ -21,6 +21,7 @@ struct offload {
 	offload_done_fn *done;
 	void *arg;
 	int value;
+	bool started;   /* it waits for jobs */
 	bool posted;    /* a job waits for the thread or runs */
 	bool finished;  /* its value is there */
 	bool quit;
@@ -34,6 +35,8 @@ offload_thread(void *arg)
 	uint64_t one = 1;
 
 	pthread_mutex_lock(&o->lock);
+	o->started = true;
+	pthread_cond_broadcast(&o->changed);
 	for (;;) {
 		while (!o->posted && !o->quit)
 			pthread_cond_wait(&o->changed, &o->lock);
@@ -98,6 +101,11 @@ offload_new(struct event_base *base)
 	if (pthread_create(&o->thread, NULL, offload_thread, o) != 0)
 		fatal_errno("pthread_create");
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	/* a fork now would find it in the middle of its beginning */
+	pthread_mutex_lock(&o->lock);
+	while (!o->started)
+		pthread_cond_wait(&o->changed, &o->lock);
+	pthread_mutex_unlock(&o->lock);
 	return o;
 }
 

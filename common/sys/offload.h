@@ -2,7 +2,8 @@
 /*
  * offload: one thread that runs one blocking job at a time (an fdatasync) and
  * reports to the event loop when it is done. The job touches nothing that the
- * loop may touch meanwhile.
+ * loop may touch meanwhile, and allocates nothing: the loop may fork, and the
+ * child must not find a lock that is held by a thread that it does not have.
  */
 #ifndef COMMON_SYS_OFFLOAD_H
 #define COMMON_SYS_OFFLOAD_H

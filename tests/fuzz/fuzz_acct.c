@@ -4,8 +4,7 @@
 #include <stdlib.h>
 
 #include "acct/columns.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 static void
 line_check(struct sv v)

@@ -4,8 +4,7 @@
 #include <stdlib.h>
 
 #include "common/conf/conf.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 static void
 use(void *arg, struct sv scope, struct sv name, struct sv value,

@@ -5,8 +5,7 @@
 #include <string.h>
 
 #include "common/mail/data_dec.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 struct result {
 	struct data_dec d;

@@ -5,8 +5,7 @@
 #include <string.h>
 
 #include "common/net/dnspkt.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 static void
 check(const struct dnspkt_answer *a, enum dns_type type)

@@ -5,8 +5,7 @@
 
 #include "common/base/rw.h"
 #include "common/mail/dsn.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 static void
 lines_check(struct sv v)

@@ -5,8 +5,7 @@
 
 #include "common/mail/envelope.h"
 #include "common/mail/route.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 static void
 same(struct wr *w, struct buf *b, const uint8_t *data, size_t size)

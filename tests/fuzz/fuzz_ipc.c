@@ -4,8 +4,7 @@
 #include <string.h>
 
 #include "common/ipc/ipc.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 #define IPC_CASE(NAME, tag, from, to, fds)                                    \
 	case IPC_##NAME:                                                      \

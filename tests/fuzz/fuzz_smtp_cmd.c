@@ -5,8 +5,7 @@
 #include <string.h>
 
 #include "common/mail/smtp_cmd.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 static void
 addr_check(const struct addr *a, bool utf8)

@@ -4,8 +4,7 @@
 #include <string.h>
 
 #include "delivery/resolver_hosts.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 static void
 check_name(const char *name)

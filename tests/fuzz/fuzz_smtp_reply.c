@@ -4,8 +4,7 @@
 #include <string.h>
 
 #include "common/mail/smtp_reply.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "tests/fuzz/fuzz.h"
 
 static void
 check(const struct smtp_reply *r)

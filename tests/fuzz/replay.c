@@ -2,21 +2,27 @@
 /*
  * The main() of fuzz targets without libFuzzer: runs every file of the given
  * folders, then so many inputs made from them by simple mutations (from
- * nothing, if there are none), repeatable by their seed.
+ * nothing, if there are none), repeatable by their seed; slow targets make
+ * fewer, as many as they can in MUTATE_S seconds of processor time. An input
+ * that fails is left in the file failed-input.
  *
  *	fuzz_x [-n MUTATIONS] [-s SEED] [DIRECTORY ...]
  */
 #include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
+
+#include "tests/fuzz/fuzz.h"
 
 #define INPUT_MAX  65536
 #define CORPUS_MAX 4096
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#define MUTATE_S   5
 
 struct input {
 	uint8_t *p;
@@ -25,6 +31,17 @@ struct input {
 
 static struct input corpus[CORPUS_MAX];
 static size_t ncorpus;
+static struct input running;
+
+static void
+on_abort(int sig)
+{
+	int fd = open("failed-input", O_WRONLY | O_CREAT | O_TRUNC, 0600);
+
+	(void)sig;
+	if (fd >= 0)
+		(void)!write(fd, running.p, running.n);
+}
 
 static void
 file_read(const char *path)
@@ -65,6 +82,7 @@ run(const uint8_t *p, size_t n)
 	if (copy == NULL)
 		abort();
 	memcpy(copy, p, n);
+	running = (struct input){ copy, n };
 	(void)LLVMFuzzerTestOneInput(copy, n);
 	free(copy);
 }
@@ -124,8 +142,9 @@ int
 main(int argc, char **argv)
 {
 	static uint8_t buf[INPUT_MAX];
-	long mutations = 20000;
+	long mutations = 20000, i;
 	unsigned seed = 1;
+	clock_t until;
 	int opt;
 
 	while ((opt = getopt(argc, argv, "n:s:")) != -1) {
@@ -137,13 +156,16 @@ main(int argc, char **argv)
 			return 2;
 	}
 	srandom(seed);
-	for (int i = optind; i < argc; i++)
-		folder_read(argv[i]);
+	(void)sigaction(SIGABRT, &(struct sigaction){
+	    .sa_handler = on_abort }, NULL);
+	for (int k = optind; k < argc; k++)
+		folder_read(argv[k]);
 	run(buf, 0);
-	for (size_t i = 0; i < ncorpus; i++)
-		run(corpus[i].p, corpus[i].n);
-	for (long i = 0; i < mutations; i++)
+	for (size_t k = 0; k < ncorpus; k++)
+		run(corpus[k].p, corpus[k].n);
+	until = clock() + MUTATE_S * CLOCKS_PER_SEC;
+	for (i = 0; i < mutations && clock() < until; i++)
 		run(buf, mutate(buf));
-	printf("%zu files, %ld mutations\n", ncorpus, mutations);
+	fprintf(stderr, "%zu files, %ld mutations\n", ncorpus, i);
 	return 0;
 }

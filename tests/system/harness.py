@@ -2,9 +2,11 @@
 """What system and fault tests share: an instance of Pinnace built from a
 config text, the bench's receiver and generator, name servers, ports. Nothing
 here sends anything off the machine."""
+import fnmatch
 import glob
 import json
 import os
+import re
 import shutil
 import signal
 import smtplib
@@ -49,8 +51,28 @@ def port_is_open(port, host="127.0.0.1"):
         return s.connect_ex((host, port)) == 0
 
 
+def is_sanitized():
+    """Whether the build has AddressSanitizer."""
+    with open(BUILD + "/smtpd/pinnace-smtpd", "rb") as f:
+        return b"__asan_init" in f.read()
+
+
+def runs(pid, program):
+    """Whether the process is this program of Pinnace; "*" is allowed."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as f:
+            name = os.path.basename(f.read().split(b"\0")[0].decode())
+    except OSError:
+        return False
+    return fnmatch.fnmatchcase(name, program)
+
+
 class Instance:
     """pinnaced and its children, in a directory of their own."""
+
+    # no test passes with one of these in the log
+    forbidden = ["ERROR: AddressSanitizer", "runtime error: ",
+                 "broke its sandbox"]
 
     def __init__(self, conf="", name="main", smtp_port=None, drain="3s"):
         self.dir = tempfile.mkdtemp(prefix="pinnace-test-" + name + "-")
@@ -79,17 +101,20 @@ spool-min-free-space 1M
         with open(self.conf_path, "w") as f:
             f.write(self.base + conf)
 
+    def command(self):
+        return [BUILD + "/master/pinnaced", "-f", "-U", "-c", self.conf_path,
+                "-L", BUILD]
+
     def start(self, wait=True):
         os.makedirs(self.dir + "/run", exist_ok=True)
         self.proc = subprocess.Popen(
-            [BUILD + "/master/pinnaced", "-f", "-U", "-c", self.conf_path,
-             "-L", BUILD], start_new_session=True,
+            self.command(), start_new_session=True,
             stderr=open(self.dir + "/stderr", "a"))
         if wait:
             self.wait_up()
         return self
 
-    def wait_up(self, seconds=60):
+    def wait_up(self, seconds=60, children=True):
         def up():
             if self.proc.poll() is not None:
                 raise AssertionError(
@@ -100,6 +125,17 @@ spool-min-free-space 1M
                     and r["data"][0].get("status") == "running"
                     and port_is_open(self.port))
         wait_for("the instance", up, seconds)
+        if children:
+            self.wait_children()
+
+    def wait_children(self):
+        """All that the master has started are running their programs. Gives
+        up after a while: a test may have something that cannot start."""
+        m = re.search(r"started, (\d+) processes", self.log_text())
+        end = time.monotonic() + 5
+        while m and len(self.pids("pinnace-*")) < int(m.group(1)) and \
+                time.monotonic() < end:
+            time.sleep(0.01)
 
     def ctl(self, *words, check=True):
         """A command's JSON answer."""
@@ -124,10 +160,18 @@ spool-min-free-space 1M
 
     def pids(self, program):
         """Pids of our children running this program, oldest first."""
-        out = subprocess.run(["pgrep", "-P", str(self.proc.pid), "-f",
-                              "/" + program + " "],
-                             capture_output=True, text=True).stdout
-        return [int(p) for p in out.split()]
+        # not pgrep: it reads all of /proc, and some tests ask often
+        try:
+            with open(f"/proc/{self.proc.pid}/task/{self.proc.pid}/children",
+                      encoding="ascii") as f:
+                children = f.read().split()
+        except OSError:
+            return []
+        return [int(p) for p in children if runs(p, program)]
+
+    def pid(self, program):
+        """The oldest of them; one that is just being started is awaited."""
+        return wait_for(program, lambda: self.pids(program), 20)[0]
 
     def tree(self):
         out = subprocess.run(["pgrep", "-s", str(self.proc.pid)],
@@ -179,10 +223,18 @@ spool-min-free-space 1M
             self.kill_tree()
         log = self.log_text()
         shutil.rmtree(self.dir, ignore_errors=True)
-        # a sanitizer's report would pass as one more restart
-        at = max(log.find("ERROR: AddressSanitizer"), log.find("runtime error: "))
+        # these would pass as one more restart
+        at = max(log.find(w) for w in self.forbidden)
         if at >= 0:
             raise AssertionError(log[max(0, at - 200):at + 4000])
+
+
+class RootInstance(Instance):
+    """As Instance, with the users of the processes."""
+
+    def command(self):
+        os.chmod(self.dir, 0o755)
+        return [w for w in super().command() if w != "-U"]
 
 
 class Receiver:

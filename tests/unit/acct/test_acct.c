@@ -323,6 +323,35 @@ START_TEST(test_run_write_fails_nothing_lost)
 }
 END_TEST
 
+/* A reload between a failure and the next try is no success of it. */
+START_TEST(test_run_reload_after_a_failure_nothing_lost)
+{
+	struct rlimit small = { 60000, RLIM_INFINITY }, old;
+	struct conf *conf = conf_make(""), *again = conf_make("");
+	enum writer_result r;
+	struct writer w;
+
+	logmake_append(elog, 0, 4000);
+	writer_start(&w, conf);
+	signal(SIGXFSZ, SIG_IGN);
+	ck_assert_int_eq(getrlimit(RLIMIT_FSIZE, &old), 0);
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &small), 0);
+	do
+		r = writer_run(&w, evlog_durable(elog), 1000, at_day(0));
+	while (r == WRITER_MORE);
+	ck_assert_int_eq(r, WRITER_FAILED);
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &old), 0);
+	writer_conf_set(&w, again, at_day(0));
+	ck_assert_int_eq(writer_recover(&w), 0);
+	run_all(&w, at_day(0));
+	ck_assert_int_eq(writer_commit(&w), 0);
+	ck_assert_uint_eq(files_check(0).next, 4000);
+	writer_fini(&w);
+	conf_free(&conf);
+	conf_free(&again);
+}
+END_TEST
+
 START_TEST(test_tidy_yesterday_moved_and_old_deleted)
 {
 	char move[300], path[256];
@@ -349,8 +378,17 @@ START_TEST(test_tidy_yesterday_moved_and_old_deleted)
 	logmake_append(elog, 10, 20);
 	run_all(&w, at_day(1));
 	/* what the file system says is the real time of this test */
-	ck_assert_int_eq(writer_tidy(&w, at_day(20000)), 0);
 	snprintf(path, sizeof(path), "%s/logs/acct-2026-02-01-0000.csv", top);
+	writer_clock(&w, (struct mono){ 1 }, (struct wall){ time(NULL) *
+	    US_PER_SEC });
+	/* a clock set ahead deletes nothing */
+	writer_clock(&w, (struct mono){ 2 }, at_day(20000));
+	ck_assert_int_eq(writer_tidy(&w, at_day(20000)), 0);
+	ck_assert_int_eq(stat(path, &st), 0);
+	/* time that passes does */
+	writer_clock(&w, (struct mono){ at_day(9).us - at_day(0).us },
+	    (struct wall){ at_day(20009).us });
+	ck_assert_int_eq(writer_tidy(&w, at_day(20009)), 0);
 	ck_assert_int_ne(stat(path, &st), 0);
 	writer_fini(&w);
 	conf_free(&conf);
@@ -445,6 +483,7 @@ main(void)
 	tcase_add_test(t, test_run_other_columns_new_file);
 	tcase_add_test(t, test_run_file_gone_goes_on_in_next);
 	tcase_add_test(t, test_run_write_fails_nothing_lost);
+	tcase_add_test(t, test_run_reload_after_a_failure_nothing_lost);
 	tcase_add_test(t, test_tidy_yesterday_moved_and_old_deleted);
 	tcase_add_test(t, test_process_killed_each_record_once);
 	suite_add_tcase(s, t);

@@ -238,6 +238,30 @@ START_TEST(test_htab_random_inserts_and_removes_agree)
 }
 END_TEST
 
+START_TEST(test_htab_reserved_room_never_grows)
+{
+	enum { N = 1000 };
+	static struct item items[N];
+	struct htab t;
+	size_t nslots;
+
+	htab_init(&t, item_hash);
+	ck_assert_int_eq(htab_reserve(&t, N), 0);
+	nslots = t.nslots;
+	ck_assert_uint_ge(nslots - nslots / 4, N);
+	for (uint64_t i = 0; i < N; i++) {
+		items[i] = (struct item){ .key = i * 8 };
+		ck_assert_int_eq(htab_insert(&t, &items[i]), 0);
+		ck_assert_uint_eq(t.nslots, nslots);
+		ck_assert_ptr_null(t.old);
+	}
+	for (uint64_t i = 0; i < N; i++)
+		ck_assert_ptr_eq(htab_find(&t, items[i].key, item_match,
+		    &items[i].key), &items[i]);
+	htab_fini(&t);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -258,6 +282,7 @@ main(void)
 	tcase_add_test(tc, test_siphash_known_vector);
 	tcase_add_test(tc, test_msgid_text_round_trip);
 	tcase_add_test(tc, test_htab_random_inserts_and_removes_agree);
+	tcase_add_test(tc, test_htab_reserved_room_never_grows);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
 	srunner_run_all(sr, CK_NORMAL);

@@ -4,6 +4,7 @@
  * random moments: each failed recipient is reported exactly once, null senders
  * never.
  */
+#include <sys/socket.h>
 #include <check.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 #include "bounce/job.h"
 #include "common/base/msgid.h"
 #include "common/mail/envelope.h"
+#include "common/sys/clock.h"
 #include "tests/unit/acct/proc.h"
 
 enum { EVENTS, OFFSETS, FDS, SEGMENTS = FDS, FOLDERS };
@@ -24,6 +26,8 @@ enum { EVENTS, OFFSETS, FDS, SEGMENTS = FDS, FOLDERS };
 #define NULL_EVERY 50u    /* each 50th has the null sender */
 #define SEGS_MAX   200u
 #define CREDITS    50u
+#define CONF       "host-name mx.example.org\n"
+#define RETRY_MS   5000   /* as in bounce/engine.c */
 
 static const char *const folders[] = { "events", "offsets", "segments",
 	NULL };
@@ -31,6 +35,9 @@ static const char *const folders[] = { "events", "offsets", "segments",
 struct original {
 	uint64_t id, offset, length;
 	unsigned reported[RCPTS], dropped[RCPTS];
+	struct mono asked;    /* the last TAKE; 0: none */
+	unsigned takes;
+	int64_t wait_ms;      /* least between two TAKEs; 0: none */
 };
 
 struct granted {
@@ -47,9 +54,13 @@ struct stub {
 	struct original msg[MESSAGES];
 	struct granted segs[SEGS_MAX];
 	size_t nsegs;
+	unsigned drops;
 	uint32_t logged;      /* messages whose failure was logged */
 	bool opened, done;
 	bool lazy;            /* leaves a TAKE unanswered now and then */
+	bool deaf;            /* takes no notice of a DROP: it is dying */
+	unsigned bad_grants;  /* so many are read-only descriptors */
+	unsigned takes;
 	struct evlog_pos at;
 };
 
@@ -114,8 +125,8 @@ originals_write(void)
 		size_t n = record_build(&p, rec, iov);
 
 		ck_assert_uint_gt(n, 0);
-		*o = (struct original){ p.id, at, record_length(&p),
-			{ 0 }, { 0 } };
+		*o = (struct original){ .id = p.id, .offset = at,
+			.length = record_length(&p) };
 		ck_assert_int_eq(sio_write_all(st->originals, iov, n, at), 0);
 		if (m == DAMAGED)
 			ck_assert_int_eq(sio_pwrite(st->originals, "X", 1,
@@ -202,6 +213,19 @@ dsn_count(struct sv env)
 }
 
 static void
+take_note(struct original *o)
+{
+	struct mono now = clock_mono();
+	int64_t ms = mono_diff_ms(now, o->asked);
+
+	if (o->takes > 0 && (o->wait_ms == 0 || ms < o->wait_ms))
+		o->wait_ms = ms;
+	o->asked = now;
+	o->takes++;
+	st->takes++;
+}
+
+static void
 on_take(struct chan *c, void *arg, const void *msg)
 {
 	const struct ipc_bounce_take *m = msg;
@@ -209,6 +233,7 @@ on_take(struct chan *c, void *arg, const void *msg)
 	uint32_t list[RCPTS], n = 0;
 
 	(void)arg;
+	take_note(o);
 	if (st->lazy && rand() % 30 == 0)
 		return;
 	for (uint32_t i = 0; i < m->rcpts.n; i++) {
@@ -237,7 +262,8 @@ on_drop(struct chan *c, void *arg, const void *msg)
 
 	(void)c;
 	(void)arg;
-	for (uint32_t i = 0; i < m->rcpts.n; i++)
+	st->drops++;
+	for (uint32_t i = 0; !st->deaf && i < m->rcpts.n; i++)
 		o->dropped[u32s_get(&m->rcpts, i)]++;
 	done_check();
 }
@@ -246,6 +272,7 @@ static void
 on_seg_want(struct chan *c, void *arg, const void *msg)
 {
 	struct granted *g = &st->segs[st->nsegs++];
+	bool bad = st->bad_grants > 0;
 	unsigned char head[SEGMENT_HEADER];
 	char path[SIO_PATH_MAX];
 
@@ -264,7 +291,8 @@ on_seg_want(struct chan *c, void *arg, const void *msg)
 	    .segment = g->number, .offset = SEGMENT_HEADER,
 	    .size = SEGMENT_SIZE },
 	    openat(fds[SEGMENTS], path + strlen("segments/"),
-	    O_WRONLY | O_CLOEXEC));
+	    (bad ? O_RDONLY : O_WRONLY) | O_CLOEXEC));
+	st->bad_grants -= bad;
 }
 
 static void
@@ -351,13 +379,13 @@ log_at(void)
 }
 
 static void
-start(void)
+start_with(const char *text)
 {
 	struct conf_report rep;
 	struct conf *conf;
 
 	conf_report_init(&rep);
-	conf = conf_parse("test", SV("host-name mx.example.org\n"), &rep);
+	conf = conf_parse("test", sv_from(text), &rep);
 	conf_report_fini(&rep);
 	ck_assert_ptr_nonnull(conf);
 	st->opened = false;
@@ -366,6 +394,12 @@ start(void)
 	chan_credit_grant(st->proc.qmgr, CREDITS);
 	log_at();
 	conf_free(&conf);
+}
+
+static void
+start(void)
+{
+	start_with(CONF);
 }
 
 static void
@@ -441,6 +475,59 @@ START_TEST(test_process_killed_each_recipient_once)
 }
 END_TEST
 
+/* qmgr dies with a DROP unread: its successor is told again. */
+START_TEST(test_process_drop_is_told_to_the_next_qmgr)
+{
+	int q[2];
+
+	failures_log(NULL_EVERY); /* the last one has the null sender */
+	st->deaf = true;
+	start();
+	proc_run(&st->proc, NULL, 500);
+	ck_assert_uint_gt(st->drops, 0);
+	st->deaf = false;
+	chan_free(&st->proc.qmgr);
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, q),
+	    0);
+	st->proc.qmgr = chan_new(st->proc.base, q[0], R_QMGR, R_BOUNCE, 0,
+	    &qmgr_ops, st);
+	st->opened = false;
+	ipc_send_peer(st->proc.master, &(struct ipc_peer){ .role = R_QMGR },
+	    q[1]);
+	chan_credit_grant(st->proc.qmgr, CREDITS);
+	log_at();
+	proc_run(&st->proc, NULL, 500);
+	ck_assert_int_eq(proc_stop(&st->proc), 0);
+	for (uint32_t i = 0; i < RCPTS; i++)
+		ck_assert_uint_eq(st->msg[NULL_EVERY - 1].dropped[i], 1);
+	/* and the place is behind it */
+	ck_assert_int_eq(evlog_pos_cmp(st->at, evlog_durable(st->log)), 0);
+}
+END_TEST
+
+/* A long queue has a segment for each 64 MiB, and bounce may get them all. */
+START_TEST(test_process_many_segments_are_borne)
+{
+	failures_log(2);
+	start();
+	for (uint64_t n = 1000; n < 2100; n++) {
+		ipc_send_seg_open(st->proc.qmgr,
+		    &(struct ipc_seg_open){ .segment = n },
+		    openat(fds[SEGMENTS], "0000000001.seg",
+		    O_RDONLY | O_CLOEXEC));
+		if (n % 50 == 0)
+			proc_run(&st->proc, NULL, 10);
+	}
+	proc_run(&st->proc, NULL, 500);
+	ck_assert(!st->proc.gone);
+	failures_log(1);
+	log_at();
+	proc_run(&st->proc, NULL, 500);
+	ck_assert_int_eq(proc_stop(&st->proc), 0);
+	ck_assert_uint_eq(st->msg[2].reported[0], 1);
+}
+END_TEST
+
 static bool
 has(struct sv v, const char *needle)
 {
@@ -481,6 +568,66 @@ START_TEST(test_process_damaged_original_reported_without)
 	    UINT64_MAX, &ops, seen, &end), 0);
 	ck_assert_uint_eq(seen[0], 19);
 	ck_assert_uint_eq(seen[1], 1);
+}
+END_TEST
+
+/* Runs until so many messages have their DSNs. */
+static void
+reported_wait(uint32_t n, int64_t ms)
+{
+	struct mono until = mono_add_ms(clock_mono(), ms);
+	uint32_t m = 0;
+
+	while (m < n) {
+		ck_assert_int_gt(mono_diff_ms(until, clock_mono()), 0);
+		proc_run(&st->proc, NULL, 5);
+		while (m < n && st->msg[m].reported[RCPTS - 1] > 0)
+			m++;
+	}
+}
+
+/* Nothing can be written: each is tried again, but not in a circle. */
+START_TEST(test_process_commits_fail_tried_again_after_a_while)
+{
+	enum { N = 20 };
+
+	failures_log(N);
+	st->bad_grants = 1;
+	start();
+	reported_wait(N, 60000);
+	ck_assert_int_eq(proc_stop(&st->proc), 0);
+	for (uint32_t m = 0; m < N; m++) {
+		/* those that were not in the batch are asked for once */
+		ck_assert_uint_le(st->msg[m].takes, 2);
+		ck_assert(st->msg[m].takes == 1 ||
+		    st->msg[m].wait_ms >= RETRY_MS - 10);
+		for (uint32_t i = 0; i < RCPTS; i++)
+			ck_assert_uint_eq(st->msg[m].reported[i], 1);
+	}
+	ck_assert_uint_eq(st->msg[0].takes, 2);
+}
+END_TEST
+
+/* max-dsn-rate: what a rate yields in 100 ms at once, the rest evenly, and
+ * nothing is saved up meanwhile. */
+START_TEST(test_process_dsn_rate_holds)
+{
+	enum { N = 30, RATE = 20, AT_ONCE = RATE / 10 + 1 };
+	struct mono began;
+	int64_t ms;
+
+	start_with(CONF "max-dsn-rate 20/s\n");
+	for (uint32_t wave = 1; wave <= 2; wave++) {
+		proc_run(&st->proc, NULL, 500);
+		failures_log(N / 2);
+		began = clock_mono();
+		log_at();
+		reported_wait(wave * N / 2, 60000);
+		ms = mono_diff_ms(clock_mono(), began);
+		ck_assert_int_ge(ms, (N / 2 - AT_ONCE) * 1000 / RATE - 10);
+	}
+	ck_assert_uint_eq(st->takes, N);
+	ck_assert_int_eq(proc_stop(&st->proc), 0);
 }
 END_TEST
 
@@ -531,6 +678,11 @@ main(void)
 	tcase_add_test(t, test_notify_table_obeyed);
 	tcase_add_test(p, test_process_damaged_original_reported_without);
 	tcase_add_test(p, test_process_killed_each_recipient_once);
+	tcase_add_test(p, test_process_many_segments_are_borne);
+	tcase_add_test(p, test_process_drop_is_told_to_the_next_qmgr);
+	tcase_add_test(p,
+	    test_process_commits_fail_tried_again_after_a_while);
+	tcase_add_test(p, test_process_dsn_rate_holds);
 	suite_add_tcase(s, t);
 	suite_add_tcase(s, p);
 	r = srunner_create(s);

@@ -192,6 +192,30 @@ START_TEST(test_include_block_must_close_in_its_file)
 }
 END_TEST
 
+START_TEST(test_include_in_a_list_of_patterns)
+{
+	struct conf_report rep;
+	struct conf *c;
+
+	put("main", "<smtp-pattern-list l>\nreply /a/ skip-mx\ninclude c\n"
+	    "reply /c/ skip-mx\n</smtp-pattern-list>\n");
+	put("c", "reply /b/ mode=normal\nsample \"b\"\n");
+	c = load("main", &rep);
+	ck_assert_ptr_nonnull(c);
+	ck_assert_int_eq(conf_reply_list(c, 0)->n, 3);
+	ck_assert_int_eq(conf_reply_list(c, 0)->v[1].actions,
+	    CONF_ACT_NORMAL);
+	ck_assert_int_eq(conf_reply_list(c, 0)->v[1].line, 1);
+	conf_report_fini(&rep);
+	conf_free(&c);
+	put("c", "reply /b/ mode=normal\nsample \"ab\"\n");
+	ck_assert_ptr_null(load("main", &rep));
+	ck_assert_ptr_nonnull(strstr(rep.errors[0], "/c:2: sample: the reply "
+	    "of line 2 comes first"));
+	conf_report_fini(&rep);
+}
+END_TEST
+
 START_TEST(test_include_directory_and_web_are_refused)
 {
 	struct conf_report rep;
@@ -456,6 +480,7 @@ main(void)
 	tcase_add_test(tc, test_include_wildcard_and_place);
 	tcase_add_test(tc, test_include_loop_is_found);
 	tcase_add_test(tc, test_include_block_must_close_in_its_file);
+	tcase_add_test(tc, test_include_in_a_list_of_patterns);
 	tcase_add_test(tc, test_include_directory_and_web_are_refused);
 	tcase_add_test(tc, test_powermta_file_loads_with_warnings_only);
 	tcase_add_test(tc, test_wire_round_trip);

@@ -360,6 +360,53 @@ START_TEST(test_queue_table_shows_and_escapes)
 }
 END_TEST
 
+START_TEST(test_explain_says_it_in_sentences)
+{
+	static const struct answer a = {
+		.rows = { "{\"id\":\"0000000000001\",\"rcpt\":\"r@a.org\","
+		    "\"of\":\"a.org/v\",\"state\":\"retry\","
+		    "\"attempts\":3,\"nextTry\":\"2020-01-31T14:05:09Z\"}",
+		    "{\"queue\":\"a.org/v\",\"ready\":12,\"retry\":3,"
+		    "\"hold\":0,\"mode\":\"backoff\","
+		    "\"why\":\"message-rate\",\"limit\":{\"setting\":"
+		    "\"max-msg-rate\",\"value\":\"10/h\",\"scope\":"
+		    "\"domain a.org\",\"file\":\"/c\",\"line\":7,"
+		    "\"perHour\":10.0,\"waiting\":1,\"others\":[]},"
+		    "\"next\":\"2020-01-31T14:05:09Z\",\"since\":null,"
+		    "\"shares\":{\"1m\":{\"message-rate\":0.98,"
+		    "\"remote\":0.02}},\"leavingPerHour\":10.0,"
+		    "\"arrivedPerHour\":12.3,\"forecast\":\"never\","
+		    "\"lastError\":\"\"}",
+		    "{\"queue\":\"b.org/v\",\"ready\":1,\"why\":"
+		    "\"vmta-connections\",\"limit\":{\"setting\":"
+		    "\"max-smtp-out\",\"value\":\"\",\"file\":\"\","
+		    "\"scope\":\"virtual-mta v\",\"used\":2,\"most\":2,"
+		    "\"waiting\":30,\"others\":[\"c.org/v\",\"d\"]},"
+		    "\"lastError\":\"421 \\u001b[2J busy\","
+		    "\"lastErrorTime\":\"2020-01-31T14:05:09Z\","
+		    "\"leavingPerHour\":10.0,\"arrivedPerHour\":0.0,"
+		    "\"forecast\":\"drains\","
+		    "\"drained\":\"2020-01-31T14:05:09Z\"}" }
+	};
+
+	daemon_start(&a);
+	ck_assert_int_eq(command("explain message 0000000000001"), 0);
+	ck_has("out", "r@a.org: waits for its next try at ");
+	ck_has("out", ", 3 tries so far, in a.org/v");
+	ck_has("out", "a.org/v: 12 ready, 3 wait for their retry, mode "
+	    "backoff\n");
+	ck_has("out", "max-msg-rate 10/h (domain a.org, /c:7) is used up; "
+	    "goes on at ");
+	ck_has("out", "1m: message-rate 98 %, remote 2 %");
+	ck_has("out", "10 an hour leave, 12 arrive: never drained like this");
+	ck_has("out", "max-smtp-out (virtual-mta v, default) has no room: 2 "
+	    "of 2 connections");
+	ck_has("out", "29 other queues wait for the same: c.org/v, d, ...");
+	ck_has("out", "421 \\x1b[2J busy");
+	ck_has("out", "drained about ");
+}
+END_TEST
+
 START_TEST(test_refusal_exits_1_and_misuse_2)
 {
 	static const struct answer no = { .status = 1, .text = "no such" };
@@ -550,6 +597,7 @@ main(void)
 	tcase_add_test(tc, test_short_words_are_spelled_out);
 	tcase_add_test(tc, test_json_is_one_object);
 	tcase_add_test(tc, test_queue_table_shows_and_escapes);
+	tcase_add_test(tc, test_explain_says_it_in_sentences);
 	tcase_add_test(tc, test_refusal_exits_1_and_misuse_2);
 	tcase_add_test(tc, test_silent_daemon_exits_111);
 	tcase_add_test(tc, test_row_that_is_no_object_exits_111);

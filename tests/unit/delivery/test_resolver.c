@@ -9,10 +9,10 @@
 #include <bsd/string.h>
 #include <event2/event.h>
 
-#include "common/base/str.h"
 #include "delivery/resolver_hosts.h"
 #include "delivery/resolver_route.h"
 #include "tests/unit/delivery/fakens.h"
+#include "tests/unit/delivery/route_text.h"
 
 static struct event_base *base;
 static struct fakens *ns1, *ns2;
@@ -30,26 +30,13 @@ static char route[4096]; /* "10 mx.test:25 192.0.2.1 2001:db8::1; ..." */
 static void
 on_route(void *arg, uint64_t token, const struct rroute_result *res)
 {
-	struct str s;
-	char ip[46];
-
 	(void)arg;
 	(void)token;
 	done++;
 	status = res->status;
 	ttl_s = res->ttl_s;
 	ck_assert(sv_to_cstr(res->text, text, sizeof(text)));
-	STR_ON(&s, route);
-	for (unsigned i = 0; i < res->route.nhosts; i++) {
-		const struct route_host *h = &res->route.hosts[i];
-
-		str_addf(&s, "%s%u %.*s:%u", i > 0 ? "; " : "",
-		    (unsigned)h->preference, SV_FMT(h->name),
-		    (unsigned)h->port);
-		for (unsigned k = 0; k < h->naddrs; k++)
-			str_addf(&s, " %s",
-			    route_addr_format(&h->addrs[k], ip));
-	}
+	route_text(&res->route, route, sizeof(route));
 }
 
 static void

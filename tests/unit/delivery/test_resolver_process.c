@@ -20,11 +20,11 @@
 
 #include <event2/event.h>
 
-#include "common/base/str.h"
 #include "common/conf/conf.h"
 #include "common/ipc/chan.h"
 #include "common/mail/route.h"
 #include "tests/unit/delivery/fakens.h"
+#include "tests/unit/delivery/route_text.h"
 
 #define PROGRAM "delivery/pinnace-resolver"
 #define ANSWERS_MAX 4096
@@ -70,25 +70,6 @@ on_close(struct chan *c, void *arg, const char *why)
 		chan_free(&qmgr);
 	else
 		chan_free(&c);
-}
-
-static void
-route_text(const struct route *r, char *out, size_t size)
-{
-	struct str s;
-	char ip[46];
-
-	str_init(&s, out, size);
-	for (unsigned i = 0; i < r->nhosts; i++) {
-		const struct route_host *h = &r->hosts[i];
-
-		str_addf(&s, "%s%u %.*s:%u", i > 0 ? "; " : "",
-		    (unsigned)h->preference, SV_FMT(h->name),
-		    (unsigned)h->port);
-		for (unsigned k = 0; k < h->naddrs; k++)
-			str_addf(&s, " %s",
-			    route_addr_format(&h->addrs[k], ip));
-	}
 }
 
 static void

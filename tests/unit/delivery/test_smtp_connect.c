@@ -22,6 +22,20 @@ session_fail(struct session *s, enum session_end why, uint16_t code,
 	(void)text;
 }
 
+void
+session_deadline_set(struct session *s, int64_t ms)
+{
+	(void)s;
+	(void)ms;
+}
+
+bool
+session_is_overdue(const struct session *s)
+{
+	(void)s;
+	return false;
+}
+
 /* ---- routes ---- */
 
 /* One letter a host: its preference as a digit, then 4 and 6 for each

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: ISC */
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <check.h>
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include <event2/event.h>
-
 #include "common/ipc/chan.h"
+#include "common/ipc/heartbeat.h"
+#include "tests/unit/ipc/chanloop.h"
 
 struct side {
 	struct chan *c;
@@ -68,7 +69,6 @@ static const struct chan_ops smtpd_ops = {
 	.on_credit = on_credit,
 };
 
-static struct event_base *base;
 static struct side qmgr, smtpd;
 
 static void
@@ -91,13 +91,6 @@ teardown(void)
 	chan_free(&qmgr.c);
 	chan_free(&smtpd.c);
 	event_base_free(base);
-}
-
-static void
-spin(void)
-{
-	for (int i = 0; i < 20; i++)
-		event_base_loop(base, EVLOOP_NONBLOCK);
 }
 
 START_TEST(test_chan_batch_of_commits_arrives_whole)
@@ -262,6 +255,42 @@ START_TEST(test_fields_lists_round_trip)
 }
 END_TEST
 
+START_TEST(test_heartbeat_of_another_process_is_seen)
+{
+	int fd = heartbeat_make();
+	struct heartbeat *h = heartbeat_map(fd);
+	pid_t pid;
+
+	ck_assert_ptr_nonnull(h);
+	ck_assert_uint_eq(heartbeat_count(h), 0);
+	heartbeat_beat(); /* without a page: nothing */
+	pid = fork();
+	if (pid == 0) {
+		heartbeat_take(fd);
+		heartbeat_beat();
+		heartbeat_beat();
+		_exit(fcntl(fd, F_GETFD) < 0 ? 0 : 1);
+	}
+	ck_assert_int_eq(waitpid(pid, &(int){ 0 }, 0), pid);
+	ck_assert_uint_eq(heartbeat_count(h), 2);
+	/* nobody can make it shorter under the master */
+	ck_assert_int_ne(ftruncate(fd, 0), 0);
+	close(fd);
+}
+END_TEST
+
+/* A descriptor that is something else is left alone. */
+START_TEST(test_heartbeat_other_descriptor_is_not_taken)
+{
+	int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	heartbeat_take(fd);
+	heartbeat_beat();
+	ck_assert_int_ge(fcntl(fd, F_GETFD), 0);
+	close(fd);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -279,6 +308,8 @@ main(void)
 	tcase_add_test(tc, test_chan_last_words_of_a_gone_peer_are_read);
 	tcase_add_test(tc, test_chan_failing_send_tells_the_owner_later);
 	tcase_add_test(tc, test_fields_lists_round_trip);
+	tcase_add_test(tc, test_heartbeat_of_another_process_is_seen);
+	tcase_add_test(tc, test_heartbeat_other_descriptor_is_not_taken);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
 	srunner_run_all(sr, CK_NORMAL);

@@ -458,6 +458,16 @@ START_TEST(test_answer_records_of_others_do_not_count)
 }
 END_TEST
 
+/* "No such record" would bounce the mail. */
+START_TEST(test_answer_of_only_strangers_is_broken)
+{
+	put_head(QR, 1, 1, 0);
+	put_mx("x.test", 60, 1, "evil.test");
+	put_soa("test", 60, 60);
+	ck_assert_int_eq(parse(), DNSPKT_BROKEN);
+}
+END_TEST
+
 START_TEST(test_answer_negative_ttl_is_the_least_and_capped)
 {
 	static const struct {
@@ -621,6 +631,7 @@ main(void)
 	tcase_add_test(tc, test_answer_cname_loop_is_broken);
 	tcase_add_test(tc, test_answer_cname_chain_has_a_cap);
 	tcase_add_test(tc, test_answer_records_of_others_do_not_count);
+	tcase_add_test(tc, test_answer_of_only_strangers_is_broken);
 	tcase_add_test(tc, test_answer_negative_ttl_is_the_least_and_capped);
 	tcase_add_test(tc, test_answer_negative_with_strange_soa_is_not_kept);
 	tcase_add_test(tc, test_answer_referral_is_broken);

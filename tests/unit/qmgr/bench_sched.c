@@ -12,6 +12,7 @@
 
 #include "common/conf/conf.h"
 #include "qmgr/sched.h"
+#include "tests/unit/qmgr/knobs.h"
 
 #define DOMAINS 100
 #define BATCH   50
@@ -183,7 +184,7 @@ fill(struct bench *b, uint64_t n, uint64_t *id)
 	for (unsigned i = 0; i < 1000; i++) {
 		char name[32];
 
-		sched_queue_pause(b->s, now(), sv_make(name,
+		(void)queue_pause(b->s, now(), sv_make(name,
 		    (size_t)snprintf(name, sizeof(name), "p%u.test", i)),
 		    SV("v1"), true);
 	}

@@ -12,9 +12,11 @@
  *                            domains by turns, or each to all (together)
  *   remote D [latency=T] [connect-latency=T] [dns-latency=T] [ttl=T]
  *       [reply=CODE] [until=T] [fail-first=N] [limit=N] [max-sessions=N]
- *       [drop=N] [doubt=N] [connect=ok|fail|4xx|5xx|421|lost|route]
- *       [dns=ok|temp|nodomain|nullmx|unusable|self]
- *   pause|resume|schedule|retry-now|hold|release|delete queue D/V
+ *       [say=WORD: in its replies] [drop=N] [doubt=N]
+ *       [unread=N: the records of messages 1 to N]
+ *       [connect=ok|fail|4xx|5xx|421|lost|route]
+ *       [dns=ok|temp|nodomain|nullmx|unusable|self|again]
+ *   backoff|normal|pause|resume|schedule|retry-now|hold|release|delete queue D/V
  *   worker add|kill N        there is worker 0
  *   restart [keep]           keep: the workers live on
  *   clock TIME | clock -TIME the wall clock jumps
@@ -26,10 +28,15 @@
  *                            counted from its 1st
  *   expect gap WHAT X OP TIME       the smallest
  *   expect wait D/V = NAME
+ *   expect mode D/V = normal|backoff
+ *   expect rule D/V = DIRECTIVE|reply|none  what it is parked on
+ *   expect share D/V 1m|10m|1h NAME OP PERCENT
+ *   expect rivals|arrive|leave D/V OP N     the latter two: in an hour
  *   expect status|diag = TEXT       of the last one given up (diag: begins)
  *
  * WHAT: dispatched delivers delivered deferred failed given-up opened closed
- * up ended resolved qfail, or what is now: queued ready retry inflight held
+ * up ended resolved qfail unread, or what is now: queued ready retry
+ * inflight held
  * sessions max-sessions max-group done queues.
  */
 #include <ctype.h>
@@ -41,29 +48,10 @@
 #include <time.h>
 
 #include "qmgr/sched_private.h"
-#include "tests/unit/qmgr/world.h"
+#include "tests/unit/qmgr/knobs.h"
+#include "tests/unit/qmgr/scenario.h"
 
-#define WORDS_MAX 32
-#define SPECS_MAX 64
-
-struct script {
-	const char *file;
-	char *text, *at;        /* at: the next line */
-	int line;
-	int failures;
-	int64_t t;              /* of this line */
-	struct world w;
-	struct spec *specs[SPECS_MAX];
-	uint32_t nspecs;
-	char *words[WORDS_MAX];
-	int nwords;
-};
-
-static void
-wrong(struct script *sc, const char *fmt, ...)
-    __attribute__((format(printf, 2, 3)));
-
-static void
+void
 wrong(struct script *sc, const char *fmt, ...)
 {
 	va_list ap;
@@ -77,7 +65,7 @@ wrong(struct script *sc, const char *fmt, ...)
 }
 
 /* A script that cannot be read is of no use. */
-static void
+void
 syntax(struct script *sc, const char *what)
 {
 	wrong(sc, "%s", what);
@@ -86,7 +74,7 @@ syntax(struct script *sc, const char *what)
 
 /* ---- words ---- */
 
-static int64_t
+int64_t
 time_of(struct script *sc, const char *s)
 {
 	static const struct { const char *unit; int64_t us; } units[] = {
@@ -113,7 +101,7 @@ time_of(struct script *sc, const char *s)
 	return sum;
 }
 
-static uint32_t
+uint32_t
 number_of(struct script *sc, const char *s)
 {
 	uint64_t n;
@@ -147,7 +135,7 @@ has_word(const struct script *sc, const char *word)
 	return false;
 }
 
-static const char *
+const char *
 word(struct script *sc, int i)
 {
 	if (i >= sc->nwords)
@@ -304,7 +292,7 @@ static void
 do_remote(struct script *sc)
 {
 	static const char *const dns[] = { "ok", "temp", "nodomain", "nullmx",
-		"unusable", "self", NULL };
+		"unusable", "self", "again", NULL };
 	struct remote *r = world_remote(&sc->w, word(sc, 1));
 	const struct { const char *key; int64_t *to; } times[] = {
 		{ "latency", &r->latency },
@@ -314,7 +302,8 @@ do_remote(struct script *sc)
 	const struct { const char *key; unsigned *to; } numbers[] = {
 		{ "reply", &r->reply }, { "fail-first", &r->fail_first },
 		{ "limit", &r->limit }, { "max-sessions", &r->max_sessions },
-		{ "drop", &r->drop }, { "doubt", &r->doubt } };
+		{ "drop", &r->drop }, { "doubt", &r->doubt },
+		{ "unread", &r->unread } };
 	const char *v;
 
 	r->until = 0;
@@ -328,11 +317,13 @@ do_remote(struct script *sc)
 	}
 	if ((v = option(sc, "connect")) != NULL)
 		r->connect = connect_of(sc, v);
+	if ((v = option(sc, "say")) != NULL)
+		snprintf(r->say, sizeof(r->say), "%s", v);
 	if ((v = option(sc, "dns")) != NULL)
 		r->dns = (enum dns)choice(sc, v, dns);
 }
 
-static struct squeue *
+struct squeue *
 queue_named(struct script *sc, const char *name, struct sv *domain,
     struct sv *vmta)
 {
@@ -370,7 +361,7 @@ queue_rcpts(struct script *sc, struct squeue *q, const char *what)
 			    all[i].idx, SR_DONE);
 		else
 			sched_rcpt_hold(sc->w.s, world_now(&sc->w), sm,
-			    all[i].idx, strcmp(what, "hold") == 0);
+			    all[i].idx, strcmp(what, "hold") == 0, 0);
 	}
 	free(all);
 }
@@ -386,8 +377,11 @@ do_queue(struct script *sc)
 		syntax(sc, "want queue DOMAIN/VMTA");
 	q = queue_named(sc, word(sc, 2), &domain, &vmta);
 	if (strcmp(what, "pause") == 0 || strcmp(what, "resume") == 0)
-		sched_queue_pause(sc->w.s, world_now(&sc->w), domain, vmta,
+		(void)queue_pause(sc->w.s, world_now(&sc->w), domain, vmta,
 		    what[0] == 'p');
+	else if (strcmp(what, "backoff") == 0 || strcmp(what, "normal") == 0)
+		(void)queue_backoff(sc->w.s, world_now(&sc->w), domain, vmta,
+		    what[0] == 'b');
 	else if (q == NULL)
 		wrong(sc, "no such queue");
 	else if (strcmp(what, "schedule") == 0 ||
@@ -419,283 +413,6 @@ do_other(struct script *sc)
 		sched_routes_forget(sc->w.s);
 	else
 		syntax(sc, "unknown command");
-}
-
-/* ---- expectations ---- */
-
-static const char *const what_names[] = { "dispatched", "delivers",
-	"delivered", "deferred", "failed", "given-up", "opened", "closed",
-	"up", "ended", "resolved", "qfail", NULL };
-
-static int
-what_of(const char *name)
-{
-	for (int i = 0; what_names[i] != NULL; i++) {
-		if (strcmp(what_names[i], name) == 0)
-			return i;
-	}
-	return -1;
-}
-
-/* D, D/V, /V or * */
-static bool
-queue_is(const char *queue, const char *x)
-{
-	size_t n = strlen(x), slash = strcspn(queue, "/");
-
-	if (strcmp(x, "*") == 0)
-		return true;
-	if (x[0] == '/')
-		return strcmp(queue + slash, x) == 0;
-	if (strchr(x, '/') != NULL)
-		return strcmp(queue, x) == 0;
-	return n == slash && strncmp(queue, x, n) == 0;
-}
-
-static bool
-happening_is(const struct script *sc, const struct happening *h, int what,
-    const char *x)
-{
-	return h->what == what && queue_is(sc->w.names[h->queue], x);
-}
-
-static bool
-compare(int64_t got, const char *op, int64_t want)
-{
-	if (strcmp(op, "=") == 0)
-		return got == want;
-	if (strcmp(op, "<=") == 0)
-		return got <= want;
-	if (strcmp(op, ">=") == 0)
-		return got >= want;
-	if (strcmp(op, "<") == 0)
-		return got < want;
-	return strcmp(op, ">") == 0 && got > want;
-}
-
-static void
-check_number(struct script *sc, int64_t got, int op)
-{
-	int64_t want = number_of(sc, word(sc, op + 1));
-
-	if (!compare(got, word(sc, op), want))
-		wrong(sc, "got %lld, want %s %lld", (long long)got,
-		    word(sc, op), (long long)want);
-}
-
-static void
-check_time(struct script *sc, int64_t got, int op)
-{
-	int64_t want = time_of(sc, word(sc, op + 1));
-
-	if (!compare(got, word(sc, op), want))
-		wrong(sc, "got %.6f s, want %s %.6f s", (double)got / 1e6,
-		    word(sc, op), (double)want / 1e6);
-}
-
-static int64_t
-count_between(const struct script *sc, int what, const char *x, int64_t from,
-    int64_t to)
-{
-	int64_t n = 0;
-
-	for (size_t i = 0; i < sc->w.nlog; i++) {
-		const struct happening *h = &sc->w.log[i];
-
-		if (h->t >= from && h->t < to && happening_is(sc, h, what, x))
-			n += what == W_QFAIL ? 1 : h->n;
-	}
-	return n;
-}
-
-/* What is now, summed over the queues. */
-static int64_t
-count_now(struct script *sc, const char *what, const char *x)
-{
-	struct sched_queue_info i;
-	struct squeue *q;
-	size_t at = 0;
-	int64_t n = 0;
-
-	while ((q = sched_queue_next(sc->w.s, &at)) != NULL) {
-		uint32_t name = world_queue(&sc->w, squeue_name(q));
-
-		if (!queue_is(sc->w.names[name], x))
-			continue;
-		sched_queue_info(sc->w.s, world_now(&sc->w), q, &i);
-		if (strcmp(what, "queued") == 0)
-			n += i.nready + i.nretry + i.ninflight + i.nheld;
-		else if (strcmp(what, "ready") == 0)
-			n += i.nready;
-		else if (strcmp(what, "retry") == 0)
-			n += i.nretry;
-		else if (strcmp(what, "inflight") == 0)
-			n += i.ninflight;
-		else if (strcmp(what, "held") == 0)
-			n += i.nheld;
-		else if (strcmp(what, "sessions") == 0)
-			n += i.nsessions;
-		else if (strcmp(what, "queues") == 0)
-			n++;
-		else
-			syntax(sc, "expect what?");
-	}
-	return n;
-}
-
-static int64_t
-max_sessions(const struct script *sc, const char *x)
-{
-	int64_t n = 0;
-
-	if (strcmp(x, "*") == 0)
-		return sc->w.max_all;
-	if (x[0] == '/') {
-		/* of a VMTA: counted from the record */
-		int64_t now = 0;
-
-		for (size_t i = 0; i < sc->w.nlog; i++) {
-			now += happening_is(sc, &sc->w.log[i], W_OPENED, x);
-			now -= happening_is(sc, &sc->w.log[i], W_ENDED, x);
-			n = now > n ? now : n;
-		}
-		return n;
-	}
-	for (uint32_t i = 0; i < sc->w.nnames; i++) {
-		if (queue_is(sc->w.names[i], x) &&
-		    sc->w.max_sessions[i] > n)
-			n = sc->w.max_sessions[i];
-	}
-	return n;
-}
-
-static void
-expect_edge(struct script *sc, bool first)
-{
-	int what = what_of(word(sc, 2));
-	int64_t t = -1;
-
-	for (size_t i = 0; i < sc->w.nlog; i++) {
-		if (!happening_is(sc, &sc->w.log[i], what, word(sc, 3)))
-			continue;
-		t = sc->w.log[i].t;
-		if (first)
-			break;
-	}
-	if (t < 0)
-		wrong(sc, "it never happened");
-	else
-		check_time(sc, t, 4);
-}
-
-static void
-expect_gap(struct script *sc)
-{
-	int what = what_of(word(sc, 2));
-	int64_t last = -1, gap = INT64_MAX;
-
-	for (size_t i = 0; i < sc->w.nlog; i++) {
-		const struct happening *h = &sc->w.log[i];
-
-		if (!happening_is(sc, h, what, word(sc, 3)))
-			continue;
-		if (last >= 0 && h->t - last < gap)
-			gap = h->t - last;
-		last = h->t;
-	}
-	check_time(sc, gap, 4);
-}
-
-/* expect try N X between T1 T2 */
-static void
-expect_try(struct script *sc)
-{
-	uint32_t n = number_of(sc, word(sc, 2)), seen = 0;
-	int64_t lo = time_of(sc, word(sc, 5)), hi = time_of(sc, word(sc, 6));
-	int64_t start = 0;
-	uint64_t id = 0;
-
-	for (size_t i = 0; i < sc->w.nlog; i++) {
-		const struct happening *h = &sc->w.log[i];
-
-		if (!happening_is(sc, h, W_DELIVERS, word(sc, 3)) ||
-		    (id != 0 && h->id != id))
-			continue;
-		if (id == 0)
-			start = h->t;
-		id = h->id;
-		if (++seen == n) {
-			if (h->t - start < lo || h->t - start > hi)
-				wrong(sc, "got %.3f s, want %s to %s",
-				    (double)(h->t - start) / 1e6, word(sc, 5),
-				    word(sc, 6));
-			return;
-		}
-	}
-	wrong(sc, "got %u tries, want %u", seen, n);
-}
-
-static void
-expect_text(struct script *sc, const char *got)
-{
-	char want[600] = "";
-
-	for (int i = 3; i < sc->nwords; i++)
-		snprintf(want + strlen(want), sizeof(want) - strlen(want),
-		    "%s%s", i > 3 ? " " : "", sc->words[i]);
-	if (strncmp(got, want, strlen(want)) != 0)
-		wrong(sc, "got \"%s\", want \"%s\"", got, want);
-}
-
-static void
-expect_wait(struct script *sc)
-{
-	struct sched_queue_info i;
-	struct sv domain, vmta;
-	struct squeue *q = queue_named(sc, word(sc, 2), &domain, &vmta);
-
-	if (q == NULL) {
-		wrong(sc, "no such queue");
-		return;
-	}
-	sched_queue_info(sc->w.s, world_now(&sc->w), q, &i);
-	if (strcmp(sched_wait_name(i.wait), word(sc, 4)) != 0)
-		wrong(sc, "got %s, want %s", sched_wait_name(i.wait),
-		    word(sc, 4));
-}
-
-static void
-do_expect(struct script *sc)
-{
-	const char *w = word(sc, 1);
-
-	if (strcmp(w, "between") == 0)
-		check_number(sc, count_between(sc, what_of(word(sc, 4)),
-		    word(sc, 5), time_of(sc, word(sc, 2)),
-		    time_of(sc, word(sc, 3))), 6);
-	else if (strcmp(w, "first") == 0 || strcmp(w, "last") == 0)
-		expect_edge(sc, w[0] == 'f');
-	else if (strcmp(w, "gap") == 0)
-		expect_gap(sc);
-	else if (strcmp(w, "try") == 0)
-		expect_try(sc);
-	else if (strcmp(w, "wait") == 0)
-		expect_wait(sc);
-	else if (strcmp(w, "status") == 0)
-		expect_text(sc, sc->w.last_status);
-	else if (strcmp(w, "diag") == 0)
-		expect_text(sc, sc->w.last_diag);
-	else if (strcmp(w, "done") == 0)
-		check_number(sc, (int64_t)sc->w.done, 2);
-	else if (strcmp(w, "max-group") == 0)
-		check_number(sc, sc->w.max_group, 2);
-	else if (strcmp(w, "max-sessions") == 0)
-		check_number(sc, max_sessions(sc, word(sc, 2)), 3);
-	else if (what_of(w) >= 0)
-		check_number(sc, count_between(sc, what_of(w), word(sc, 2), 0,
-		    INT64_MAX), 3);
-	else
-		check_number(sc, count_now(sc, w, word(sc, 2)), 3);
 }
 
 /* ---- the script ---- */

@@ -182,7 +182,7 @@ remote_of(struct world *w, uint32_t queue)
 /* ---- sessions ---- */
 
 static struct wsession *
-session_find(const struct world *w, uint64_t id, uint32_t *at_r)
+wsession_find(const struct world *w, uint64_t id, uint32_t *at_r)
 {
 	for (uint32_t i = 0; i < w->nsessions; i++) {
 		if (w->sessions[i]->id == id) {
@@ -215,7 +215,7 @@ session_over(struct world *w, uint64_t id, enum session_end end,
 	struct sched_why why = { .status = SV("4.4.2"),
 		.diag = sv_from(text) };
 	uint32_t at = 0;
-	struct wsession *se = session_find(w, id, &at);
+	struct wsession *se = wsession_find(w, id, &at);
 
 	if (end == END_GREETING_PERM)
 		why.status = SV("5.3.2");
@@ -283,7 +283,7 @@ on_deliver(void *arg, const struct sched_session *v, const struct smsg *m,
 	struct world *w = arg;
 	struct wdeliver *d = malloc(sizeof(*d) + n * sizeof(*idx));
 	uint32_t at = 0;
-	struct wsession *se = session_find(w, v->id, &at);
+	struct wsession *se = wsession_find(w, v->id, &at);
 
 	if (d == NULL || se == NULL || !se->up || se->closing)
 		fail("DELIVER for a session that takes none");
@@ -326,7 +326,7 @@ on_session_close(void *arg, uint64_t session, unsigned worker)
 {
 	struct world *w = arg;
 	uint32_t at = 0;
-	struct wsession *se = session_find(w, session, &at);
+	struct wsession *se = wsession_find(w, session, &at);
 
 	(void)worker;
 	if (se == NULL || se->closing)
@@ -342,12 +342,17 @@ on_give_up(void *arg, struct smsg *m, uint32_t idx,
     const struct sched_why *why)
 {
 	struct world *w = arg;
+	uint32_t queue = queue_of(w, smsg_rcpt_queue(m, idx));
 
+	if (m->id <= remote_of(w, queue)->unread) {
+		note(w, W_UNREAD, queue, m->id, 1);
+		return;
+	}
 	snprintf(w->last_status, sizeof(w->last_status), "%.*s",
 	    SV_FMT(why->status));
 	snprintf(w->last_diag, sizeof(w->last_diag), "%.*s",
 	    SV_FMT(why->diag));
-	note(w, W_GIVEN_UP, queue_of(w, smsg_rcpt_queue(m, idx)), m->id, 1);
+	note(w, W_GIVEN_UP, queue, m->id, 1);
 	sched_final(w->s, world_now(w), m, idx, SR_DONE);
 }
 
@@ -385,7 +390,8 @@ static void
 happens_route(struct world *w, uint32_t queue)
 {
 	static const enum route_status status[] = { ROUTE_OK, ROUTE_TEMPORARY,
-		ROUTE_NO_DOMAIN, ROUTE_NULL_MX, ROUTE_UNUSABLE, ROUTE_SELF };
+		ROUTE_NO_DOMAIN, ROUTE_NULL_MX, ROUTE_UNUSABLE, ROUTE_SELF,
+		ROUTE_AGAIN };
 	const struct remote *r = remote_of(w, queue);
 	const char *name = w->names[queue];
 	size_t n = strcspn(name, "/");
@@ -401,7 +407,7 @@ static void
 happens_connected(struct world *w, uint64_t id)
 {
 	uint32_t at = 0;
-	struct wsession *se = session_find(w, id, &at);
+	struct wsession *se = wsession_find(w, id, &at);
 	const struct remote *r;
 
 	if (se == NULL)
@@ -409,7 +415,7 @@ happens_connected(struct world *w, uint64_t id)
 	r = remote_of(w, se->queue);
 	if (r->connect >= 0) {
 		session_over(w, id, (enum session_end)r->connect,
-		    "cannot connect");
+		    r->say[0] != '\0' ? r->say : "cannot connect");
 		return;
 	}
 	if (r->max_sessions != 0 &&
@@ -449,13 +455,17 @@ answer(struct world *w, struct wsession *se, const struct wdeliver *d,
 	r->count++;
 	for (uint32_t i = 0; i < d->n; i++) {
 		struct smsg *m = sched_msg_find(w->s, d->id);
-		struct sched_result res = { .status = SV("4.2.0"),
-			.text = SV("451 4.2.0 as told") };
+		char text[96];
+		struct sched_result res = { .status = SV("4.2.0") };
 		struct sched_decision dec;
 
 		if (m == NULL)
 			continue;
 		out = res.outcome = outcome_of(r, m, d->idx[i]);
+		snprintf(text, sizeof(text), "%u %s", out == OUT_DELIVERED ?
+		    250 : r->reply < 400 ? 451 : r->reply,
+		    r->say[0] != '\0' ? r->say : "4.2.0 as told");
+		res.text = sv_from(text);
 		if (sched_result(w->s, world_now(w), session, m, d->idx[i],
 		    &res, &dec))
 			note(w, whats[dec.action], queue, d->id, 1);
@@ -468,7 +478,7 @@ static void
 happens_answer(struct world *w, uint64_t id)
 {
 	uint32_t at = 0;
-	struct wsession *se = session_find(w, id, &at);
+	struct wsession *se = wsession_find(w, id, &at);
 	struct wdeliver *d;
 	struct remote *r;
 	enum outcome out;
@@ -499,7 +509,7 @@ static void
 happens_idle(struct world *w, uint64_t id, uint64_t stamp)
 {
 	uint32_t at = 0;
-	struct wsession *se = session_find(w, id, &at);
+	struct wsession *se = wsession_find(w, id, &at);
 
 	if (se != NULL && se->first == NULL && se->up && se->stamp == stamp)
 		session_over(w, id, END_IDLE, "");
@@ -697,11 +707,22 @@ workers_kept(struct world *w)
 	}
 }
 
+static int
+used_restore(void *arg, const struct sched_used *u)
+{
+	const struct world *w = arg;
+
+	sched_used_restore(w->s, world_now(w), u);
+	return 0;
+}
+
+/* In order; or, keep, a crash after which the workers live on. */
 void
 world_restart(struct world *w, bool keep)
 {
 	struct sched *old = w->s;
 	const struct smsg *m;
+	struct squeue *q;
 	size_t at = 0;
 
 	if (!keep) {
@@ -711,6 +732,17 @@ world_restart(struct world *w, bool keep)
 	w->s = sched_new(&world_ops, w, w->conf, ++w->seed);
 	while ((m = sched_msg_next(old, &at)) != NULL)
 		msg_restore(w, old, m);
+	(void)sched_used_each(old, used_restore, w);
+	at = 0;
+	while ((q = sched_queue_next(old, &at)) != NULL) {
+		struct sched_queue_state st;
+
+		sched_queue_state(q, &st);
+		(void)sched_queue_state_set(w->s, world_now(w), squeue_domain(q),
+		    squeue_vmta(q), &st);
+	}
+	if (keep)
+		sched_connects_unknown(w->s, world_now(w));
 	sched_worker_add(w->s, 0);
 	if (keep)
 		workers_kept(w);

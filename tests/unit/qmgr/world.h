@@ -26,6 +26,7 @@ enum what {           /* a kind of thing that happens, see world.c */
 	W_ENDED,
 	W_RESOLVED,   /* look-ups */
 	W_QFAIL,      /* queue_deferred */
+	W_UNREAD,     /* give_up()s in vain, see remote.unread */
 	W_WHATS
 };
 
@@ -38,7 +39,7 @@ struct happening {
 };
 
 enum dns { DNS_OK, DNS_TEMPORARY, DNS_NO_DOMAIN, DNS_NULL_MX, DNS_UNUSABLE,
-	DNS_SELF };
+	DNS_SELF, DNS_AGAIN };
 
 /* How the hosts of a domain behave. */
 struct remote {
@@ -51,9 +52,11 @@ struct remote {
 	unsigned max_sessions;  /* more cannot connect; 0 */
 	unsigned drop;          /* every nth message loses the connection */
 	unsigned doubt;         /* every nth: no answer to the final dot */
+	unsigned unread;        /* messages 1 to n cannot be given up */
 	int connect;            /* enum session_end, or -1: works */
 	enum dns dns;
 	unsigned count;         /* messages so far */
+	char say[64];           /* in its replies */
 };
 
 struct spec {           /* of `add` */

@@ -37,21 +37,32 @@ on_client(evutil_socket_t fd, short what, void *arg)
 	}
 }
 
+/* From 127.0.0.last. */
 static void
-client_open(struct client *c)
+client_open_from(struct client *c, uint32_t last)
 {
 	struct sockaddr_in in = { .sin_family = AF_INET,
 		.sin_port = htons(P.port),
 		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in from = { .sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK - 1 + last) };
 
 	memset(c, 0, sizeof(*c));
 	buf_init(&c->in, 1u << 20);
 	c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	ck_assert_int_ge(c->fd, 0);
+	ck_assert_int_eq(bind(c->fd, (struct sockaddr *)&from, sizeof(from)),
+	    0);
 	ck_assert_int_eq(connect(c->fd, (struct sockaddr *)&in, sizeof(in)),
 	    0);
 	c->ev = event_new(P.base, c->fd, EV_READ | EV_PERSIST, on_client, c);
 	event_add(c->ev, NULL);
+}
+
+static void
+client_open(struct client *c)
+{
+	client_open_from(c, 1);
 }
 
 static void
@@ -267,6 +278,50 @@ START_TEST(test_smtpd_too_many_from_one_address_421)
 }
 END_TEST
 
+/* max-smtp-in-per-address is of all processes: this one gives its part of it,
+ * rounded up, to each address. */
+static const struct {
+	unsigned limit, processes, each;
+} parts[] = {
+	{ 3, 1, 3 }, { 4, 2, 2 }, { 3, 2, 2 }, { 10, 4, 3 }, { 2, 3, 1 },
+	{ 1, 8, 1 },
+};
+
+START_TEST(test_smtpd_limit_per_address_is_divided_among_processes)
+{
+	struct client c[8], other, late;
+	unsigned each = parts[_i].each;
+	char text[256];
+
+	snprintf(text, sizeof(text), "host-name mx.example.org\n"
+	    "max-smtp-in-per-address %u\nsmtpd-processes %u\n",
+	    parts[_i].limit, parts[_i].processes);
+	fake_start(&P, PROGRAM, text);
+	for (unsigned i = 0; i < each; i++)
+		hello(&c[i]);
+	client_open(&late);
+	expect(&late, "421 4.7.0");
+	expect_eof(&late);
+	client_close(&late);
+	/* others have a part of their own */
+	client_open_from(&other, 2);
+	expect(&other, "220");
+	client_close(&other);
+	/* and who leaves makes room for one */
+	say(&c[0], "QUIT\r\n");
+	expect(&c[0], "221");
+	expect_eof(&c[0]);
+	client_close(&c[0]);
+	hello(&c[0]);
+	client_open(&late);
+	expect(&late, "421 4.7.0");
+	client_close(&late);
+	for (unsigned i = 0; i < each; i++)
+		client_close(&c[i]);
+	teardown();
+}
+END_TEST
+
 START_TEST(test_smtpd_stop_idle_421_busy_finishes)
 {
 	struct client idle, busy;
@@ -320,7 +375,7 @@ int
 main(void)
 {
 	Suite *s = suite_create("smtpd_process");
-	TCase *t = tcase_create("all");
+	TCase *t = tcase_create("all"), *limits = tcase_create("limits");
 	SRunner *r;
 	int failed;
 
@@ -333,7 +388,12 @@ main(void)
 	tcase_add_test(t, test_smtpd_too_many_from_one_address_421);
 	tcase_add_test(t, test_smtpd_stop_idle_421_busy_finishes);
 	tcase_add_test(t, test_smtpd_no_segment_354_waits_for_grant);
+	tcase_set_timeout(limits, 60);
+	tcase_add_loop_test(limits,
+	    test_smtpd_limit_per_address_is_divided_among_processes, 0,
+	    sizeof(parts) / sizeof(parts[0]));
 	suite_add_tcase(s, t);
+	suite_add_tcase(s, limits);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_ENV);
 	failed = srunner_ntests_failed(r);

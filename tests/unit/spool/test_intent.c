@@ -91,6 +91,10 @@ START_TEST(test_intent_slots_run_out_refused)
 	intent_release(&m, slot);
 	ck_assert(intent_reserve(&m, SLOTS));
 	intent_release(&m, INTENT_NONE);
+	/* taken without a promise: one of those made cannot be kept */
+	slot = intent_take(&m, 1, idx, 1);
+	ck_assert(!intent_reserve(&m, 1));
+	intent_release(&m, slot);
 	intent_map_close(&m);
 	close(fd);
 }
@@ -129,6 +133,59 @@ START_TEST(test_intent_slot_read_senseless_refused)
 }
 END_TEST
 
+/* As qmgr reads it when the worker is gone. */
+static uint64_t
+marked(int fd)
+{
+	unsigned char bytes[INTENT_SLOT_BYTES];
+
+	ck_assert_int_eq(pread(fd, bytes, sizeof(bytes),
+	    (off_t)(SLOTS * sizeof(bytes))), (int)sizeof(bytes));
+	return intent_mark_read(bytes);
+}
+
+START_TEST(test_intent_mark_seen_in_the_file_and_no_slot)
+{
+	int fd = file_make((size_t)intent_file_bytes(SLOTS));
+	struct intent_map m;
+	uint32_t n;
+
+	ck_assert_int_eq(intent_map_open(&m, fd, SLOTS), 0);
+	ck_assert_uint_eq(marked(fd), 0);
+	intent_mark(&m, 77);
+	intent_mark(&m, 77);
+	ck_assert_uint_eq(marked(fd), 77);
+	intent_mark(&m, 78);
+	ck_assert_uint_eq(marked(fd), 78);
+	ck_assert_uint_eq(count(fd, INTENT_DOT_SENT, &n), 0);
+	ck_assert_uint_eq(count(fd, INTENT_DELIVERED, &n), 0);
+	intent_map_wipe(&m);
+	ck_assert_uint_eq(marked(fd), 78);
+	intent_mark(&m, 0);
+	ck_assert_uint_eq(marked(fd), 0);
+	/* every slot is still to be had, and no more */
+	for (uint32_t i = 0; i < SLOTS; i++)
+		ck_assert_uint_ne(intent_take(&m, 1, &i, 1), INTENT_NONE);
+	ck_assert_uint_eq(intent_take(&m, 1, &n, 1), INTENT_NONE);
+	ck_assert_uint_eq(marked(fd), 0);
+	intent_map_close(&m);
+	close(fd);
+}
+END_TEST
+
+START_TEST(test_intent_mark_file_without_one_is_fine)
+{
+	int fd = file_make(SLOTS * INTENT_SLOT_BYTES);
+	struct intent_map m;
+
+	ck_assert_int_eq(intent_map_open(&m, fd, SLOTS), 0);
+	intent_mark(&m, 77);
+	intent_map_close(&m);
+	intent_mark(&m, 77);
+	close(fd);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -142,6 +199,8 @@ main(void)
 	tcase_add_test(t, test_intent_slots_run_out_refused);
 	tcase_add_test(t, test_intent_file_too_small_refused);
 	tcase_add_test(t, test_intent_slot_read_senseless_refused);
+	tcase_add_test(t, test_intent_mark_seen_in_the_file_and_no_slot);
+	tcase_add_test(t, test_intent_mark_file_without_one_is_fine);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_NORMAL);

@@ -179,8 +179,8 @@ on_problem(void *arg, const char *text)
 static void
 recover(struct result *r)
 {
-	static const struct recover_ops ops = { on_event, on_found,
-		on_problem };
+	static const struct recover_ops ops = { .on_event = on_event,
+		.on_found = on_found, .on_problem = on_problem };
 
 	memset(r, 0, sizeof(*r));
 	r->live = live_new();
@@ -258,6 +258,145 @@ START_TEST(test_recover_sealed_segment_is_not_read)
 }
 END_TEST
 
+static void
+fault_once(unsigned ops, uint64_t after)
+{
+	struct sio_mem_fault f = { .ops = ops, .after = after, .count = 1,
+		.err = EIO };
+
+	(void)sio_mem_fault(sio, f);
+}
+
+static int
+recover_failing(struct result *r, unsigned ops, uint64_t after)
+{
+	static const struct recover_ops rec_ops = { .on_event = on_event,
+		.on_found = on_found, .on_problem = on_problem };
+	int rc;
+
+	memset(r, 0, sizeof(*r));
+	r->live = live_new();
+	fault_once(ops, after);
+	rc = spool_recover(sio, &rec_ops, r, &r->st);
+	fault_once(0, 0);
+	return rc;
+}
+
+/* What is found and cannot be made durable is not told: its ACCEPT would be
+ * durable before it. */
+START_TEST(test_recover_tail_that_cannot_be_synced_is_left)
+{
+	static const struct {
+		unsigned op;
+		uint64_t after; /* those of the log */
+	} failing[] = { { SIO_OP_SYNC, 1 }, { SIO_OP_WRITE, 1 } };
+	struct msg a = commit(), b;
+	struct result r;
+
+	accept_msg(&a);
+	b = commit();
+	(void)commit();
+	ck_assert_int_eq(evlog_write(evlog), 0);
+	for (size_t i = 0; i < 2; i++) {
+		ck_assert_int_eq(recover_failing(&r, failing[i].op,
+		    failing[i].after), 0);
+		ck_assert_uint_eq(r.nfound, 0);
+		ck_assert_uint_eq(r.st.found, 0);
+		ck_assert_ptr_nonnull(strstr(r.problems, "cannot be synced"));
+		live_free(&r.live);
+	}
+	recover(&r);
+	ck_assert_uint_eq(r.nfound, 2);
+	ck_assert_uint_eq(r.found[0], b.id);
+	live_free(&r.live);
+}
+END_TEST
+
+/* The same for one segment, later: the rest of it is not told. */
+START_TEST(test_recover_tail_later_that_cannot_be_read_is_told_in_part)
+{
+	static const struct recover_ops ops = { .on_event = on_event,
+		.on_found = on_found, .on_problem = on_problem };
+	struct msg a = commit(), b = commit();
+	struct result r;
+	uint64_t end;
+
+	memset(&r, 0, sizeof(r));
+	fault_once(SIO_OP_SYNC, 0);
+	ck_assert_int_eq(spool_recover_tail(sio, segment, SEGMENT_HEADER,
+	    UINT64_MAX, &ops, &r, &end), -1);
+	ck_assert_int_eq(errno, EIO);
+	ck_assert_uint_eq(r.nfound, 0);
+	/* each record is read once more when all are durable */
+	for (uint64_t n = 1; r.nfound < 2; n++) {
+		ck_assert_uint_lt(n, 20);
+		r.nfound = 0;
+		fault_once(SIO_OP_READ, n);
+		if (spool_recover_tail(sio, segment, SEGMENT_HEADER,
+		    UINT64_MAX, &ops, &r, &end) == 0)
+			break;
+		ck_assert_uint_lt(r.nfound, 2);
+	}
+	fault_once(0, 0);
+	ck_assert_uint_eq(r.nfound, 2);
+	ck_assert_uint_eq(r.found[0], a.id);
+	ck_assert_uint_eq(end, b.offset + b.length);
+}
+END_TEST
+
+/* A record whose writer is in the middle of it looks damaged. */
+START_TEST(test_recover_live_tail_waits_for_a_half_written_record)
+{
+	static const struct recover_ops live = { .on_event = on_event,
+		.on_found = on_found, .on_problem = on_problem, .live = true };
+	static const struct recover_ops done = { .on_event = on_event,
+		.on_found = on_found, .on_problem = on_problem };
+	struct msg a = commit(), b = commit(), c = commit();
+	struct result r;
+	uint64_t end;
+	char path[SIO_PATH_MAX];
+
+	sio_path(path, "segments", segment, ".seg");
+	ck_assert(sio_mem_flip(sio, path, b.offset + b.length - 9));
+	memset(&r, 0, sizeof(r));
+	ck_assert_int_eq(spool_recover_tail(sio, segment, SEGMENT_HEADER,
+	    UINT64_MAX, &live, &r, &end), 0);
+	ck_assert_uint_eq(r.nfound, 1);
+	ck_assert_uint_eq(end, a.offset + a.length);
+	/* it comes to its end */
+	ck_assert(sio_mem_flip(sio, path, b.offset + b.length - 9));
+	ck_assert_int_eq(spool_recover_tail(sio, segment, end, UINT64_MAX,
+	    &live, &r, &end), 0);
+	ck_assert_uint_eq(r.nfound, 3);
+	ck_assert_uint_eq(r.found[1], b.id);
+	ck_assert_uint_eq(r.found[2], c.id);
+	/* nobody is at it any more: it is damaged, and the rest is taken */
+	memset(&r, 0, sizeof(r));
+	ck_assert(sio_mem_flip(sio, path, b.offset + b.length - 9));
+	ck_assert_int_eq(spool_recover_tail(sio, segment, SEGMENT_HEADER,
+	    UINT64_MAX, &done, &r, &end), 0);
+	ck_assert_uint_eq(r.nfound, 2);
+	ck_assert_uint_eq(r.found[1], c.id);
+}
+END_TEST
+
+/* Nobody would come back to it. */
+START_TEST(test_recover_after_damage_needs_its_syncs)
+{
+	struct result r;
+
+	(void)commit();
+	ck_assert_int_eq(evlog_rotate(evlog), 0);
+	ck_assert_int_eq(sio_unlink(sio, "events/0000000001.log"), 0);
+	ck_assert_int_eq(recover_failing(&r, SIO_OP_SYNC, 1), -1);
+	ck_assert_uint_eq(r.nfound, 0);
+	live_free(&r.live);
+	recover(&r);
+	ck_assert_uint_eq(r.nfound, 1);
+	live_free(&r.live);
+}
+END_TEST
+
 START_TEST(test_recover_from_checkpoint_and_log)
 {
 	struct msg a = commit(), b = commit(), c;
@@ -285,14 +424,17 @@ START_TEST(test_recover_damaged_checkpoint_uses_the_one_before)
 {
 	struct msg a = commit(), b = commit();
 	struct result r;
+	uint64_t messages;
 
 	accept_msg(&a);
 	checkpoint_now(&a);
 	accept_msg(&b);
 	finish_msg(&a);
 	checkpoint_now(&b);
+	ck_assert(checkpoint_check(sio, 3, &messages));
+	ck_assert_uint_eq(messages, 1);
 	ck_assert(sio_mem_flip(sio, "checkpoint/0000000003", 90));
-	ck_assert(!checkpoint_check(sio, 3));
+	ck_assert(!checkpoint_check(sio, 3, &messages));
 	recover(&r);
 	ck_assert_uint_eq(r.st.checkpoint, 2);
 	ck_assert_ptr_nonnull(strstr(r.problems, "checkpoint 3 is damaged"));
@@ -420,6 +562,63 @@ START_TEST(test_segtab_fill_gives_full_file)
 }
 END_TEST
 
+static size_t
+larges_there(void)
+{
+	uint64_t *list;
+	size_t n;
+
+	ck_assert_int_ge(segtab_release(tab, NONE), 0);
+	ck_assert_int_eq(sio_numbers(sio, "large", "", &list, &n), 0);
+	free(list);
+	return n;
+}
+
+START_TEST(test_segtab_larges_of_a_dead_writer_go)
+{
+	uint64_t used, unused, others;
+
+	for (int i = 0; i < 3; i++) {
+		uint64_t *id[] = { &used, &unused, &others };
+		struct sio_file *f = segtab_large_create(tab, id[i]);
+
+		sio_close(&f);
+		segtab_large_owner_set(tab, *id[i], i < 2 ? 1 : 2);
+	}
+	ck_assert(segtab_large_ref(tab, used));
+	segtab_larges_gone(tab, 3);
+	segtab_larges_drop(tab, NONE);
+	ck_assert_uint_eq(larges_there(), 3);
+	segtab_larges_gone(tab, 1);
+	segtab_larges_drop(tab, NONE);
+	ck_assert_uint_eq(larges_there(), 2);
+	ck_assert(!segtab_large_ref(tab, unused));
+}
+END_TEST
+
+START_TEST(test_segtab_larges_stay_while_a_segment_is_unread)
+{
+	struct seg_info info;
+	struct sio_file *f;
+	uint64_t number, id;
+	size_t at = 0;
+
+	ck_assert_int_eq(segtab_grant(tab, 1, &number), 0);
+	segtab_free(&tab);
+	tab = segtab_open(sio, &(struct segtab_conf){ .epoch = 9 });
+	f = segtab_large_create(tab, &id);
+	sio_close(&f);
+	segtab_large_owner_set(tab, id, 1);
+	segtab_larges_gone(tab, 1);
+	segtab_larges_drop(tab, NONE);
+	ck_assert_uint_eq(larges_there(), 1);
+	while (segtab_next(tab, &at, &info))
+		segtab_seal(tab, info.number, SEGMENT_HEADER, NONE);
+	segtab_larges_drop(tab, NONE);
+	ck_assert_uint_eq(larges_there(), 0);
+}
+END_TEST
+
 START_TEST(test_segtab_large_lives_as_its_message)
 {
 	uint64_t id, other, path_n;
@@ -431,8 +630,8 @@ START_TEST(test_segtab_large_lives_as_its_message)
 	f = segtab_large_create(tab, &other);
 	sio_close(&f);
 	ck_assert(segtab_large_ref(tab, id));
-	segtab_large_drop(tab, id); /* in use: stays */
-	segtab_large_drop(tab, other);
+	segtab_large_drop(tab, id, NONE); /* in use: stays */
+	segtab_large_drop(tab, other, NONE);
 	ck_assert_int_ge(segtab_release(tab, NONE), 0);
 	ck_assert_int_eq(sio_numbers(sio, "large", "", &list, &path_n), 0);
 	ck_assert_uint_eq(path_n, 1);
@@ -516,12 +715,46 @@ START_TEST(test_rebuild_without_log_keeps_every_message)
 }
 END_TEST
 
+/* Quarantined: both names are durable, or it is told. */
+START_TEST(test_segtab_large_move_each_call_failing)
+{
+	static const struct {
+		unsigned op;
+		uint64_t after;
+	} failing[] = { { SIO_OP_RENAME, 0 }, { SIO_OP_SYNC_DIR, 0 },
+		{ SIO_OP_SYNC_DIR, 1 } };
+
+	for (size_t i = 0; i < 4; i++) {
+		uint64_t id;
+		struct sio_file *f = segtab_large_create(tab, &id);
+
+		ck_assert_ptr_nonnull(f);
+		sio_close(&f);
+		if (i < 3)
+			fault_once(failing[i].op, failing[i].after);
+		ck_assert_int_eq(segtab_large_move(tab, id, "corrupt",
+		    "corrupt/X.large"), i < 3 ? -1 : 0);
+		fault_once(0, 0);
+		f = segtab_large_open(tab, id);
+		ck_assert_int_eq(f != NULL, i == 0);
+		sio_close(&f);
+	}
+}
+END_TEST
+
 static void
 add_tests(TCase *tc)
 {
 	tcase_add_test(tc, test_recover_empty_spool_is_empty);
 	tcase_add_test(tc, test_recover_tail_is_found_once);
 	tcase_add_test(tc, test_recover_sealed_segment_is_not_read);
+	tcase_add_test(tc, test_recover_tail_that_cannot_be_synced_is_left);
+	tcase_add_test(tc,
+	    test_recover_tail_later_that_cannot_be_read_is_told_in_part);
+	tcase_add_test(tc,
+	    test_recover_live_tail_waits_for_a_half_written_record);
+	tcase_add_test(tc, test_recover_after_damage_needs_its_syncs);
+	tcase_add_test(tc, test_segtab_large_move_each_call_failing);
 	tcase_add_test(tc, test_recover_from_checkpoint_and_log);
 	tcase_add_test(tc, test_recover_damaged_checkpoint_uses_the_one_before);
 	tcase_add_test(tc, test_recover_lost_log_finds_every_message);
@@ -531,6 +764,8 @@ add_tests(TCase *tc)
 	tcase_add_test(tc, test_segtab_picks_sparse_segment);
 	tcase_add_test(tc, test_segtab_fill_gives_full_file);
 	tcase_add_test(tc, test_segtab_large_lives_as_its_message);
+	tcase_add_test(tc, test_segtab_larges_of_a_dead_writer_go);
+	tcase_add_test(tc, test_segtab_larges_stay_while_a_segment_is_unread);
 	tcase_add_test(tc, test_segtab_space_floor);
 	tcase_add_test(tc, test_check_good_spool_has_no_problem);
 	tcase_add_test(tc, test_check_corrupt_live_message_is_reported);

@@ -185,7 +185,8 @@ static int
 scan(struct seen *s, bool search, uint64_t from, uint64_t limit,
     uint64_t *end_r)
 {
-	struct segment_scan_ops ops = { on_record, on_damage, search };
+	struct segment_scan_ops ops = { .on_record = on_record,
+		.on_damage = on_damage, .search = search };
 
 	return segment_scan(file, SEG, from, limit, &ops, s, end_r);
 }

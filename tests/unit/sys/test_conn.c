@@ -63,15 +63,39 @@ static const struct conn_ops ops = {
 	.on_drain = on_drain,
 };
 
+static int eofs;
+
 static void
-setup(void)
+on_eof(struct conn *c, void *arg)
+{
+	(void)arg;
+	eofs++;
+	ck_assert_int_eq(buf_add(conn_out(c), "still here", 10), 0);
+}
+
+static const struct conn_ops eof_ops = {
+	.on_data = on_data,
+	.on_eof = on_eof,
+	.on_close = on_close,
+	.on_timeout = on_timeout,
+};
+
+/* One end of a pair; the other one is peer. */
+static struct conn *
+conn_open(const struct conn_ops *o)
 {
 	int sp[2];
 
-	base = event_base_new();
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, sp), 0);
 	peer = sp[1];
-	conn = conn_new(base, sp[0], &ops, NULL, 1000, 1u << 20);
+	return conn_new(base, sp[0], o, NULL, 1000, 1u << 20);
+}
+
+static void
+setup(void)
+{
+	base = event_base_new();
+	conn = conn_open(&ops);
 	closes = timeouts = drains = 0;
 	want_reply = 0;
 	got[0] = '\0';
@@ -113,6 +137,47 @@ START_TEST(test_conn_eof_reports_close_once)
 	ck_assert_int_eq(closes, 1);
 	ck_assert_int_eq(close_err, 0);
 	ck_assert_ptr_null(conn);
+}
+END_TEST
+
+/* A peer that has only half closed reads on. */
+START_TEST(test_conn_eof_owner_may_go_on_writing)
+{
+	char buf[16];
+
+	conn_free(&conn);
+	close(peer);
+	eofs = 0;
+	conn = conn_open(&eof_ops);
+	shutdown(peer, SHUT_WR);
+	spin();
+	ck_assert_int_eq(eofs, 1);
+	ck_assert_int_eq(closes, 0);
+	ck_assert_int_eq(read(peer, buf, sizeof(buf)), 10);
+	conn_resume(conn);
+	spin();
+	ck_assert_int_eq(eofs, 1);
+	conn_free(&conn);
+	ck_assert_int_eq(read(peer, buf, sizeof(buf)), 0);
+}
+END_TEST
+
+START_TEST(test_conn_linger_half_closed_peer_gets_it_all)
+{
+	size_t want = 600000, n = 0;
+	char buf[4096] = { 0 };
+	ssize_t r;
+
+	for (size_t i = 0; i < want; i += 100)
+		ck_assert_int_eq(buf_add(conn_out(conn), buf, 100), 0);
+	shutdown(peer, SHUT_WR);
+	conn_linger(&conn, 1000);
+	spin();
+	while (n < want && (r = read(peer, buf, sizeof(buf))) > 0) {
+		n += (size_t)r;
+		spin();
+	}
+	ck_assert_uint_eq(n, want);
 }
 END_TEST
 
@@ -230,6 +295,8 @@ main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, test_conn_reply_is_sent_after_callback);
 	tcase_add_test(tc, test_conn_eof_reports_close_once);
+	tcase_add_test(tc, test_conn_eof_owner_may_go_on_writing);
+	tcase_add_test(tc, test_conn_linger_half_closed_peer_gets_it_all);
 	tcase_add_test(tc, test_conn_free_in_callback_is_safe);
 	tcase_add_test(tc, test_conn_paused_reads_nothing_until_resume);
 	tcase_add_test(tc, test_conn_deadline_fires_once);

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * rules: the lines of blocks whose order counts: what they hold when read, and
+ * the parser of each. Of the lines of a block the first that matches decides.
+ * Expressions are PCRE2 between slashes and ignore case; in them a slash with
+ * a blank behind it is written \\/ and a # is written \\x23.
+ */
+#ifndef COMMON_CONF_RULES_H
+#define COMMON_CONF_RULES_H
+
+#include "common/conf/value.h"
+
+#define CONF_REGEX_MAX       2048u   /* bytes, with the slashes */
+/* Strangers choose the text: far above what a sane expression needs. */
+#define CONF_REGEX_STEPS_MAX 20000u
+#define CONF_REGEX_DEPTH_MAX 4000u   /* of backtracking; some 100 B each */
+#define CONF_RULES_MAX       1000u   /* lines in a block */
+
+struct conf_regex;
+
+enum conf_match {
+	CONF_MATCH_NO,
+	CONF_MATCH_YES,
+	CONF_MATCH_TOO_HARD  /* took too many steps: counts as no match */
+};
+
+/* What a reply line does: bits. */
+enum conf_action {
+	CONF_ACT_NORMAL = 1,
+	CONF_ACT_BACKOFF = 2,
+	CONF_ACT_SKIP_MX = 4,
+	CONF_ACT_BOUNCE_QUEUE = 8,
+	CONF_ACT_BOUNCE_RCPT = 16,
+	CONF_ACT_DISABLE_SOURCE_IP = 32,
+	CONF_ACT_DEFER_QUEUE = 64,
+	CONF_ACT_MAX_SMTP_OUT = 128,  /* to max_smtp_out */
+	CONF_ACT_MAX_MSG_RATE = 256,  /* to max_msg_rate */
+	CONF_ACT_RETRY_AFTER = 512    /* the recipient, after retry_after_ms */
+};
+
+#define CONF_ACT_NOT_YET (CONF_ACT_SKIP_MX | CONF_ACT_DISABLE_SOURCE_IP)
+
+/* reply /REGEX/ ACTION[,ACTION] */
+struct conf_reply {
+	struct sv regex;              /* as written, with the slashes */
+	const struct conf_regex *re;
+	uint32_t actions;             /* enum conf_action; at least one */
+	int64_t reenable_after_ms;    /* 0: the queue's setting */
+	int64_t defer_ms;             /* 0: the queue's retry-after */
+	int64_t for_ms;               /* how long mode backoff or a limit
+	                               * holds; 0: until something ends it */
+	int64_t retry_after_ms;
+	uint32_t max_smtp_out;
+	struct conf_rate max_msg_rate;
+	uint32_t after_n;             /* acts at the Nth match */
+	int64_t after_ms;             /* within this time; 0 with N 1 */
+	struct sv file;
+	uint32_t line;
+};
+
+/* None of these compiles its expression; row_parse() does, to see. */
+const char *conf_parse_reply(struct sv v, struct conf_reply *r);
+/* "TEXT" in quotes. */
+const char *conf_parse_sample(struct sv v, struct sv *r);
+
+#endif

@@ -1,0 +1,184 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * What rates have used up, over a restart: 10/d is one message each 2.4 hours,
+ * whoever counts. A rate's whole state is the time from which on it is as if
+ * it had never been used.
+ */
+#include "qmgr/sched_private.h"
+
+#define NS_PER_US 1000
+/* Of faster rates than one a second, what is over sooner than that is not
+ * worth writing down. */
+#define USED_LEAST_US US_PER_SEC
+
+static int
+used_tell(const struct sched *s, const struct srate *r, struct sv queue,
+    enum sched_rate rate, sched_used_fn *fn, void *arg)
+{
+	int64_t until = r->tat_ns / NS_PER_US, least = sched_mono(s);
+	struct sched_used u = { .queue = queue, .rate = rate };
+
+	if (r->step_ns < USED_LEAST_US * NS_PER_US)
+		least += USED_LEAST_US;
+	if (r->step_ns == 0 || until <= least)
+		return 0;
+	u.until_us = until - s->now.mono.us + s->now.wall.us;
+	return fn(arg, &u);
+}
+
+static const struct srate *
+scope_rate(const struct sscope *sc, enum sched_rate rate)
+{
+	switch (rate) {
+	case RATE_CONNECTS:
+		return &sc->connect_rate.rate;
+	case RATE_VOLUME:
+		return &sc->volume.rate;
+	case RATE_MSGS:
+	case SCHED_RATES:
+	default:
+		return &sc->msg_rate.rate;
+	}
+}
+
+static int
+scope_tell(const struct sched *s, const struct sscope *sc, struct sv queue,
+    sched_used_fn *fn, void *arg)
+{
+	int rc = 0;
+
+	for (int i = 0; i < SCHED_RATES && rc == 0; i++)
+		rc = used_tell(s, scope_rate(sc, (enum sched_rate)i), queue,
+		    (enum sched_rate)i, fn, arg);
+	return rc;
+}
+
+int
+sched_used_each(const struct sched *s, sched_used_fn *fn, void *arg)
+{
+	const struct squeue *q;
+	const struct svmta *vm;
+	const struct svpool *p;
+	int rc = 0;
+
+	TAILQ_FOREACH(q, &s->all_queues, link) {
+		rc = scope_tell(s, &q->scope, q->name, fn, arg);
+		if (rc != 0)
+			return rc;
+	}
+	TAILQ_FOREACH(vm, &s->vmtas, link) {
+		rc = scope_tell(s, &vm->scope, vm->path_name, fn, arg);
+		if (rc != 0)
+			return rc;
+	}
+	TAILQ_FOREACH(p, &s->pools, link) {
+		rc = scope_tell(s, &p->scope, p->path_name, fn, arg);
+		if (rc != 0)
+			return rc;
+	}
+	return 0;
+}
+
+/* No state can be worse than a period's allowance used at once just now, but
+ * the wall clock may say so. */
+static void
+used_bound(const struct sched *s, struct srate *r)
+{
+	int64_t most = sched_mono(s) * NS_PER_US +
+	    (int64_t)r->most * r->step_ns;
+
+	if (r->tat_ns > most)
+		r->tat_ns = most;
+}
+
+static void
+used_set(const struct sched *s, struct srate *r, int64_t until)
+{
+	if (r->step_ns == 0 || r->tat_ns >= until * NS_PER_US)
+		return;
+	r->tat_ns = until * NS_PER_US;
+	used_bound(s, r);
+}
+
+static struct sscope *
+scope_named(struct sched *s, struct sv name)
+{
+	ptrdiff_t slash = sv_rfind(name, '/');
+	struct svpool *p;
+	struct svmta *vm;
+	struct squeue *q;
+	struct sv last;
+
+	if (slash < 0)
+		return NULL;
+	last = sv_from_at(name, (size_t)slash + 1);
+	if (slash == 1 && name.p[0] == '/')
+		return (p = pool_get(s, last)) == NULL ? NULL : &p->scope;
+	if (slash == 0)
+		return (vm = vmta_get(s, last)) == NULL ? NULL : &vm->scope;
+	q = queue_get(s, sv_head(name, (size_t)slash), last);
+	return q == NULL ? NULL : &q->scope;
+}
+
+void
+sched_used_restore(struct sched *s, struct sched_now now,
+    const struct sched_used *u)
+{
+	struct sscope *sc;
+
+	sched_clock_advance(s, now);
+	if (u->rate >= SCHED_RATES || (sc = scope_named(s, u->queue)) == NULL)
+		return;
+	/* the scope is ours to change */
+	used_set(s, (struct srate *)(uintptr_t)scope_rate(sc, u->rate),
+	    u->until_us - now.wall.us + now.mono.us);
+}
+
+void
+volume_take(const struct squeue *q, int64_t at, uint32_t kib)
+{
+	for (int i = 0; i < q->path.n; i++)
+		rate_take(&q->path.scope[i]->volume.rate, at, kib);
+}
+
+void
+sched_rcpt_tried(struct sched *s, struct sched_now now, struct smsg *m,
+    uint32_t idx, int64_t at_us, uint32_t volume_kib)
+{
+	int64_t at = at_us - now.wall.us + now.mono.us;
+	const struct squeue *q;
+
+	sched_clock_advance(s, now);
+	if (idx >= m->nrcpts || m->rcpts[idx].q == NULL)
+		return;
+	q = m->rcpts[idx].q;
+	if (at > now.mono.us)
+		at = now.mono.us;
+	for (int i = 0; i < q->path.n; i++) {
+		struct srate *r = &q->path.scope[i]->msg_rate.rate;
+
+		rate_take(r, at, 1);
+		used_bound(s, r);
+	}
+	volume_take(q, at, volume_kib);
+}
+
+void
+connects_unknown(struct sched *s, struct squeue *q)
+{
+	struct srate *r = &q->scope.connect_rate.rate;
+
+	if (s->unknown_at != 0)
+		used_set(s, r, s->unknown_at + r->step_ns / NS_PER_US);
+}
+
+void
+sched_connects_unknown(struct sched *s, struct sched_now now)
+{
+	struct squeue *q;
+
+	sched_clock_advance(s, now);
+	s->unknown_at = sched_mono(s);
+	TAILQ_FOREACH(q, &s->all_queues, link)
+		connects_unknown(s, q);
+}

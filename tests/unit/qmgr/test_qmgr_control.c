@@ -1,0 +1,619 @@
+/* SPDX-License-Identifier: ISC */
+/* The queue manager as a process: the operator's commands. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "common/base/msgid.h"
+#include "qmgr/qmgr.h"
+#include "tests/unit/qmgr/qrig.h"
+
+#define has(text, part)                                                        \
+	ck_assert_msg(strstr(text, part) != NULL, "no %s in:\n%s", part, text)
+#define hasnt(text, part)                                                      \
+	ck_assert_msg(strstr(text, part) == NULL, "%s in:\n%s", part, text)
+/* How a command ends: its text, its status. */
+#define says(command, text)                                                    \
+	do {                                                                   \
+		qrig_ctl(&rig, command);                                       \
+		ck_assert_str_eq(rig.ctl_text, text);                          \
+	} while (0)
+#define ends(command, status)                                                  \
+	do {                                                                   \
+		qrig_ctl(&rig, command);                                       \
+		ck_assert_uint_eq(rig.ctl_status, status);                     \
+	} while (0)
+
+/* Three recipients in two queues that do not move. */
+static void
+three_waiting(uint64_t ids[3])
+{
+	ends("pause queue a.test", 0);
+	qrig_ctl(&rig, "pause queue b.test/{default}");
+	ids[0] = qrig_submit(&rig, "s1@here.test", "one@a.test");
+	ids[1] = qrig_submit(&rig, "s2@here.test", "two@a.test");
+	ids[2] = qrig_submit(&rig, "s1@here.test", "three@b.test");
+	QWAIT(&rig, (qrig_ctl(&rig, "show status"),
+			qrig_number(&rig, "delivery") == 3));
+}
+
+START_TEST(test_ctl_wrong_commands_are_misuse)
+{
+	static const char *const wrong[] = {
+	    "dance",
+	    "show",
+	    "show message",
+	    "show message 123",
+	    "show queues --maxitems=x",
+	    "show queues --no-such",
+	    "delete --id=x",
+	    "delete --older-than=x --jobId=1",
+	    "delete",
+	    "delete  --yes",
+	    "delete --queue= --yes",
+	    "delete domain= --yes",
+	    "pause queue ",
+	    "pause queue",
+	    "resume queue",
+	    "hold",
+	    "bounce --yes",
+	    "set queue a.test",
+	    "set queue --mode=backoff",
+	    "set queue --mode=other a.test",
+	};
+
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+		qrig_ctl(&rig, wrong[i]);
+		ck_assert_msg(rig.ctl_status == 2, "%s: %u %s", wrong[i],
+		    rig.ctl_status, rig.ctl_text);
+		ck_assert_uint_gt(strlen(rig.ctl_text), 0);
+	}
+	ends("show message 0000000000101", 1);
+	ends("pause queue *.nowhere.test", 1);
+}
+END_TEST
+
+START_TEST(test_ctl_queues_are_shown_sorted_and_filtered)
+{
+	uint64_t ids[3];
+	const char *rows;
+
+	three_waiting(ids);
+	rows = qrig_ctl(&rig, "show queues");
+	has(rows, "\"name\":\"a.test/{default}\"");
+	has(rows, "\"why\":\"paused\"");
+	ck_assert_str_eq(rig.ctl_text, "2 of 2 matching queues");
+	/* the one with two recipients is the first */
+	ck_assert(strstr(rows, "a.test/") < strstr(rows, "b.test/"));
+	says("show topqueues --maxitems=1", "1 of 2 matching queues");
+	rows = qrig_ctl(&rig, "show queues --sort=name");
+	ck_assert(strstr(rows, "a.test/") < strstr(rows, "b.test/"));
+	says("show queues domain=b.* vmta={default}", "1 of 1 matching queues");
+	says("show queues --queue=b.test/other", "0 of 0 matching queues");
+	says("show queues --paused=no", "0 of 0 matching queues");
+	says("show queues --paused=yes", "2 of 2 matching queues");
+	says("show queues --errors", "0 of 0 matching queues");
+}
+END_TEST
+
+START_TEST(test_ctl_recipients_are_listed_by_envelope)
+{
+	char cmd[64], id[MSGID_TEXT];
+	uint64_t ids[3];
+	const char *rows;
+
+	three_waiting(ids);
+	rows = qrig_ctl(&rig, "list");
+	has(rows, "\"rcpt\":\"one@a.test\"");
+	has(rows, "\"rcpt\":\"three@b.test\"");
+	ck_assert_str_eq(rig.ctl_text, "3 recipients");
+	rows = qrig_ctl(&rig, "list a.test --orig=S2@*");
+	has(rows, "two@a.test");
+	hasnt(rows, "one@a.test");
+	says("list --rcpt=*@b.test", "1 recipients");
+	says("list --jobId=other", "0 recipients");
+	says("list --maxitems=2", "2 recipients");
+	says("list --maxitems=0", "0 recipients");
+	snprintf(cmd, sizeof(cmd), "show message %s", msgid_format(ids[1], id));
+	rows = qrig_ctl(&rig, cmd);
+	has(rows, "\"orig\":\"s2@here.test\"");
+	has(rows, "\"client\":\"192.0.2.9\"");
+	has(rows, "\"state\":\"ready\"");
+	/* a record that cannot be read is shown as far as it is known */
+	qrig_fault(QF_READ, "segments", EIO);
+	rows = qrig_ctl(&rig, cmd);
+	has(rows, id);
+	has(rows, "\"orig\":\"\"");
+	rows = qrig_ctl(&rig, "list a.test");
+	ck_assert_str_eq(rig.ctl_text, "2 recipients");
+}
+END_TEST
+
+START_TEST(test_ctl_delete_counts_then_deletes)
+{
+	char cmd[64], id[MSGID_TEXT];
+	uint64_t ids[3], got = 0;
+	const char *rows;
+
+	three_waiting(ids);
+	rows = qrig_ctl(&rig, "delete a.test");
+	has(rows, "\"rcp\":2");
+	has(rows, "\"deleted\":false");
+	ck_assert_uint_eq(qrig_events(&rig, EV_DELETE, NULL), 0);
+	rows = qrig_ctl(&rig, "delete --jobId=j1 --older-than=1h --yes");
+	has(rows, "\"rcp\":0");
+	rows = qrig_ctl(&rig, "delete a.test --rcpt=two@* --yes");
+	has(rows, "\"rcp\":1");
+	has(rows, "\"deleted\":true");
+	QWAIT(&rig, qrig_events(&rig, EV_DELETE, &got) == 1);
+	ck_assert_uint_eq(got, ids[1]);
+	snprintf(
+	    cmd, sizeof(cmd), "delete --id=%s --yes", msgid_format(ids[2], id));
+	rows = qrig_ctl(&rig, cmd);
+	has(rows, "\"rcp\":1");
+	/* what cannot be read does not match */
+	qrig_fault(QF_READ, "segments", EIO);
+	rows = qrig_ctl(&rig, "delete a.test --orig=* --yes");
+	has(rows, "\"rcp\":0");
+	qrig_fault(QF_READ, "", 0);
+	rows = qrig_ctl(&rig, "delete a.test --orig=* --jobId=j* --yes");
+	has(rows, "\"rcp\":1");
+	qrig_ctl(&rig, "show status");
+	ck_assert_int_eq(qrig_number(&rig, "msg"), 3); /* traffic in */
+	says("list", "0 recipients");
+	ck_assert_int_eq(qrig_stop(&rig), 0);
+	qrig_start(&rig, QRIG_CONF);
+	ck_assert(qrig_logged(&rig, "recovered: 0 messages"));
+}
+END_TEST
+
+START_TEST(test_ctl_delete_leaves_what_a_worker_has)
+{
+	const char *rows;
+
+	qrig_deliver(&rig, "s@here.test", "r@there.test", NULL);
+	rows = qrig_ctl(&rig, "delete there.test --yes");
+	has(rows, "\"rcp\":0");
+	has(rows, "\"inflight\":1");
+	qrig_result(&rig, 0, OUT_DELIVERED, 250, "2.0.0", "250 ok");
+	QWAIT(&rig, rig.smtp.acked == 1);
+}
+END_TEST
+
+static void
+again(bool kill)
+{
+	if (kill)
+		qrig_kill(&rig);
+	else
+		ck_assert_int_eq(qrig_stop(&rig), 0);
+	qrig_start(&rig, QRIG_CONF);
+	qrig_peers(&rig);
+	qrig_go(&rig, 1);
+}
+
+/* Two orders; through the log, through the checkpoint of the start, through
+ * that of a stop. */
+START_TEST(test_ctl_hold_keeps_reason_and_who)
+{
+	char show[64], id[MSGID_TEXT];
+	uint64_t ids[3];
+	const char *rows;
+
+	three_waiting(ids);
+	says("hold a.test --rcpt=one@* --reason=abuse",
+	    "1 recipients put on hold");
+	says("hold a.test --reason=unsure", "1 recipients put on hold");
+	qrig_ctl(&rig, "resume queue *");
+	QWAIT(&rig, rig.smtp.nopens == 1);
+	ck_assert_str_eq(rig.smtp.opens[0].queue, "b.test/{default}");
+	for (int i = 0; i < 4; i++) {
+		rows = qrig_ctl(&rig, "show queues a.test");
+		has(rows, "\"hold\":2");
+		snprintf(show, sizeof(show), "show message %s",
+		    msgid_format(ids[0], id));
+		rows = qrig_ctl(&rig, show);
+		has(rows, "\"state\":\"hold\"");
+		has(rows, "\"reason\":\"abuse\"");
+		has(rows, "\"heldBy\":\"uid ");
+		ck_assert_ptr_null(strstr(rows, "\"heldAt\":null"));
+		snprintf(show, sizeof(show), "show message %s",
+		    msgid_format(ids[1], id));
+		has(qrig_ctl(&rig, show), "\"reason\":\"unsure\"");
+		usleep(i == 1 ? 300000 : 0); /* for the checkpoint */
+		again(i < 2);
+	}
+	/* a new order does not take an old one's number */
+	(void)qrig_submit(&rig, "s@here.test", "late@late.test");
+	says("hold late.test --reason=third", "1 recipients put on hold");
+	has(qrig_ctl(&rig, show), "\"reason\":\"unsure\"");
+	says("release a.test --rcpt=two@*", "1 recipients released");
+	QWAIT(&rig, strstr(qrig_ctl(&rig, "list a.test --rcpt=two@*"),
+	    "\"state\":\"hold\"") == NULL);
+	has(qrig_ctl(&rig, "show queues a.test"), "\"hold\":1");
+}
+END_TEST
+
+START_TEST(test_ctl_hold_waits_for_what_is_in_flight)
+{
+	unsigned n = qrig_deliver(&rig, "s@here.test", "r@there.test", NULL);
+
+	says("hold there.test --reason=unsure", "1 recipients put on hold");
+	has(qrig_ctl(&rig, "list there.test"), "\"state\":\"inflight\"");
+	qrig_result(&rig, n, OUT_TEMPORARY, 450, "4.2.0", "450 later");
+	QWAIT(&rig, rig.smtp.acked == 1);
+	has(qrig_ctl(&rig, "list there.test"), "\"state\":\"hold\"");
+	has(qrig_ctl(&rig, "list there.test"), "\"reason\":\"unsure\"");
+	again(true);
+	has(qrig_ctl(&rig, "list there.test"), "\"reason\":\"unsure\"");
+}
+END_TEST
+
+START_TEST(test_ctl_bounce_tells_the_sender)
+{
+	uint64_t ids[3];
+	const char *rows;
+
+	three_waiting(ids);
+	rows = qrig_ctl(&rig, "bounce a.test --reason=abuse");
+	has(rows, "\"rcp\":2");
+	has(rows, "\"bounced\":false");
+	ck_assert_uint_eq(qrig_events(&rig, EV_ATTEMPT, NULL), 0);
+	says("hold a.test --rcpt=two@*", "1 recipients put on hold");
+	rows = qrig_ctl(&rig, "bounce a.test --reason=abuse --yes");
+	has(rows, "\"rcp\":2");
+	has(rows, "\"bounced\":true");
+	QWAIT(&rig, qrig_events(&rig, EV_ATTEMPT, NULL) == 2);
+	has(qrig_ctl(&rig, "show queues a.test"), "\"bounce\":2");
+	/* not twice */
+	has(qrig_ctl(&rig, "bounce a.test --yes"), "\"rcp\":0");
+	has(qrig_ctl(&rig, "show queues b.test"), "\"ready\":1");
+	/* what cannot be read is not given up, nor counted */
+	qrig_fault(QF_READ, "segments", EIO);
+	rows = qrig_ctl(&rig, "bounce b.test --yes");
+	has(rows, "\"rcp\":0");
+	qrig_fault(QF_READ, "", 0);
+	has(qrig_ctl(&rig, "show queues b.test"), "\"ready\":1");
+	/* deleting spares the sender the DSN */
+	has(qrig_ctl(&rig, "delete a.test --yes"), "\"rcp\":2");
+	says("list a.test", "0 recipients");
+}
+END_TEST
+
+START_TEST(test_ctl_pause_survives_and_resume_moves)
+{
+	uint64_t ids[3];
+	const char *rows;
+
+	three_waiting(ids);
+	ck_assert_int_eq(qrig_stop(&rig), 0);
+	qrig_start(&rig, QRIG_CONF);
+	qrig_peers(&rig);
+	qrig_go(&rig, 1);
+	rows = qrig_ctl(&rig, "show queues --paused=yes");
+	has(rows, "a.test/{default}");
+	has(rows, "b.test/{default}");
+	ck_assert_uint_eq(rig.smtp.nopens, 0);
+	ends("resume queue b.test", 0);
+	QWAIT(&rig, rig.smtp.nopens == 1);
+	ck_assert_str_eq(rig.smtp.opens[0].queue, "b.test/{default}");
+}
+END_TEST
+
+#define RATE_CONF \
+	QRIG_CONF "<domain there.test>\nmax-msg-rate 10/h\n" \
+	"max-connect-rate 20/h\n</domain>\n"
+
+/* By the attempts in the log, then by the checkpoint that a start makes, then by
+ * what is written at a stop. */
+START_TEST(test_ctl_rates_survive)
+{
+	unsigned n;
+
+	ck_assert_int_eq(qrig_stop(&rig), 0);
+	qrig_start(&rig, RATE_CONF);
+	qrig_peers(&rig);
+	qrig_go(&rig, 1);
+	n = qrig_deliver(&rig, "s@here.test", "r1@there.test", NULL);
+	qrig_result(&rig, n, OUT_DELIVERED, 250, "2.0.0", "250 ok");
+	QWAIT(&rig, rig.smtp.acked == 1);
+	for (int i = 0; i < 4; i++) {
+		usleep(i == 1 ? 300000 : 0); /* for the checkpoint */
+		if (i < 2)
+			qrig_kill(&rig);
+		else
+			ck_assert_int_eq(qrig_stop(&rig), 0);
+		qrig_start(&rig, RATE_CONF);
+		qrig_peers(&rig);
+		qrig_go(&rig, 1);
+		if (i == 0)
+			(void)qrig_submit(&rig, "s@here.test",
+			    "r2@there.test");
+		QWAIT(&rig, strstr(qrig_ctl(&rig, "show queues there.test"),
+		    "\"why\":\"message-rate\"") != NULL);
+		ck_assert_uint_eq(rig.smtp.nopens, 0);
+	}
+}
+END_TEST
+
+/* Through the log, then through the checkpoint. */
+START_TEST(test_ctl_mode_survives_beside_pause)
+{
+	uint64_t ids[3];
+	const char *rows;
+
+	three_waiting(ids);
+	qrig_ctl(&rig, "set queue --mode=backoff a.test");
+	ck_assert_uint_eq(rig.ctl_status, 0);
+	qrig_ctl(&rig, "set queue mode=backoff later.test/{default}");
+	ck_assert_str_eq(rig.ctl_text, "1 queues in mode backoff");
+	for (int i = 0; i < 2; i++) {
+		if (i == 0)
+			qrig_kill(&rig);
+		else
+			ck_assert_int_eq(qrig_stop(&rig), 0);
+		qrig_start(&rig, QRIG_CONF);
+		qrig_peers(&rig);
+		qrig_go(&rig, 1);
+		rows = qrig_ctl(&rig, "show queues --mode=backoff");
+		has(rows, "a.test/{default}");
+		has(rows, "later.test/{default}");
+		ck_assert_ptr_null(strstr(rows, "b.test/"));
+		rows = qrig_ctl(&rig, "show queues --paused=yes");
+		has(rows, "a.test/{default}");
+		has(rows, "b.test/{default}");
+		ck_assert_ptr_null(strstr(rows, "later.test/"));
+	}
+	qrig_ctl(&rig, "set queue --mode=normal *");
+	rows = qrig_ctl(&rig, "show queues --mode=backoff");
+	ck_assert_ptr_null(strstr(rows, "test/"));
+	has(qrig_ctl(&rig, "show queues --paused=yes"), "a.test/{default}");
+}
+END_TEST
+
+#define REPLY_CONF \
+	QRIG_CONF "<smtp-pattern-list p>\n" \
+	"reply /slow down/ mode=backoff,for=1h\n" \
+	"reply /no mailbox/ bounce-rcpt\n" \
+	"</smtp-pattern-list>\n<domain *>\nsmtp-pattern-list p\n</domain>\n"
+
+START_TEST(test_ctl_replies_act_and_are_remembered)
+{
+	unsigned n;
+
+	ck_assert_int_eq(qrig_stop(&rig), 0);
+	qrig_start(&rig, REPLY_CONF);
+	qrig_peers(&rig);
+	qrig_go(&rig, 1);
+	n = qrig_deliver(&rig, "s@here.test", "r1@there.test", NULL);
+	qrig_result(&rig, n, OUT_TEMPORARY, 450, "4.7.0", "450 slow down");
+	QWAIT(&rig, rig.smtp.acked == 1);
+	QWAIT(&rig, strstr(qrig_ctl(&rig, "show queues --mode=backoff"),
+	    "there.test/{default}") != NULL);
+	ck_assert(qrig_logged(&rig, "there.test/{default}: mode backoff by"));
+	qrig_kill(&rig);
+	qrig_start(&rig, REPLY_CONF);
+	qrig_peers(&rig);
+	qrig_go(&rig, 1);
+	has(qrig_ctl(&rig, "show queues --mode=backoff"),
+	    "there.test/{default}");
+	/* a 4xx that is to be a bounce */
+	n = qrig_deliver(&rig, "s@here.test", "r2@other.test", NULL);
+	qrig_result(&rig, n, OUT_TEMPORARY, 450, "4.2.0", "450 no mailbox");
+	QWAIT(&rig, rig.smtp.acked == 1);
+	has(qrig_ctl(&rig, "show queues other.test"), "\"bounce\":1");
+}
+END_TEST
+
+/* 3 to 1, mixed; a pool that is not there has nobody. */
+START_TEST(test_pool_members_take_turns_by_weight)
+{
+	static struct qmgr q;
+	struct conf_report rep;
+	struct conf *c;
+	unsigned n[2] = { 0, 0 }, row = 0, most = 0;
+
+	conf_report_init(&rep);
+	c = conf_parse("t", SV("<virtual-mta v1>\n</virtual-mta>\n"
+	    "<virtual-mta v2>\n</virtual-mta>\n"
+	    "<virtual-mta-pool p>\nvirtual-mta v1 weight=3\n"
+	    "virtual-mta v2\n</virtual-mta-pool>\n"), &rep);
+	ck_assert_ptr_nonnull(c);
+	q.conf = c;
+	for (int i = 0; i < 40; i++) {
+		bool second = sv_eq(pool_pick(&q, SV("P")), SV("v2"));
+
+		n[second]++;
+		row = second ? 0 : row + 1;
+		most = row > most ? row : most;
+	}
+	ck_assert_uint_eq(n[0], 30);
+	ck_assert_uint_eq(n[1], 10);
+	ck_assert_uint_le(most, 3);
+	ck_assert_uint_eq(pool_pick(&q, SV("v1")).n, 0);
+	pools_forget(&q);
+	conf_free(&c);
+	conf_report_fini(&rep);
+}
+END_TEST
+
+#define POOL_CONF(members)                                                     \
+	QRIG_CONF "<virtual-mta v1>\n</virtual-mta>\n"                         \
+		  "<virtual-mta v2>\n</virtual-mta>\n"                         \
+		  "<virtual-mta v3>\n</virtual-mta>\n"                         \
+		  "<virtual-mta-pool p>\n" members "</virtual-mta-pool>\n"
+
+/* New members have no credit from the old ones. */
+START_TEST(test_pool_is_another_after_a_reload)
+{
+	qrig_conf(&rig, POOL_CONF("virtual-mta v1\n"));
+	ends("pause queue *.test/*", 1);
+	ends("pause queue a.test/v1", 0);
+	ends("pause queue a.test/v2", 0);
+	ends("pause queue a.test/v3", 0);
+	rig.vmta = "p";
+	(void)qrig_submit(&rig, "s@here.test", "r@a.test");
+	QWAIT(&rig, (qrig_ctl(&rig, "list a.test/v1"),
+			strcmp(rig.ctl_text, "1 recipients") == 0));
+	qrig_conf(&rig, POOL_CONF("virtual-mta v2\nvirtual-mta v3\n"));
+	for (int i = 0; i < 4; i++)
+		(void)qrig_submit(&rig, "s@here.test", "r@a.test");
+	QWAIT(&rig, (qrig_ctl(&rig, "list a.test"),
+			strcmp(rig.ctl_text, "5 recipients") == 0));
+	says("list a.test/v1", "1 recipients");
+	says("list a.test/v2", "2 recipients");
+	says("list a.test/v3", "2 recipients");
+}
+END_TEST
+
+/* The rule with its place, the forecast; a message with its queue. */
+START_TEST(test_ctl_explain_names_the_rule)
+{
+	char cmd[64], text[MSGID_TEXT];
+	const char *rows;
+	uint64_t id;
+	unsigned n;
+
+	ck_assert_int_eq(qrig_stop(&rig), 0);
+	qrig_start(&rig, RATE_CONF);
+	qrig_peers(&rig);
+	qrig_go(&rig, 1);
+	n = qrig_deliver(&rig, "s@here.test", "r1@there.test", NULL);
+	qrig_result(&rig, n, OUT_DELIVERED, 250, "2.0.0", "250 ok");
+	QWAIT(&rig, rig.smtp.acked == 1);
+	id = qrig_submit(&rig, "s@here.test", "r2@there.test");
+	QWAIT(&rig, strstr(qrig_ctl(&rig, "explain queue there.test"),
+			"\"why\":\"message-rate\"") != NULL);
+	rows = qrig_ctl(&rig, "explain queue there.test");
+	has(rows, "\"setting\":\"max-msg-rate\",\"value\":\"10/h\","
+		  "\"scope\":\"domain there.test\",\"file\":\"test\","
+		  "\"line\":8,\"perHour\":10.0");
+	has(rows, "\"1m\":{\"");
+	has(rows, "\"backlog\":1");
+	has(rows, "\"forecast\":\"early\"");
+	hasnt(rows, "\"next\":null");
+	snprintf(cmd, sizeof(cmd), "explain message %s", msgid_format(id, text));
+	rows = qrig_ctl(&rig, cmd);
+	has(rows, "\"rcpt\":\"r2@there.test\"");
+	has(rows, "\"queue\":\"there.test/{default}\"");
+	ends("pause queue there.test", 0);
+	QWAIT(&rig, strstr(qrig_ctl(&rig, "explain queue there.test"),
+			"\"why\":\"paused\",") != NULL);
+	rows = qrig_ctl(&rig, "explain queue there.test");
+	has(rows, "\"limit\":null");
+	has(rows, "\"forecast\":\"paused\"");
+	ends("explain queue", 2);
+	ends("explain message", 2);
+	ends("explain queue nobody.test", 1);
+	ends("explain message 0000000000101", 1);
+}
+END_TEST
+
+START_TEST(test_ctl_schedule_ends_the_wait)
+{
+	unsigned n = qrig_deliver(&rig, "s@here.test", "r@there.test", NULL);
+
+	qrig_conf(&rig, "host-name q.test\n"
+			"<domain *>\nretry-recipients-after 1h\n</domain>\n");
+	qrig_result(&rig, n, OUT_TEMPORARY, 450, "4.2.0", "450 later");
+	QWAIT(&rig, rig.smtp.acked == 1);
+	has(qrig_ctl(&rig, "show queues there.test"), "\"retry\":1");
+	has(qrig_ctl(&rig, "list there.test"), "\"state\":\"retry\"");
+	says("schedule there.test --retry-recipients", "1 queues scheduled");
+	qrig_deliver_wait(&rig, 2);
+}
+END_TEST
+
+START_TEST(test_ctl_config_and_version_are_shown)
+{
+	has(qrig_ctl(&rig, "show version"), "\"name\":\"Pinnace\"");
+	has(qrig_ctl(&rig, "show config"), "max-smtp-out");
+	has(qrig_ctl(&rig, "show config --defaults"), "total-max-smtp-in");
+}
+END_TEST
+
+START_TEST(test_ctl_reload_is_the_masters)
+{
+	qrig_ctl_send(&rig, "reload");
+	QWAIT(&rig, rig.command_token != 0);
+	ck_assert_str_eq(rig.command, "reload");
+	/* an answer to nobody, then ours */
+	ipc_send_master_reply(
+	    rig.master, &(struct ipc_master_reply){
+			    .token = 4711, .ok = 1, .text = SV("?")});
+	ipc_send_master_reply(rig.master,
+	    &(struct ipc_master_reply){
+		.token = rig.command_token, .ok = 0, .text = SV("line 7")});
+	QWAIT(&rig, rig.ctl_end);
+	ck_assert_uint_eq(rig.ctl_status, 1);
+	ck_assert_str_eq(rig.ctl_text, "line 7");
+}
+END_TEST
+
+START_TEST(test_ctl_orphan_says_so_and_stops)
+{
+	chan_free(&rig.master);
+	QWAIT(&rig, qrig_logged(&rig, "the master is gone"));
+	ends("reload", 1);
+	ends("stop", 0);
+	ck_assert_str_eq(rig.ctl_text, "stopping");
+	ck_assert_int_eq(qrig_wait_end(&rig), 0);
+}
+END_TEST
+
+START_TEST(test_ctl_two_commands_at_once_are_refused)
+{
+	struct sv words[] = {SV("list")};
+	struct ipc_ctl_request m = {{.array = words, .n = 1}};
+	uint64_t ids[3];
+
+	three_waiting(ids);
+	qrig_ctl_send(&rig, "list");
+	ipc_send_ctl_request(rig.ctl, &m);
+	QWAIT(&rig, rig.ctl_ends == 2);
+	ck_assert(rig.ctl_refused);
+	ck_assert_str_eq(rig.ctl_text, "3 recipients");
+}
+END_TEST
+
+START_TEST(test_ctl_rows_end_when_the_client_goes)
+{
+	uint64_t ids[3];
+
+	three_waiting(ids);
+	qrig_ctl_send(&rig, "list");
+	chan_flush(rig.ctl);
+	chan_free(&rig.ctl);
+	ends("show version", 0);
+}
+END_TEST
+
+void
+qmgr_tests_control(Suite *s)
+{
+	TCase *tc = qrig_tcase(s, "control");
+
+	tcase_add_test(tc, test_ctl_wrong_commands_are_misuse);
+	tcase_add_test(tc, test_ctl_queues_are_shown_sorted_and_filtered);
+	tcase_add_test(tc, test_ctl_recipients_are_listed_by_envelope);
+	tcase_add_test(tc, test_ctl_delete_counts_then_deletes);
+	tcase_add_test(tc, test_ctl_delete_leaves_what_a_worker_has);
+	tcase_add_test(tc, test_ctl_hold_keeps_reason_and_who);
+	tcase_add_test(tc, test_ctl_hold_waits_for_what_is_in_flight);
+	tcase_add_test(tc, test_ctl_bounce_tells_the_sender);
+	tcase_add_test(tc, test_ctl_pause_survives_and_resume_moves);
+	tcase_add_test(tc, test_ctl_mode_survives_beside_pause);
+	tcase_add_test(tc, test_ctl_rates_survive);
+	tcase_add_test(tc, test_pool_members_take_turns_by_weight);
+	tcase_add_test(tc, test_pool_is_another_after_a_reload);
+	tcase_add_test(tc, test_ctl_replies_act_and_are_remembered);
+	tcase_add_test(tc, test_ctl_explain_names_the_rule);
+	tcase_add_test(tc, test_ctl_schedule_ends_the_wait);
+	tcase_add_test(tc, test_ctl_config_and_version_are_shown);
+	tcase_add_test(tc, test_ctl_reload_is_the_masters);
+	tcase_add_test(tc, test_ctl_orphan_says_so_and_stops);
+	tcase_add_test(tc, test_ctl_two_commands_at_once_are_refused);
+	tcase_add_test(tc, test_ctl_rows_end_when_the_client_goes);
+}

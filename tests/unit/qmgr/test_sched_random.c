@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: ISC */
+/* Anything may happen to the scheduler, in any order. */
+#include <check.h>
+
+#include "tests/unit/qmgr/fakeworld.h"
+#include "tests/unit/qmgr/knobs.h"
+
+static const char random_conf[] =
+    "total-max-smtp-out 6\n"
+    "<domain *>\nbounce-after 12h\nretry-after 1m-2m\n"
+    "retry-recipients-after 1m-5m\nconnection-idle-timeout 5s\n"
+    "retry-after-dns-error 10s\nmax-retries 5\n</domain>\n"
+    "<domain a.test>\nmax-smtp-out 2\n</domain>\n"
+    "<domain b.test>\nmax-msg-rate 5/s\n</domain>\n"
+    "<domain c.test>\nmax-connect-rate 6/m\nmax-msg-per-connection 3\n"
+    "</domain>\n"
+    "<domain d.test>\nmax-rcpt-per-transaction 2\n</domain>\n"
+    "<virtual-mta v1>\nmax-smtp-out 3\n</virtual-mta>\n"
+    "<virtual-mta v2>\nmax-smtp-msg-rate 30/m\n</virtual-mta>\n";
+static const char free_conf[] = "<domain *>\nbounce-after 20d\n"
+    "retry-recipients-after 1m\nretry-after 1m\nmax-retries 0\n</domain>\n";
+
+static uint32_t
+rnd(struct world *w, uint32_t n)
+{
+	w->rng = w->rng * 6364136223846793005u + 1442695040888963407u;
+	return (uint32_t)(w->rng >> 33) % n;
+}
+
+static const char *const random_domains[] = { "a.test", "b.test", "c.test",
+	"d.test", "e.test" };
+static const char *const random_vmtas[] = { "v1", "v2", "v3" };
+
+static uint32_t
+random_add(struct world *w, uint64_t id)
+{
+	struct sched_msg m = { .id = id, .segment = id >> 20, .length = 80,
+		.arrival_us = w->now.wall.us - rnd(w, 100) * US_PER_SEC };
+	uint32_t n = 1 + rnd(w, 6);
+	struct sv domains[8];
+
+	for (uint32_t i = 0; i < n; i++)
+		domains[i] = i > 0 && rnd(w, 2) == 0 ? domains[i - 1] :
+		    sv_from(random_domains[rnd(w, 5)]);
+	ck_assert_ptr_nonnull(sched_msg_add(w->s, w->now, &m,
+	    sv_from(random_vmtas[rnd(w, 3)]), domains, n));
+	return n;
+}
+
+static void
+random_limits_hold(struct world *w)
+{
+	uint32_t v1 = 0, a[3] = { 0 };
+
+	ck_assert_uint_le(w->nse, 6);
+	for (uint32_t i = 0; i < w->nse; i++) {
+		struct sv vmta = squeue_vmta(w->se[i].q);
+
+		v1 += sv_eq(vmta, SV("v1"));
+		if (sv_eq(squeue_domain(w->se[i].q), SV("a.test")))
+			a[vmta.p[1] - '1']++;
+	}
+	ck_assert_uint_le(v1, 3);
+	for (int i = 0; i < 3; i++)
+		ck_assert_uint_le(a[i], 2);
+}
+
+static void
+random_route(struct world *w)
+{
+	static const enum route_status st[] = { ROUTE_OK, ROUTE_OK, ROUTE_OK,
+		ROUTE_OK, ROUTE_TEMPORARY, ROUTE_NO_DOMAIN };
+	uint32_t i;
+
+	if (w->nresolving == 0)
+		return;
+	i = rnd(w, w->nresolving);
+	sched_route(w->s, w->now, w->resolving[i], st[rnd(w, 6)],
+	    (int64_t)rnd(w, 100000), NULL);
+	w->resolving[i] = w->resolving[--w->nresolving];
+}
+
+static void
+random_session(struct world *w)
+{
+	uint32_t i;
+
+	if (w->nse == 0)
+		return;
+	i = rnd(w, w->nse);
+	if (rnd(w, 4) != 0 && !w->se[i].up) {
+		w->se[i].up = true;
+		sched_session_up(w->s, w->now, w->se[i].id);
+	} else if (w->se[i].closing || rnd(w, 4) == 0) {
+		session_drop(w, i, w->se[i].closing ? END_IDLE :
+		    (enum session_end)rnd(w, SESSION_ENDS));
+	}
+}
+
+/* The old configuration goes away at once. */
+static void
+random_reload(struct world *w)
+{
+	struct conf *old = w->conf;
+
+	w->conf = conf_of(random_conf);
+	sched_conf_set(w->s, w->now, w->conf);
+	conf_free(&old);
+}
+
+static void
+random_final(struct world *w)
+{
+	struct smsg *m = sched_msg_find(w->s, 1 + rnd(w, 500));
+
+	if (m != NULL)
+		sched_final(w->s, w->now, m, rnd(w, smsg_nrcpts(m)),
+		    rnd(w, 2) == 0 ? SR_BOUNCING : SR_DONE);
+}
+
+static void
+random_operator(struct world *w)
+{
+	struct sv domain = sv_from(random_domains[rnd(w, 5)]);
+	struct sv vmta = sv_from(random_vmtas[rnd(w, 3)]);
+	struct squeue *q = sched_queue_find(w->s, domain, vmta);
+	const struct smsg *m;
+	const void *at = NULL;
+	uint32_t idx;
+
+	switch (rnd(w, 8)) {
+	case 0:
+		(void)queue_pause(w->s, w->now, domain, vmta,
+		    rnd(w, 3) == 0);
+		return;
+	case 1:
+		if (q != NULL)
+			sched_queue_schedule(w->s, w->now, q, rnd(w, 2) == 0);
+		return;
+	case 2:
+	case 3:
+		for (uint32_t i = rnd(w, 10); q != NULL &&
+		    sched_queue_rcpt_next(q, &at, &m, &idx); i--) {
+			if (i == 0)
+				break;
+		}
+		if (at != NULL)
+			sched_rcpt_hold(w->s, w->now,
+			    sched_msg_find(w->s, m->id), idx,
+			    rnd(w, 3) == 0, 0);
+		return;
+	case 4:
+		if (rnd(w, 20) == 0)
+			w->now.wall.us += ((int64_t)rnd(w, 400) - 200) *
+			    86400 * US_PER_SEC;
+		return;
+	case 5:
+		if (rnd(w, 10) == 0)
+			random_reload(w);
+		return;
+	case 6:
+		random_final(w);
+		return;
+	default:
+		if (rnd(w, 5) == 0) {
+			for (uint32_t i = w->nse; i-- > 0; )
+				w->se[i] = w->se[--w->nse];
+			w->nd = 0;
+			sched_worker_remove(w->s, w->now, 0);
+		}
+		sched_worker_add(w->s, 0);
+		return;
+	}
+}
+
+static void
+random_step(struct world *w, uint64_t *next_id, uint64_t *rcpts)
+{
+	static const enum outcome outs[] = { OUT_DELIVERED, OUT_DELIVERED,
+		OUT_TEMPORARY, OUT_PERMANENT, OUT_LOST, OUT_IN_DOUBT,
+		OUT_UNREADABLE, OUT_UNTRIED };
+
+	switch (rnd(w, 8)) {
+	case 0:
+		if (*next_id < 100000)
+			*rcpts += random_add(w, ++*next_id);
+		return;
+	case 1:
+		random_route(w);
+		return;
+	case 2:
+	case 3:
+		random_session(w);
+		return;
+	case 4:
+	case 5:
+		if (w->nd > 0)
+			result(w, rnd(w, w->nd), outs[rnd(w, 8)]);
+		return;
+	case 6:
+		pass(w, rnd(w, 30) == 0 ? 600 * US_PER_SEC :
+		    (int64_t)rnd(w, 2000000));
+		return;
+	default:
+		random_operator(w);
+		return;
+	}
+}
+
+static void
+random_bounces_done(struct world *w)
+{
+	struct smsg *m;
+
+	for (uint64_t id = 1; id < 100000; id++) {
+		for (uint32_t i = 0; (m = sched_msg_find(w->s, id)) != NULL &&
+		    i < smsg_nrcpts(m); i++) {
+			if (smsg_rcpt_state(m, i) == SR_BOUNCING)
+				sched_final(w->s, w->now, m, i, SR_DONE);
+		}
+	}
+}
+
+/* Nothing is stuck: freed of all limits, everything comes to its end. */
+static void
+random_drain(struct world *w)
+{
+	struct conf *old = w->conf;
+	struct sched_totals t;
+	const struct smsg *m;
+	size_t at = 0;
+
+	sched_worker_add(w->s, 0);
+	w->conf = conf_of(free_conf);
+	sched_conf_set(w->s, w->now, w->conf);
+	conf_free(&old);
+	for (int d = 0; d < 5; d++) {
+		for (int v = 0; v < 3; v++)
+			(void)queue_pause(w->s, w->now,
+			    sv_from(random_domains[d]),
+			    sv_from(random_vmtas[v]), false);
+	}
+	while ((m = sched_msg_next(w->s, &at)) != NULL) {
+		for (uint32_t i = 0; i < m->nrcpts; i++)
+			sched_rcpt_hold(w->s, w->now,
+			    sched_msg_find(w->s, m->id), i, false, 0);
+	}
+	random_bounces_done(w);
+	for (int i = 0; ; i++) {
+		run(w);
+		answer_routes(w);
+		sessions_up(w);
+		while (w->nd > 0)
+			result(w, 0, OUT_DELIVERED);
+		for (uint32_t k = w->nse; k-- > 0; ) {
+			if (w->se[k].closing)
+				session_drop(w, k, END_IDLE);
+		}
+		sched_totals(w->s, &t);
+		if (t.rcpts == 0)
+			return;
+		ck_assert_int_lt(i, 2000);
+		pass(w, 30 * US_PER_SEC);
+	}
+}
+
+START_TEST(test_random_sequence_invariants_hold)
+{
+	struct world *w = world_new(random_conf, (uint64_t)_i);
+	uint64_t next_id = 0, rcpts = 0;
+
+	w->random = true;
+	w->rng = (uint64_t)_i * 77 + 1;
+	for (int i = 0; i < 6000; i++) {
+		random_step(w, &next_id, &rcpts);
+		(void)sched_run(w->s, w->now);
+		sched_check(w->s);
+		random_limits_hold(w);
+	}
+	ck_assert_uint_gt(w->delivered_rcpts, 20);
+	random_drain(w);
+	ck_assert_uint_eq(w->done, next_id);
+	world_free(w);
+}
+END_TEST
+
+void
+sched_tests_random(TCase *tc)
+{
+	tcase_add_loop_test(tc, test_random_sequence_invariants_hold, 0, 12);
+}
