@@ -102,7 +102,8 @@ queue_open_sessions(struct sched *s, struct squeue *q)
 {
 	struct slimit *l;
 
-	if (q->open_hold_at > sched_mono(s)) {
+	/* with none left up, what it tells of the destination is stale */
+	if (q->open_hold_at > sched_mono(s) && q->nup > 0) {
 		queue_unpark(s, q);
 		return WAIT_REMOTE;
 	}
