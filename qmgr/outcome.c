@@ -69,12 +69,17 @@ attempt_log(struct qmgr *q, struct ev_attempt *e,
 	journal_append(q, EV_ATTEMPT, &ev);
 	if (e->outcome == OUT_IN_DOUBT) {
 		char id[MSGID_TEXT], rcpt[400];
+		struct str s;
 
 		q->count.in_doubt++;
+		log_safe(e->rcpt, rcpt, sizeof(rcpt));
+		if (e->rcpt.n == 0) { /* its record cannot be read */
+			STR_ON(&s, rcpt);
+			str_addf(&s, "#%u", e->rcpt_idx);
+		}
 		log_warn("%s: in doubt to=%s: the final dot was sent and not "
 		    "answered; it will be sent again",
-		    msgid_format(e->id, id), log_safe(e->rcpt, rcpt,
-		    sizeof(rcpt)));
+		    msgid_format(e->id, id), rcpt);
 	}
 }
 

@@ -155,7 +155,8 @@ class Ledger:
         self.blind_may_be = False         # its record could not be read
         self.dsn_wrong = []
         self.doubts = collections.Counter()     # rcpt
-        self.queue_doubts = collections.Counter()  # (queue id, rcpt)
+        self.blind_doubts = []            # queue ids, of those that qmgr could
+                                          # not name, its record unreadable
         self.limits, self.paused = [], {}
         self.base = None
         self.kills = 0
@@ -311,6 +312,20 @@ class Ledger:
         self._mbox(self.reports, self._report)
         if "--mbox-dir" in self.recv.options:
             self._mbox(self.recv, self._params)
+        self._blind_doubts_name()
+
+    def _blind_doubts_name(self):
+        """A message of one recipient says whose doubt it is."""
+        if not self.blind_doubts:
+            return
+        rcpts = {}
+        for (_, rcpt), qids in self.ok.items():
+            for qid in qids:
+                rcpts.setdefault(qid, []).append(rcpt)
+        for qid in list(self.blind_doubts):
+            if len(rcpts.get(qid, ())) == 1:
+                self.doubts[rcpts[qid][0]] += 1
+                self.blind_doubts.remove(qid)
 
     def _generator_line(self, w):
         if len(w) < 3:
@@ -326,8 +341,10 @@ class Ledger:
     def _log_line(self, line):
         m = re.search(r" (\S+): in doubt to=(\S+?):", line)
         if m:
-            self.doubts[m[2]] += 1
-            self.queue_doubts[(m[1], m[2])] += 1
+            if m[2].startswith("#"):
+                self.blind_doubts.append(m[1])
+            else:
+                self.doubts[m[2]] += 1
             return
         m = re.search(r"master\[0\] \S+ (\S+) was killed by signal (\d+)",
                       line)
