@@ -14,7 +14,7 @@ libqmgr_a_SOURCES = \
 	qmgr/outcome.c \
 	qmgr/qmgr.h \
 	qmgr/pools.c \
-	qmgr/readers.c \
+	qmgr/readers.c qmgr/skipped.c \
 	qmgr/recover.c \
 	qmgr/routes.c \
 	qmgr/select.c \

@@ -37,6 +37,7 @@
 #include "common/spool/recover.h"
 #include "common/spool/segment.h"
 #include "common/spool/segtab.h"
+#include "common/spool/skipped.h"
 #include "common/spool/sio.h"
 #include "qmgr/sched.h"
 
@@ -143,6 +144,9 @@ struct qmgr {
 	 * be read: there may be messages in it, so they stay open */
 	struct unread *unread;
 	size_t nunread, unread_size;
+	/* whole segments that the start could not read */
+	struct skipped_seg *skipped;
+	size_t nskipped;
 	uint64_t first_intent;      /* lower ones are of a life before */
 	uint64_t next_intent;
 	bool recovered;
@@ -169,6 +173,14 @@ void qmgr_turn_end(struct qmgr *q);
 void qmgr_run(struct qmgr *q);
 /* All peers have gone or the drain is over: last sync, then exit. */
 void qmgr_stop_check(struct qmgr *q);
+
+/* skipped.c */
+/* After recovery, before segtab_recovered(). */
+void skipped_init(struct qmgr *q);
+/* What is not to be taken from this segment; NULL: it was not skipped. */
+struct idset *skipped_ids(const struct qmgr *q, uint64_t segment);
+/* Once a second. */
+void skipped_look(struct qmgr *q);
 
 /* intake.c */
 extern const struct chan_ops smtpd_chan_ops;
@@ -290,6 +302,8 @@ bool recover_tail(struct qmgr *q, uint64_t segment, uint64_t upto);
 /* The same while its writer may be at work; what cannot be read now is for
  * later. */
 void recover_live_tail(struct qmgr *q, uint64_t segment, uint64_t upto);
+/* Of a segment that was skipped. False: not all of it could be read. */
+bool recover_skipped(struct qmgr *q, struct skipped *k);
 
 /* pools.c */
 /* q->conf is about to be another one. */

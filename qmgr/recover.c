@@ -417,6 +417,7 @@ recover_spool(struct qmgr *q)
 	segtab_epoch_set(q->segtab, stats.end.file + 1);
 	journal_init(q);
 	refs_take(q);
+	skipped_init(q);
 	segtab_recovered(q->segtab, evlog_position(q->log));
 	q->recovered = true;
 	found_take(&rec);
@@ -486,8 +487,8 @@ tail_take(struct qmgr *q, uint64_t segment, uint64_t upto,
 		return true;
 	if (info.known >= upto)
 		return true;
-	if (spool_recover_tail(q->sio, segment, info.known, upto, ops, q,
-	    &end) != 0) {
+	if (spool_recover_tail(q->sio, segment, info.known, upto,
+	    skipped_ids(q, segment), ops, q, &end) != 0) {
 		log_warn_errno("segment %llu cannot be read to its end",
 		    (unsigned long long)segment);
 		return false;
@@ -506,4 +507,17 @@ void
 recover_live_tail(struct qmgr *q, uint64_t segment, uint64_t upto)
 {
 	(void)tail_take(q, segment, upto, &live_ops);
+}
+
+bool
+recover_skipped(struct qmgr *q, struct skipped *k)
+{
+	uint64_t end;
+
+	if (spool_recover_tail(q->sio, k->segment, SEGMENT_HEADER, k->upto,
+	    k->ids, &tail_ops, q, &end) == 0)
+		return true;
+	log_warn_errno("segment %llu, which was skipped at a start, cannot be "
+	    "read", (unsigned long long)k->segment);
+	return false;
 }

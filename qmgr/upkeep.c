@@ -442,9 +442,10 @@ on_look(evutil_socket_t fd, short what, void *arg)
 	else if (u->looks == ADOPTED_WAIT_LOOKS)
 		intake_adopted_finish(q);
 	intake_unread_retry(q);
+	skipped_look(q);
 	workers_intents_retry(q);
 	qmgr_confs_forget(q);
-	if (u->looks == 3600)
+	if (u->looks % 3600 == 0)
 		segtab_large_sweep(q->segtab);
 	/* large files that were dropped while no event was written: else
 	 * clients that never finish a message could fill the disk */

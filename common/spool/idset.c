@@ -90,3 +90,21 @@ idset_has(const struct idset *s, uint64_t id)
 {
 	return s->slots[slot_of(s->slots, s->size, id)] == id;
 }
+
+size_t
+idset_count(const struct idset *s)
+{
+	return s->used;
+}
+
+uint64_t
+idset_next(const struct idset *s, size_t *at)
+{
+	while (*at < s->size) {
+		uint64_t id = s->slots[(*at)++];
+
+		if (id != 0)
+			return id;
+	}
+	return 0;
+}

@@ -25,6 +25,7 @@ libspool_a_SOURCES = \
 	common/spool/sio_mem_crash.c common/spool/sio_mem_node.c \
 	common/spool/sio_mem_private.h \
 	common/spool/sio_os.c \
+	common/spool/skipped.c common/spool/skipped.h \
 	common/spool/spoolcheck.c common/spool/spoolcheck.h
 
 check_PROGRAMS += tests/unit/spool/test_committer

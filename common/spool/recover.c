@@ -8,8 +8,8 @@
 #include "common/base/msgid.h"
 #include "common/ipc/heartbeat.h"
 #include "common/spool/checkpoint.h"
-#include "common/spool/idset.h"
 #include "common/spool/recover.h"
+#include "common/spool/skipped.h"
 
 #define SEGMENTS   "segments"
 #define SEG_SUFFIX ".seg"
@@ -19,6 +19,7 @@
 struct tail {
 	uint64_t number, known;
 	bool sealed;
+	bool failed;            /* it could not be read, after damage */
 };
 
 struct place {
@@ -33,7 +34,8 @@ struct recovery {
 	struct tail *tails;     /* by number, of the segments that exist */
 	size_t ntails;
 	size_t last;            /* index of the one found last */
-	struct idset *ids;      /* collecting: all ids that events name */
+	struct idset *ids;      /* not to be taken: all that events name, and
+	                         * what was found; NULL: the log is whole */
 	bool quiet;             /* second pass: nothing is told */
 	/* of the tail being scanned */
 	const struct tail *at;
@@ -49,6 +51,7 @@ static void problem(struct recovery *v, const char *fmt, ...)
 static void
 problem(struct recovery *v, const char *fmt, ...)
 {
+	int err = errno;
 	char text[256];
 	va_list ap;
 
@@ -60,6 +63,7 @@ problem(struct recovery *v, const char *fmt, ...)
 	va_end(ap);
 	if (v->ops->on_problem != NULL)
 		v->ops->on_problem(v->arg, text);
+	errno = err;
 }
 
 /* ---- what events say ---- */
@@ -358,7 +362,7 @@ on_tail_record(void *arg, const struct record *r)
 
 	if (v->ids != NULL) {
 		/* The log was damaged: whatever it does not name. */
-		if (!idset_add(v->ids, r->id))
+		if (idset_has(v->ids, r->id))
 			return 0;
 	} else if (r->id != msgid_make(r->segment, r->offset)) {
 		/* A copy whose MOVE was not logged: the original is there. */
@@ -405,6 +409,8 @@ places_take(struct recovery *v)
 		    v->places[i].length, &b, &r) != RECORD_OK)
 			break;
 		v->st.found++;
+		if (v->ids != NULL)
+			idset_add(v->ids, r.id);
 		v->ops->on_found(v->arg, &r);
 	}
 	buf_fini(&b);
@@ -458,31 +464,155 @@ tail_scan(struct recovery *v, const struct tail *t, uint64_t limit,
 	return rc;
 }
 
+/* One that another start has skipped. 0, or -1 with errno. */
+static int
+skipped_read(struct recovery *v, uint64_t segment, struct skipped *k_r)
+{
+	bool whole;
+
+	if (skipped_load(v->s, segment, k_r, &whole) != 0) {
+		problem(v, "segment %llu was skipped, and what is known of it "
+		    "cannot be read: %s", (unsigned long long)segment,
+		    strerror(errno));
+		return -1;
+	}
+	if (!whole)
+		problem(v, "segment %llu was skipped, and what was known of it "
+		    "is damaged", (unsigned long long)segment);
+	return 0;
+}
+
 /*
- * A tail that cannot be read or synced now is left: qmgr tries the segment
- * again before it closes it. After damage of the log nobody would look for
- * what is missing, so then it must be synced.
+ * All of a segment after damage, but for what another start has skipped, which
+ * its owner reads later. What cannot be read or synced: see skipped_note().
  */
+static int
+tail_scan_whole(struct recovery *v, struct tail *t, uint64_t from)
+{
+	struct tail whole = { .number = t->number, .known = from };
+	uint64_t end;
+
+	if (tail_scan(v, &whole, UINT64_MAX, &end) == 0)
+		return 0;
+	if (v->unsynced)
+		return -1;
+	t->failed = true;
+	problem(v, "segment %llu cannot be read: %s",
+	    (unsigned long long)t->number, strerror(errno));
+	return 0;
+}
+
+/* A tail that cannot be read or synced now is left: qmgr tries the segment
+ * again before it closes it. */
+static void
+tail_scan_end(struct recovery *v, const struct tail *t)
+{
+	uint64_t end;
+
+	if (!t->sealed && tail_scan(v, t, UINT64_MAX, &end) != 0)
+		problem(v, "segment %llu cannot be read: %s",
+		    (unsigned long long)t->number, strerror(errno));
+}
+
+/* With the messages that are not to be taken from it. */
+static int
+tail_scan_skipped(struct recovery *v, struct tail *t)
+{
+	struct idset *all = v->ids;
+	struct skipped k;
+	int rc = 0;
+
+	if (skipped_read(v, t->number, &k) != 0)
+		return -1;
+	if (all != NULL) {
+		rc = k.upto == UINT64_MAX ? 0 : tail_scan_whole(v, t, k.upto);
+	} else {
+		v->ids = k.ids;
+		tail_scan_end(v, t);
+		v->ids = NULL;
+	}
+	idset_free(&k.ids);
+	return rc;
+}
+
+/* Nobody would look for what is missing from it any more: the next checkpoint
+ * hides the damage. 0, or -1 with errno. */
+static int
+skipped_note(struct recovery *v, const struct tail *t, bool again)
+{
+	struct skipped k = { .segment = t->number, .upto = t->known };
+	struct idset *old = NULL;
+	uint64_t id;
+	size_t at = 0;
+	int rc;
+
+	if (again) {
+		if (skipped_read(v, t->number, &k) != 0)
+			return -1;
+		old = k.ids;
+		if (k.upto < t->known)
+			k.upto = t->known;
+		while ((id = idset_next(old, &at)) != 0)
+			idset_add(v->ids, id);
+	}
+	k.ids = v->ids;
+	rc = skipped_save(v->s, &k);
+	idset_free(&old);
+	if (rc != 0)
+		problem(v, "segment %llu: it cannot be noted that it was "
+		    "skipped: %s", (unsigned long long)t->number,
+		    strerror(errno));
+	return rc;
+}
+
+static bool
+has_number(const uint64_t *list, size_t n, uint64_t number)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (list[i] == number)
+			return true;
+	}
+	return false;
+}
+
+static int
+tails_each(struct recovery *v, const uint64_t *skipped, size_t n)
+{
+	int rc = 0;
+
+	for (size_t i = 0; i < v->ntails && rc == 0; i++) {
+		struct tail *t = &v->tails[i];
+
+		heartbeat_beat();
+		if (has_number(skipped, n, t->number))
+			rc = tail_scan_skipped(v, t);
+		else if (v->st.rescanned)
+			rc = tail_scan_whole(v, t, SEGMENT_HEADER);
+		else
+			tail_scan_end(v, t);
+	}
+	for (size_t i = 0; i < v->ntails && rc == 0; i++) {
+		if (v->tails[i].failed)
+			rc = skipped_note(v, &v->tails[i],
+			    has_number(skipped, n, v->tails[i].number));
+	}
+	return rc;
+}
+
 static int
 tails_scan(struct recovery *v)
 {
-	for (size_t i = 0; i < v->ntails; i++) {
-		struct tail *t = &v->tails[i];
-		uint64_t end;
+	uint64_t *list;
+	size_t n;
+	int rc, err;
 
-		heartbeat_beat();
-		if (v->st.rescanned)
-			t->known = SEGMENT_HEADER;
-		else if (t->sealed)
-			continue;
-		if (tail_scan(v, t, UINT64_MAX, &end) == 0)
-			continue;
-		if (v->unsynced && v->st.rescanned)
-			return -1;
-		problem(v, "segment %llu cannot be read: %s",
-		    (unsigned long long)t->number, strerror(errno));
-	}
-	return 0;
+	if (skipped_list(v->s, &list, &n) != 0)
+		return -1;
+	rc = tails_each(v, list, n);
+	err = errno;
+	free(list);
+	errno = err;
+	return rc;
 }
 
 /* After damage: which messages the rest of the log names. */
@@ -539,9 +669,10 @@ spool_recover(struct sio *s, const struct recover_ops *ops, void *arg,
 
 int
 spool_recover_tail(struct sio *s, uint64_t segment, uint64_t known,
-    uint64_t end, const struct recover_ops *ops, void *arg, uint64_t *end_r)
+    uint64_t end, struct idset *ids, const struct recover_ops *ops, void *arg,
+    uint64_t *end_r)
 {
-	struct recovery v = { .s = s, .ops = ops, .arg = arg };
+	struct recovery v = { .s = s, .ops = ops, .arg = arg, .ids = ids };
 	struct tail t = { .number = segment, .known = known };
 	int rc = tail_scan(&v, &t, end, end_r), err = errno;
 

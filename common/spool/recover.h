@@ -2,9 +2,10 @@
 /*
  * recover: the queue from the spool: the newest whole checkpoint, the event
  * log from there to its valid end, then the tail of each segment behind what
- * the log knows of it. Changes nothing: what it takes for true and may not be
- * durable (the last log file, records found in tails) is written anew as it is
- * and synced. So it can be run again.
+ * the log knows of it. Changes nothing (but for a note that a segment was
+ * skipped): what it takes for true and may not be durable (the last log file,
+ * records found in tails) is written anew as it is and synced. So it can be run
+ * again.
  *
  * The caller writes a checkpoint when it has started.
  */
@@ -12,6 +13,7 @@
 #define COMMON_SPOOL_RECOVER_H
 
 #include "common/spool/evlog.h"
+#include "common/spool/idset.h"
 #include "common/spool/segment.h"
 
 struct recover_ops {
@@ -44,8 +46,10 @@ struct recover_stats {
 
 /*
  * 0, or -1 with errno if the log cannot be read, or not be made durable. A
- * tail that cannot be is a problem, and spool_recover_tail() is for later;
- * only when the log was damaged and it cannot be made durable it is -1, too.
+ * tail that cannot be is a problem, and spool_recover_tail() is for later.
+ * After damage of the log what was found has to be made durable, else it is
+ * -1; a segment that cannot be read is noted (skipped.h), and the owner reads
+ * what was skipped later.
  */
 int spool_recover(struct sio *s, const struct recover_ops *ops, void *arg,
     struct recover_stats *stats_r);
@@ -53,9 +57,11 @@ int spool_recover(struct sio *s, const struct recover_ops *ops, void *arg,
  * The tail of one segment, from known up to end, for a SEG_DONE or a writer
  * that died. *end_r: behind the last good record. -1 with errno: the rest, or
  * all, could not be read or not be made durable, and was not told; it may be
- * tried again from where the last record that was told ends.
+ * tried again from where the last record that was told ends. ids: of a segment
+ * that was skipped, and then added to; else NULL.
  */
 int spool_recover_tail(struct sio *s, uint64_t segment, uint64_t known,
-    uint64_t end, const struct recover_ops *ops, void *arg, uint64_t *end_r);
+    uint64_t end, struct idset *ids, const struct recover_ops *ops, void *arg,
+    uint64_t *end_r);
 
 #endif

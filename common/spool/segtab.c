@@ -191,7 +191,7 @@ segtab_segment_size(const struct segtab *t)
 static void
 seg_check_empty(struct segtab *t, struct seg *g)
 {
-	if (g->info.state == SEG_SEALED && g->info.live == 0) {
+	if (g->info.state == SEG_SEALED && g->info.live == 0 && !g->skipped) {
 		g->info.state = SEG_EMPTY;
 		t->empties++;
 	}
@@ -281,6 +281,27 @@ segtab_known(struct segtab *t, uint64_t segment, uint64_t offset)
 
 	if (g != NULL)
 		raise_to(&g->info.known, offset);
+}
+
+void
+segtab_skipped_set(struct segtab *t, uint64_t segment, bool skipped)
+{
+	struct seg *g = seg_find(t, segment);
+
+	if (g == NULL)
+		return;
+	g->skipped = skipped;
+	seg_check_empty(t, g);
+}
+
+bool
+segtab_is_unread(const struct segtab *t)
+{
+	for (size_t i = 0; i < t->nsegs; i++) {
+		if (t->segs[i].info.state == SEG_ADOPTED || t->segs[i].skipped)
+			return true;
+	}
+	return false;
 }
 
 void
@@ -386,6 +407,7 @@ segtab_compact_pick(const struct segtab *t, uint64_t *number_r)
 		const struct seg_info *g = &t->segs[i].info;
 
 		if (g->state == SEG_SEALED && g->live > 0 &&
+		    !t->segs[i].skipped &&
 		    g->live_bytes < t->size / 100 * SEGTAB_COMPACT_PERCENT) {
 			*number_r = g->number;
 			return true;

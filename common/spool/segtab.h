@@ -100,6 +100,9 @@ void segtab_unref(struct segtab *t, uint64_t segment, uint64_t length,
     struct evlog_pos at);
 /* Raises known. */
 void segtab_known(struct segtab *t, uint64_t segment, uint64_t offset);
+/* It was skipped (skipped.h), or has been read by now: until then it is neither
+ * recycled nor compacted, and no large file of earlier starts is removed. */
+void segtab_skipped_set(struct segtab *t, uint64_t segment, bool skipped);
 /* Recycles what may be, now that the log is durable up to there. Number of
  * segments, or -1 with errno (the rest is tried again next time). */
 int segtab_release(struct segtab *t, struct evlog_pos durable);
@@ -145,7 +148,8 @@ void segtab_large_drop_later(struct segtab *t, uint64_t large_id);
 /*
  * What dead writers committed has been read: those of their files that no
  * message uses are given up, as by segtab_large_drop(). None is while a segment
- * of an earlier qmgr is not read to its end: a record in it may name one.
+ * of an earlier qmgr is not read to its end, or was skipped: a record in it may
+ * name one.
  */
 void segtab_larges_drop(struct segtab *t, struct evlog_pos at);
 /*

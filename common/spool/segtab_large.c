@@ -197,10 +197,8 @@ segtab_large_drop_later(struct segtab *t, uint64_t large_id)
 void
 segtab_larges_drop(struct segtab *t, struct evlog_pos at)
 {
-	for (size_t i = 0; i < t->nsegs; i++) {
-		if (t->segs[i].info.state == SEG_ADOPTED)
-			return;
-	}
+	if (segtab_is_unread(t))
+		return;
 	for (size_t i = 0; i < t->nlarges; i++) {
 		if (t->larges[i].writer == GONE)
 			segtab_large_drop(t, t->larges[i].id, at);
@@ -212,6 +210,8 @@ segtab_large_sweep(struct segtab *t)
 {
 	static const struct evlog_pos none;
 
+	if (segtab_is_unread(t))
+		return 0; /* the next start's sweep gets them */
 	for (size_t i = 0; i < t->nlarges; i++) {
 		if (t->larges[i].old)
 			segtab_large_drop(t, t->larges[i].id, none);

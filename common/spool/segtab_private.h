@@ -13,6 +13,7 @@ struct seg {
 	struct evlog_pos ended;   /* where its last message ended */
 	struct sio_file *reader;  /* or NULL */
 	bool renamed;             /* to free.N, not durable yet */
+	bool skipped;             /* at a start, and not read yet */
 };
 
 struct large {
@@ -42,6 +43,10 @@ struct segtab {
 };
 
 /* ---- segtab.c ---- */
+
+/* A segment of an earlier qmgr is not read to its end, or was skipped: a record
+ * in it may name any large file. */
+bool segtab_is_unread(const struct segtab *t);
 
 /* The array with room for one more of n. */
 void *segtab_grow(void *list, size_t n, size_t *room, size_t each);

@@ -13,6 +13,7 @@
 #include "common/spool/live.h"
 #include "common/spool/recover.h"
 #include "common/spool/segment.h"
+#include "common/spool/skipped.h"
 #include "common/spool/spoolcheck.h"
 
 #define SEGMENTS    "segments"
@@ -272,7 +273,7 @@ spool_check(struct sio *s, struct spool_report *r)
 struct rebuild {
 	struct spool_report *r;
 	struct checkpoint *cp;
-	struct idset *seen;
+	struct idset *seen, *read; /* messages; segments */
 	uint64_t segment;
 	bool failed;          /* the checkpoint cannot be written */
 };
@@ -347,6 +348,7 @@ rebuild_ended(void *arg, uint64_t segment, uint64_t end)
 	struct rebuild *b = arg;
 	union ev_any any;
 
+	idset_add(b->read, segment);
 	any.seg_end = (struct ev_seg_end){ segment, end };
 	return checkpoint_add(b->cp, EV_SEG_END, &any);
 }
@@ -379,6 +381,24 @@ number_next(struct sio *s, uint64_t *number_r)
 	return 0;
 }
 
+/* All that could be read is in the queue. */
+static int
+skipped_forget(struct sio *s, const struct rebuild *b)
+{
+	uint64_t *list;
+	size_t n;
+	int rc = 0;
+
+	if (skipped_list(s, &list, &n) != 0)
+		return -1;
+	for (size_t i = 0; i < n && rc == 0; i++) {
+		if (idset_has(b->read, list[i]))
+			rc = skipped_remove(s, list[i]);
+	}
+	free(list);
+	return rc;
+}
+
 static int
 rebuild_write(struct sio *s, struct rebuild *b)
 {
@@ -387,7 +407,7 @@ rebuild_write(struct sio *s, struct rebuild *b)
 		checkpoint_abort(&b->cp);
 		return -1;
 	}
-	return checkpoint_commit(&b->cp);
+	return checkpoint_commit(&b->cp) == 0 ? skipped_forget(s, b) : -1;
 }
 
 int
@@ -403,12 +423,14 @@ spool_rebuild(struct sio *s, struct spool_report *r)
 	/* The event file first: a checkpoint is valid only with its own. */
 	l = evlog_open(s, (struct evlog_pos){ number - 1, 0 });
 	b.seen = idset_new();
-	b.cp = l == NULL || b.seen == NULL ? NULL :
+	b.read = idset_new();
+	b.cp = l == NULL || b.seen == NULL || b.read == NULL ? NULL :
 	    checkpoint_begin(s, number);
 	if (b.cp != NULL)
 		rc = rebuild_write(s, &b);
 	evlog_free(&l);
 	idset_free(&b.seen);
+	idset_free(&b.read);
 	if (rc == 0)
 		say(r, false, "%llu messages are in the new queue; those that "
 		    "were delivered before may be sent again",

@@ -34,6 +34,7 @@ FUZZ_BINS = \
 	tests/fuzz/fuzz_record \
 	tests/fuzz/fuzz_recover \
 	tests/fuzz/fuzz_segment \
+	tests/fuzz/fuzz_skipped \
 	tests/fuzz/fuzz_smtp_addr \
 	tests/fuzz/fuzz_smtp_client \
 	tests/fuzz/fuzz_smtp_cmd \
@@ -141,6 +142,9 @@ tests_fuzz_fuzz_recover_SOURCES = tests/fuzz/fuzz_recover.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_recover_LDADD = $(LIB_SPOOL) $(LIBS_OS)
 tests_fuzz_fuzz_recover_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LINK)
 
+tests_fuzz_fuzz_skipped_SOURCES = tests/fuzz/fuzz_skipped.c $(FUZZ_MAIN)
+tests_fuzz_fuzz_skipped_LDADD = $(LIB_SPOOL) $(LIBS_OS)
+tests_fuzz_fuzz_skipped_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LINK)
 tests_fuzz_fuzz_segment_SOURCES = tests/fuzz/fuzz_segment.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_segment_LDADD = $(LIB_SPOOL) $(LIBS_OS)
 tests_fuzz_fuzz_segment_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LINK)

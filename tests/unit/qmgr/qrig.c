@@ -25,7 +25,7 @@ struct faults {
 	_Atomic int err[QFAULTS], pass[QFAULTS];
 	_Atomic int left[QFAULTS]; /* so many fail; 0: all */
 	_Atomic bool hold[QFAULTS], held[QFAULTS];
-	char folder[QFAULTS][16];
+	char folder[QFAULTS][64];
 	_Atomic uint64_t size;
 	char size_folder[16];
 	int hurry;

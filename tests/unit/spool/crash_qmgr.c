@@ -306,7 +306,7 @@ tail_read(struct world *w, uint64_t segment, uint64_t upto)
 
 	if (!segtab_info(w->tab, segment, &info) || info.known >= upto)
 		return true;
-	if (spool_recover_tail(w->sio, segment, info.known, upto, &ops, w,
+	if (spool_recover_tail(w->sio, segment, info.known, upto, NULL, &ops, w,
 	    &end) != 0)
 		return false;
 	segtab_known(w->tab, segment, end);

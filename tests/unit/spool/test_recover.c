@@ -324,7 +324,7 @@ START_TEST(test_recover_tail_later_that_cannot_be_read_is_told_in_part)
 	memset(&r, 0, sizeof(r));
 	fault_once(SIO_OP_SYNC, 0);
 	ck_assert_int_eq(spool_recover_tail(sio, segment, SEGMENT_HEADER,
-	    UINT64_MAX, &ops, &r, &end), -1);
+	    UINT64_MAX, NULL, &ops, &r, &end), -1);
 	ck_assert_int_eq(errno, EIO);
 	ck_assert_uint_eq(r.nfound, 0);
 	/* each record is read once more when all are durable */
@@ -333,7 +333,7 @@ START_TEST(test_recover_tail_later_that_cannot_be_read_is_told_in_part)
 		r.nfound = 0;
 		fault_once(SIO_OP_READ, n);
 		if (spool_recover_tail(sio, segment, SEGMENT_HEADER,
-		    UINT64_MAX, &ops, &r, &end) == 0)
+	    UINT64_MAX, NULL, &ops, &r, &end) == 0)
 			break;
 		ck_assert_uint_lt(r.nfound, 2);
 	}
@@ -360,13 +360,13 @@ START_TEST(test_recover_live_tail_waits_for_a_half_written_record)
 	ck_assert(sio_mem_flip(sio, path, b.offset + b.length - 9));
 	memset(&r, 0, sizeof(r));
 	ck_assert_int_eq(spool_recover_tail(sio, segment, SEGMENT_HEADER,
-	    UINT64_MAX, &live, &r, &end), 0);
+	    UINT64_MAX, NULL, &live, &r, &end), 0);
 	ck_assert_uint_eq(r.nfound, 1);
 	ck_assert_uint_eq(end, a.offset + a.length);
 	/* it comes to its end */
 	ck_assert(sio_mem_flip(sio, path, b.offset + b.length - 9));
 	ck_assert_int_eq(spool_recover_tail(sio, segment, end, UINT64_MAX,
-	    &live, &r, &end), 0);
+	    NULL, &live, &r, &end), 0);
 	ck_assert_uint_eq(r.nfound, 3);
 	ck_assert_uint_eq(r.found[1], b.id);
 	ck_assert_uint_eq(r.found[2], c.id);
@@ -374,7 +374,7 @@ START_TEST(test_recover_live_tail_waits_for_a_half_written_record)
 	memset(&r, 0, sizeof(r));
 	ck_assert(sio_mem_flip(sio, path, b.offset + b.length - 9));
 	ck_assert_int_eq(spool_recover_tail(sio, segment, SEGMENT_HEADER,
-	    UINT64_MAX, &done, &r, &end), 0);
+	    UINT64_MAX, NULL, &done, &r, &end), 0);
 	ck_assert_uint_eq(r.nfound, 2);
 	ck_assert_uint_eq(r.found[1], c.id);
 }

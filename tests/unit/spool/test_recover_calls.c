@@ -15,6 +15,7 @@
 #include "common/spool/idset.h"
 #include "common/spool/recover.h"
 #include "common/spool/sio_mem.h"
+#include "common/spool/skipped.h"
 
 #define NONE     ((struct evlog_pos){ 0, 0 })
 #define SEALED   UINT64_C(5)
@@ -30,7 +31,7 @@ static struct sio *sio;
 
 struct result {
 	int rc, err;
-	bool seen[RECORDS];
+	bool seen[RECORDS], sealed_seen;
 	unsigned found, events;
 	char problems[2048];
 	struct recover_stats st;
@@ -140,6 +141,8 @@ seen(struct result *r, uint64_t id)
 	for (unsigned i = 0; i < RECORDS; i++)
 		if (id == msgid_make(OPEN, place(i)))
 			r->seen[i] = true;
+	if (id == msgid_make(SEALED, place(0)))
+		r->sealed_seen = true;
 }
 
 static void
@@ -189,13 +192,48 @@ told(const struct result *r, const char *what)
 	return strstr(r->problems, what) != NULL;
 }
 
+static void
+tail_later(struct sio *s, struct skipped *k, uint64_t from, uint64_t to,
+    struct result *r)
+{
+	static const struct recover_ops ops = { .on_event = on_event,
+		.on_found = on_found, .on_problem = on_problem };
+	uint64_t end;
+
+	ck_assert_int_eq(spool_recover_tail(s, k->segment, from, to, k->ids,
+	    &ops, r, &end), 0);
+}
+
+/* As qmgr does: what was skipped, and the tail behind it. */
+static void
+skipped_take(struct sio *s, struct result *r)
+{
+	uint64_t *list;
+	size_t n;
+
+	ck_assert_int_eq(skipped_list(s, &list, &n), 0);
+	for (size_t i = 0; i < n; i++) {
+		struct skipped k;
+		bool whole;
+
+		ck_assert_int_eq(skipped_load(s, list[i], &k, &whole), 0);
+		ck_assert(whole);
+		tail_later(s, &k, SEGMENT_HEADER, k.upto, r);
+		tail_later(s, &k, k.upto, UINT64_MAX, r);
+		idset_free(&k.ids);
+		ck_assert_int_eq(skipped_remove(s, list[i]), 0);
+	}
+	free(list);
+}
+
 /* All that was committed, but for a tail that is left for later. */
 static void
 forgot_nothing(const struct result *r)
 {
-	bool later = told(r, "cannot be read") ||
-	    told(r, "cannot be synced");
+	bool later = !r->st.rescanned && (told(r, "cannot be read") ||
+	    told(r, "cannot be synced"));
 
+	ck_assert(r->sealed_seen || !r->st.rescanned);
 	for (unsigned i = 0; i < RECORDS; i++)
 		ck_assert_msg(r->seen[i] || later, "message %u: %s", i,
 		    r->problems);
@@ -220,10 +258,15 @@ nth_fails(unsigned op, uint64_t n, int err, const struct result *want)
 	(void)fault(s, op, n, err);
 	recover(s, &r);
 	failed = sio_mem_fault(s, (struct sio_mem_fault){ 0 }).count == 0;
-	if (r.rc == 0)
+	if (r.rc == 0) {
+		skipped_take(s, &r);
+		ck_assert_msg(!want->st.rescanned || r.found >= want->found,
+		    "%u found, %u wanted: %s", r.found, want->found,
+		    r.problems);
 		forgot_nothing(&r);
-	else
+	} else {
 		ck_assert_int_ne(r.err, 0);
+	}
 	recover(s, &r);
 	ck_assert_int_eq(r.rc, 0);
 	ck_assert_uint_eq(r.found, want->found);
@@ -285,6 +328,95 @@ START_TEST(test_recover_damaged_each_call_failing_forgets_nothing)
 	/* also what stands in the segment that was sealed */
 	ck_assert_uint_eq(want.found, RECORDS - 2 + 1);
 	each_fails(&want);
+}
+END_TEST
+
+static void
+skipped_check(struct sio *s, uint64_t upto, uint64_t id, bool want_whole)
+{
+	struct skipped k;
+	bool whole;
+
+	ck_assert_int_eq(skipped_load(s, SEALED, &k, &whole), 0);
+	ck_assert(whole == want_whole);
+	ck_assert_uint_eq(k.segment, SEALED);
+	ck_assert_uint_eq(k.upto, upto);
+	ck_assert_uint_eq(idset_count(k.ids), id != 0);
+	ck_assert(id == 0 || idset_has(k.ids, id));
+	idset_free(&k.ids);
+}
+
+START_TEST(test_skipped_is_kept_or_told)
+{
+	static const unsigned ops[] = { SIO_OP_CREATE, SIO_OP_WRITE, SIO_OP_SYNC,
+		SIO_OP_RENAME, SIO_OP_SYNC_DIR };
+	struct skipped k = { .segment = SEALED, .upto = 640,
+		.ids = idset_new() }, got;
+	uint64_t old = msgid_make(SEALED - 1, 64);
+	bool whole;
+
+	ck_assert_int_eq(skipped_load(sio, SEALED, &got, &whole), -1);
+	ck_assert_int_eq(errno, ENOENT);
+	ck_assert_ptr_null(got.ids);
+	idset_add(k.ids, old);
+	idset_add(k.ids, msgid_make(SEALED + 1, 64)); /* cannot be in it */
+	ck_assert_int_eq(skipped_save(sio, &k), 0);
+	skipped_check(sio, 640, old, true);
+	k.upto = 704;
+	for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
+		(void)fault(sio, ops[i], 0, EIO);
+		ck_assert_msg(skipped_save(sio, &k) == -1, "call %zu", i);
+		ck_assert_int_eq(errno, EIO);
+		skipped_check(sio, ops[i] == SIO_OP_SYNC_DIR ? 704 : 640, old,
+		    true);
+	}
+	(void)fault(sio, SIO_OP_READ, 0, EIO);
+	ck_assert_int_eq(skipped_load(sio, SEALED, &got, &whole), -1);
+	ck_assert_ptr_null(got.ids);
+	ck_assert(sio_mem_flip(sio, "segments/0000000005.skipped", 33));
+	skipped_check(sio, UINT64_MAX, 0, false);
+	(void)fault(sio, SIO_OP_UNLINK, 0, EIO);
+	ck_assert_int_eq(skipped_remove(sio, SEALED), -1);
+	ck_assert_int_eq(skipped_remove(sio, SEALED), 0);
+	ck_assert_int_eq(skipped_remove(sio, SEALED), 0);
+	idset_free(&k.ids);
+}
+END_TEST
+
+/* A second damage before the segment could be read: what the first start knew
+ * counts as well. */
+START_TEST(test_skipped_twice_knows_what_both_starts_knew)
+{
+	uint64_t *list;
+	struct result r;
+	struct skipped k = { .segment = OPEN, .upto = place(5),
+		.ids = idset_new() };
+	size_t n;
+
+	idset_add(k.ids, msgid_make(OPEN, place(9)));
+	ck_assert_int_eq(skipped_save(sio, &k), 0);
+	idset_free(&k.ids);
+	ck_assert_int_eq(sio_unlink(sio, "events/0000000002.log"), 0);
+	/* the last but one is that of the segment */
+	for (uint64_t i = 0; ; i++) {
+		struct sio *s = sio_mem_clone(sio);
+
+		(void)fault(s, SIO_OP_OPEN, i, EIO);
+		recover(s, &r);
+		if (r.rc == 0 && told(&r, "segment 7 cannot be read")) {
+			sio_free(&sio);
+			sio = s;
+			break;
+		}
+		sio_free(&s);
+		ck_assert_uint_lt(i, 50);
+	}
+	ck_assert_int_eq(skipped_list(sio, &list, &n), 0);
+	ck_assert_uint_eq(n, 1);
+	free(list);
+	skipped_take(sio, &r);
+	for (unsigned i = 0; i < RECORDS; i++)
+		ck_assert_msg(r.seen[i] == (i != 9), "message %u", i);
 }
 END_TEST
 
@@ -401,6 +533,8 @@ main(void)
 	    test_recover_log_longer_than_what_is_written_anew_at_once);
 	tcase_add_test(tc,
 	    test_recover_damaged_log_reads_on_behind_a_damaged_record);
+	tcase_add_test(tc, test_skipped_is_kept_or_told);
+	tcase_add_test(tc, test_skipped_twice_knows_what_both_starts_knew);
 	tcase_add_test(tc, test_idset_of_many);
 	tcase_add_test(tc, test_recover_segments_without_any_log_are_read);
 	suite_add_tcase(s, tc);
