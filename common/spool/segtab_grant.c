@@ -66,39 +66,72 @@ renumber(struct segtab *t, uint64_t old, uint64_t number)
 	return sio_fsync_dir(t->s, SEGTAB_FOLDER);
 }
 
-/* Removes it under whichever name it has, unless its old number may be the
- * highest that was ever granted, which a start must see. */
+/* Under whichever name it has. */
 static void
-grant_undo(struct segtab *t, uint64_t old, uint64_t number)
+grant_unlink(struct segtab *t, uint64_t old, uint64_t number)
 {
 	char path[SIO_PATH_MAX];
-	bool highest = true;
+
+	if (sio_unlink(t->s, segtab_free_path(path, old)) != 0)
+		(void)sio_unlink(t->s, segtab_seg_path(path, number));
+}
+
+static bool
+is_highest_name(const struct segtab *t, uint64_t n)
+{
+	for (size_t i = 0; i < t->nsegs; i++) {
+		if (t->segs[i].info.number > n)
+			return false;
+	}
+	for (size_t i = 0; i < t->nfrees; i++) {
+		if (t->frees[i] > n)
+			return false;
+	}
+	return t->kept <= n;
+}
+
+static void
+kept_remove(struct segtab *t)
+{
+	if (t->kept != 0)
+		grant_unlink(t, t->kept, t->kept_as);
+	t->kept = 0;
+}
+
+/* Removes it, unless its old number may be the highest that was ever granted,
+ * which a start must see: then when a higher one is granted. */
+static void
+grant_undo(struct segtab *t, uint64_t old, uint64_t number, bool fresh)
+{
 	int err = errno;
 
-	for (size_t i = 0; i < t->nsegs && highest; i++)
-		highest = t->segs[i].info.number < old;
-	for (size_t i = 0; i < t->nfrees && highest; i++)
-		highest = t->frees[i] < old;
-	if (!highest && sio_unlink(t->s, segtab_free_path(path, old)) != 0)
-		(void)sio_unlink(t->s, segtab_seg_path(path, number));
+	if (!fresh && is_highest_name(t, old)) {
+		kept_remove(t);
+		t->kept = old;
+		t->kept_as = number;
+	} else {
+		grant_unlink(t, old, number);
+	}
 	errno = err;
 }
 
 int
 segtab_grant(struct segtab *t, unsigned writer, uint64_t *number_r)
 {
+	bool fresh = t->nfrees == 0;
 	uint64_t old, number;
 	struct seg *g;
 
-	if (t->nfrees == 0 && fresh_make(t) != 0)
+	if (fresh && fresh_make(t) != 0)
 		return -1;
 	old = t->frees[--t->nfrees];
 	number = ++t->highest;
 	/* After a failure the file is not synced again: it goes. */
 	if (renumber(t, old, number) != 0) {
-		grant_undo(t, old, number);
+		grant_undo(t, old, number, fresh);
 		return -1;
 	}
+	kept_remove(t);
 	g = segtab_seg_add(t, number, SEG_GRANTED);
 	g->info.writer = writer;
 	*number_r = number;

@@ -38,6 +38,8 @@ struct segtab {
 	size_t nlarges, larges_room;
 	uint64_t *frees;          /* numbers in names free.N */
 	size_t nfrees, frees_room;
+	uint64_t kept, kept_as;   /* free.kept, or kept_as.seg: could not be
+	                           * granted, goes with the next grant; 0: none */
 	unsigned empties, endings;
 	bool filling;
 };

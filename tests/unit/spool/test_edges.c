@@ -564,7 +564,9 @@ START_TEST(test_segtab_failed_grants_leave_no_files)
 		{ SIO_OP_SYNC_DIR, 0 } };
 	struct evlog_pos at = { 1, 100 };
 	struct segtab *t = tab_open(9);
+	struct seg_info info;
 	uint64_t n[5], got;
+	size_t place = 0;
 
 	for (int i = 0; i < 5; i++)
 		ck_assert_int_eq(segtab_grant(t, 0, &n[i]), 0);
@@ -582,10 +584,27 @@ START_TEST(test_segtab_failed_grants_leave_no_files)
 	fault(SIO_OP_SYNC_DIR, 0, EIO);
 	ck_assert_int_eq(segtab_grant(t, 0, &got), -1);
 	ck_assert_uint_eq(files_in(SEGTAB_FOLDER), 1);
+	/* one that was made for it was never granted */
+	for (size_t i = 0; i < 4; i++) {
+		/* of the writes, behind those that make it */
+		fault(calls[i].op, i == 0 ? 2 : 0, EIO);
+		ck_assert_int_eq(segtab_grant(t, 0, &got), -1);
+		ck_assert_uint_eq(files_in(SEGTAB_FOLDER), 1);
+	}
 	segtab_free(&t);
 	t = tab_open(9);
 	ck_assert_int_eq(segtab_grant(t, 0, &got), 0);
 	ck_assert_uint_gt(got, n[4]);
+	/* a name that is kept goes with the next grant */
+	while (segtab_next(t, &place, &info))
+		segtab_seal(t, info.number, 64, at);
+	ck_assert_int_eq(segtab_release(t, at), 2);
+	fault(SIO_OP_SYNC_DIR, 0, EIO);
+	ck_assert_int_eq(segtab_grant(t, 0, &got), -1);
+	fault(SIO_OP_SYNC_DIR, 0, EIO);
+	ck_assert_int_eq(segtab_grant(t, 0, &got), -1);
+	ck_assert_int_eq(segtab_grant(t, 0, &got), 0);
+	ck_assert_uint_eq(files_in(SEGTAB_FOLDER), 1);
 	segtab_free(&t);
 }
 END_TEST
