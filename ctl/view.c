@@ -172,6 +172,26 @@ status_queues(const json_t *row)
 	    num_of(row, NULL, "inDoubt"), num_of(row, NULL, "corrupt"));
 }
 
+/* It looks like a queue that stands, and is the submitter's mistake. */
+static void
+status_mismatch(const json_t *row)
+{
+	const json_t *m = json_object_get(row, "unknownVmta"), *n;
+	char mem[32];
+	size_t i;
+
+	if (json_array_size(json_object_get(m, "names")) == 0)
+		return;
+	printf("UnknownVMTA  refused %lld  to the default %lld  to the "
+	    "fallback %lld\n", num_of(m, NULL, "refused"),
+	    num_of(m, NULL, "toDefault"), num_of(m, NULL, "toFallback"));
+	json_array_foreach(json_object_get(m, "names"), i, n)
+		printf("             %.*s: %lld times, last %s by %.*s\n",
+		    SV_FMT(text_of(n, "name")), num_of(n, NULL, "count"),
+		    local_time(text_of(n, "last"), true, mem),
+		    SV_FMT(text_of(n, "client")));
+}
+
 /* Those that had to be started again. */
 static void
 status_processes(const json_t *row)
@@ -203,6 +223,7 @@ view_status(const struct ctl_reply *r)
 	status_head(row);
 	status_traffic(row);
 	status_queues(row);
+	status_mismatch(row);
 	status_processes(row);
 }
 

@@ -110,6 +110,8 @@ void cmd_bounce(struct client *cl, const struct words *w);
 void cmd_release(struct client *cl, const struct words *w);
 /* children.c */
 json_t *children_rows(const struct qmgr *q);
+/* mismatch.c */
+json_t *mismatch_row(const struct qmgr *q);
 /* control.c */
 void cmd_master(struct client *cl, const struct words *w);
 

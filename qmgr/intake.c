@@ -498,6 +498,15 @@ intake_adopted_finish(struct qmgr *q)
 }
 
 static void
+on_vmta_unknown(struct chan *c, void *arg, const void *msg)
+{
+	const struct writer *w = arg;
+
+	(void)c;
+	mismatch_note(w->q, msg);
+}
+
+static void
 on_close(struct chan *c, void *arg, const char *why)
 {
 	struct writer *w = arg;
@@ -530,6 +539,7 @@ const struct chan_ops smtpd_chan_ops = {
 		[IPC_LARGE_WANT] = writer_large_want,
 		[IPC_LARGE_DROP] = writer_large_drop,
 		[IPC_COMMIT] = writer_commit,
+		[IPC_VMTA_UNKNOWN] = on_vmta_unknown,
 	},
 	.on_close = on_close,
 	.on_batch_end = writer_batch_end,

@@ -14,11 +14,13 @@ libqmgr_a_SOURCES = \
 	qmgr/outcome.c \
 	qmgr/qmgr.h \
 	qmgr/pools.c \
-	qmgr/readers.c qmgr/skipped.c \
+	qmgr/mismatch.c \
+	qmgr/readers.c \
 	qmgr/recover.c \
 	qmgr/routes.c \
 	qmgr/select.c \
 	qmgr/show.c \
+	qmgr/skipped.c \
 	qmgr/suspects.c \
 	qmgr/upkeep.c \
 	qmgr/walk.c \

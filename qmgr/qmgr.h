@@ -132,6 +132,7 @@ struct qmgr {
 	struct journal *journal;
 	struct routes *routes;
 	struct control *control;
+	struct mismatch *mismatch;     /* NULL: no unknown VMTA was named */
 	struct pools *pools;           /* NULL: none was asked for yet */
 	struct holds *holds;           /* NULL: nothing was ever held */
 	struct upkeep *upkeep;
@@ -181,6 +182,9 @@ void skipped_init(struct qmgr *q);
 struct idset *skipped_ids(const struct qmgr *q, uint64_t segment);
 /* Once a second. */
 void skipped_look(struct qmgr *q);
+
+/* mismatch.c */
+void mismatch_note(struct qmgr *q, const struct ipc_vmta_unknown *m);
 
 /* intake.c */
 extern const struct chan_ops smtpd_chan_ops;

@@ -137,6 +137,7 @@ cmd_show_status(struct client *cl, const struct words *w)
 	put(o, "bounced", json_u64(n->bounced));
 	put(o, "inDoubt", json_u64(n->in_doubt));
 	put(o, "corrupt", json_u64(n->corrupt));
+	put(o, "unknownVmta", mismatch_row(q));
 	put(o, "processes", children_rows(q));
 	client_row(cl, o);
 	client_end(cl, 0, "%s", "");

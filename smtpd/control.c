@@ -17,18 +17,52 @@ void
 control_init(struct session *s)
 {
 	const struct conf_source *src = s->src;
+	struct ctl_rules *r = &s->ctl_rules;
 
+	*r = (struct ctl_rules){ .vmta = src->virtual_mta_header,
+		.job = src->jobid_header, .remove = src->remove_header };
 	if (src->process_x_virtual_mta && !src->retain_x_virtual_mta)
-		s->ctl_drop |= 1u << CTL_VMTA;
+		r->drop |= 1u << CTL_VMTA;
 	if (src->process_x_job && !src->retain_x_job)
-		s->ctl_drop |= 1u << CTL_JOB;
+		r->drop |= 1u << CTL_JOB;
 	if (src->process_x_envid)
-		s->ctl_drop |= 1u << CTL_ENVID;
+		r->drop |= 1u << CTL_ENVID;
 	if (src->add_date_header == CONF_ADD_DATE_OVERRIDE)
-		s->ctl_drop |= 1u << CTL_DATE;
-	s->ctl_look = s->ctl_drop != 0 || src->process_x_virtual_mta ||
+		r->drop |= 1u << CTL_DATE;
+	s->ctl_look = r->drop != 0 || r->remove.n > 0 ||
+	    src->process_x_virtual_mta ||
 	    src->process_x_job || src->add_message_id_header ||
 	    src->add_date_header != CONF_ADD_DATE_NO;
+}
+
+static bool
+vmta_is_known(const struct conf *conf, struct sv name)
+{
+	return conf_vmta_find(conf, name) != NULL ||
+	    conf_pool_find(conf, name) != NULL;
+}
+
+/* The header names a VMTA that does not exist: refused, or sent by another,
+ * as configured; it is counted either way. */
+static enum reply
+vmta_unknown(struct session *s, struct sv name)
+{
+	struct sv other = conf_global(s->settings->conf)->
+	    invalid_virtual_mta_fallback;
+	enum vmta_taken how = VMTA_FALLBACK;
+	char text[256];
+
+	if (other.n == 0)
+		how = s->src->reject_invalid_virtual_mta ? VMTA_REFUSED :
+		    VMTA_DEFAULT;
+	log_info("client [%s] names an unknown virtual MTA: %s", s->client_ip,
+	    log_safe(name, text, sizeof(text)));
+	if (s->srv->on_vmta_unknown != NULL)
+		s->srv->on_vmta_unknown(s->srv, name, sv_from(s->client_ip),
+		    how);
+	s->txn.ctl.value[CTL_VMTA][0] = '\0';
+	s->txn.vmta_fallback = how == VMTA_FALLBACK;
+	return how == VMTA_REFUSED ? REPLY_BAD_VMTA : NO_REPLY;
 }
 
 enum reply
@@ -37,24 +71,21 @@ control_take(struct session *s)
 	struct txn *t = &s->txn;
 	unsigned char *mem;
 	struct sv vmta;
-	char text[256];
 	size_t n;
 
 	t->ctl_done = true;
 	mem = s->ctl_look ? body_first(&t->body, &n) : NULL;
 	if (mem == NULL)
 		return NO_REPLY;
-	body_first_cut(&t->body, ctl_headers_take(mem, n, s->ctl_drop,
+	body_first_cut(&t->body, ctl_headers_take(mem, n, &s->ctl_rules,
 	    &t->ctl));
 	vmta = ctl_value(&t->ctl, CTL_VMTA);
-	if (!s->src->process_x_virtual_mta || vmta.n == 0 ||
-	    conf_vmta_find(s->settings->conf, vmta) != NULL ||
-	    conf_pool_find(s->settings->conf, vmta) != NULL)
+	if (!s->src->process_x_virtual_mta || !t->ctl.seen[CTL_VMTA])
 		return NO_REPLY;
-	log_info("client [%s] names an unknown virtual MTA: %s", s->client_ip,
-	    log_safe(vmta, text, sizeof(text)));
-	t->ctl.value[CTL_VMTA][0] = '\0';
-	return s->src->reject_invalid_virtual_mta ? REPLY_BAD_VMTA : NO_REPLY;
+	if (vmta.n == 0 ? s->src->allow_empty_x_virtual_mta :
+	    vmta_is_known(s->settings->conf, vmta))
+		return NO_REPLY;
+	return vmta_unknown(s, vmta);
 }
 
 /* RFC 3461 4: xtext of v in the transaction's memory; empty if too long. */
@@ -79,6 +110,41 @@ xtext_make(struct arena *a, struct sv v)
 	return v.p == NULL ? SV("") : v;
 }
 
+/* What the client named, or else what the configuration does. */
+static struct sv
+control_vmta(const struct session *s)
+{
+	const struct txn *t = &s->txn;
+
+	if (t->vmta_fallback)
+		return conf_global(s->settings->conf)->
+		    invalid_virtual_mta_fallback;
+	if (s->src->process_x_virtual_mta &&
+	    t->ctl.value[CTL_VMTA][0] != '\0')
+		return ctl_value(&t->ctl, CTL_VMTA);
+	return s->src->default_virtual_mta;
+}
+
+/* The client's job behind the prefix; without one it is in no job. */
+static struct sv
+job_make(struct txn *t, struct sv prefix)
+{
+	struct sv job = ctl_value(&t->ctl, CTL_JOB);
+	char mem[CTL_VALUE_MAX + 1];
+	struct str s;
+
+	/* of nobody who is authenticated */
+	if (sv_ieq(prefix, SV("{auth}")))
+		prefix = SV("");
+	if (job.n == 0 || prefix.n == 0)
+		return job;
+	STR_ON(&s, mem); /* cut as the value is */
+	str_add(&s, prefix);
+	str_add(&s, job);
+	job = arena_sv(&t->arena, str_sv(&s));
+	return job.p == NULL ? SV("") : job;
+}
+
 void
 control_apply(struct session *s, struct envelope *e)
 {
@@ -86,17 +152,25 @@ control_apply(struct session *s, struct envelope *e)
 	struct txn *t = &s->txn;
 	struct sv envid = ctl_value(&t->ctl, CTL_ENVID);
 
-	e->vmta = src->default_virtual_mta;
-	if (src->process_x_virtual_mta && t->ctl.value[CTL_VMTA][0] != '\0')
-		e->vmta = ctl_value(&t->ctl, CTL_VMTA);
+	e->vmta = control_vmta(s);
 	if (src->process_x_job)
-		e->job = ctl_value(&t->ctl, CTL_JOB);
+		e->job = job_make(t, src->jobid_prefix);
 	/* what the envelope says goes before what the header says */
 	if (src->process_x_envid && e->envid.n == 0 && envid.n > 0)
 		e->envid = xtext_make(&t->arena, envid);
 	if ((e->flags & (ENV_RET_FULL | ENV_RET_HDRS)) == 0 &&
 	    src->dsn_return_default == CONF_DSN_RETURN_FULL)
 		e->flags |= ENV_RET_FULL;
+}
+
+/* The VMTA or pool that was chosen, if any was. */
+static int
+vmta_add(const struct session *s, struct buf *head)
+{
+	struct sv vmta = control_vmta(s);
+
+	return vmta.n == 0 ? 0 : buf_addf(head, "x-virtual-mta: %.*s\r\n",
+	    SV_FMT(vmta));
 }
 
 int
@@ -114,6 +188,8 @@ control_head(const struct session *s, struct sv id, struct buf *head)
 		    rfc5322_date(t->arrival, date)) != 0)
 			return -1;
 	}
+	if (src->add_x_virtual_mta_header && vmta_add(s, head) != 0)
+		return -1;
 	if (!src->add_message_id_header || t->ctl.seen[CTL_MESSAGE_ID])
 		return 0;
 	return buf_addf(head, "Message-ID: <%.*s@%.*s>\r\n", SV_FMT(id),

@@ -9,6 +9,7 @@
 #include <bsd/sys/queue.h>
 
 #include "common/conf/conf.h"
+#include "common/mail/ctl_headers.h"
 #include "common/spool/committer.h"
 #include "smtpd/body.h"
 
@@ -41,6 +42,9 @@ struct server {
 	bool stopping;
 	/* A session's connection has ended; its address may be counted down. */
 	void (*on_conn_end)(struct server *srv, const struct route_addr *ip);
+	/* A message names a VMTA that does not exist. */
+	void (*on_vmta_unknown)(struct server *srv, struct sv name,
+	    struct sv client_ip, enum vmta_taken how);
 	/* The last session is gone. */
 	void (*on_empty)(struct server *srv);
 	void *arg;                       /* of the owner */

@@ -66,6 +66,7 @@ struct txn {
 	struct commit_large *large; /* ours until submitted */
 	struct ctl_headers ctl;
 	bool ctl_done;              /* the header was looked at */
+	bool vmta_fallback;         /* it names a VMTA that does not exist */
 	enum reply fail;            /* why data is only swallowed, or NO_REPLY */
 	int64_t data_start_ms;
 	uint64_t data_in;           /* bytes taken, as they came */
@@ -96,7 +97,7 @@ struct session {
 		struct smtp_mail mail;
 		struct smtp_rcpt rcpt;
 	} cmd;
-	unsigned ctl_drop;              /* fields to remove, 1 << ctl_field */
+	struct ctl_rules ctl_rules;
 	bool ctl_look;                  /* the header matters to us */
 	struct txn txn;
 };

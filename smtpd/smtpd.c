@@ -60,6 +60,19 @@ on_credit(struct chan *c, void *arg)
 	committer_on_credit(d->srv.committer);
 }
 
+/* For `show status`: it looks like a stuck queue, and is not one. */
+static void
+on_vmta_unknown(struct server *srv, struct sv name, struct sv client_ip,
+    enum vmta_taken how)
+{
+	struct smtpd *d = srv->arg;
+
+	if (d->qmgr != NULL)
+		ipc_send_vmta_unknown(d->qmgr, &(struct ipc_vmta_unknown){
+		    .name = name, .client_ip = client_ip,
+		    .taken = (uint8_t)how });
+}
+
 static void
 on_qmgr_close(struct chan *c, void *arg, const char *why)
 {
@@ -95,6 +108,7 @@ smtpd_init(struct role *r)
 	r->arg = d;
 	server_init(&d->srv, r->base);
 	d->srv.arg = d;
+	d->srv.on_vmta_unknown = on_vmta_unknown;
 	d->srv.committer = committer_new(r->base);
 	committer_on_ready_set(d->srv.committer, server_on_ready, &d->srv);
 	committer_expect_set(d->srv.committer, server_expected, &d->srv);

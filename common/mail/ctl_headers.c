@@ -33,18 +33,40 @@ field_length(struct sv v)
 	}
 }
 
+static struct sv
+name_of(const struct ctl_rules *rules, enum ctl_field f)
+{
+	if (f == CTL_VMTA && rules->vmta.n > 0)
+		return rules->vmta;
+	if (f == CTL_JOB && rules->job.n > 0)
+		return rules->job;
+	return sv_from(names[f]);
+}
+
+static bool
+is_listed(struct sv list, struct sv name)
+{
+	while (list.n > 0) {
+		if (sv_ieq(sv_trim(sv_cut(&list, ',')), name))
+			return true;
+	}
+	return false;
+}
+
+/* name and value are empty if it is no field. */
 static enum ctl_field
-field_find(struct sv field, struct sv *value_r)
+field_find(const struct ctl_rules *rules, struct sv field, struct sv *name_r,
+    struct sv *value_r)
 {
 	ptrdiff_t colon = sv_find(field, ':');
-	struct sv name;
 
+	*name_r = *value_r = SV("");
 	if (colon < 0)
 		return CTL_FIELDS;
-	name = sv_trim(sv_head(field, (size_t)colon));
+	*name_r = sv_trim(sv_head(field, (size_t)colon));
 	*value_r = sv_from_at(field, (size_t)colon + 1);
 	for (int i = 0; i < CTL_FIELDS; i++) {
-		if (sv_ieq(name, sv_from(names[i])))
+		if (sv_ieq(*name_r, name_of(rules, (enum ctl_field)i)))
 			return (enum ctl_field)i;
 	}
 	return CTL_FIELDS;
@@ -70,24 +92,33 @@ value_keep(struct sv v, char out[CTL_VALUE_MAX + 1])
 	out[n] = '\0';
 }
 
+/* Keeps what it says; true: it is to go. */
+static bool
+field_take(const struct ctl_rules *rules, struct sv field,
+    struct ctl_headers *h)
+{
+	struct sv name, value;
+	enum ctl_field f = field_find(rules, field, &name, &value);
+
+	if (f < CTL_FIELDS) {
+		if (f <= CTL_ENVID && !h->seen[f])
+			value_keep(value, h->value[f]);
+		h->seen[f] = true;
+		if ((rules->drop & (1u << f)) != 0)
+			return true;
+	}
+	return name.n > 0 && is_listed(rules->remove, name);
+}
+
 size_t
-ctl_headers_take(unsigned char *mem, size_t n, unsigned drop,
+ctl_headers_take(unsigned char *mem, size_t n, const struct ctl_rules *rules,
     struct ctl_headers *h_r)
 {
 	size_t from = 0, to = 0, len;
 
 	memset(h_r, 0, sizeof(*h_r));
 	while ((len = field_length(sv_make(mem + from, n - from))) > 0) {
-		struct sv value = SV("");
-		enum ctl_field f = field_find(sv_make(mem + from, len),
-		    &value);
-
-		if (f < CTL_FIELDS) {
-			if (f <= CTL_ENVID && !h_r->seen[f])
-				value_keep(value, h_r->value[f]);
-			h_r->seen[f] = true;
-		}
-		if (f < CTL_FIELDS && (drop & (1u << f)) != 0) {
+		if (field_take(rules, sv_make(mem + from, len), h_r)) {
 			from += len;
 			continue;
 		}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The header scan. The first byte says which fields go. Oracles: what is left
+ * The header scan. The first byte says which fields go, and whether they have
+ * other names. Oracles: what is left
  * is, byte for byte, what a plain walk over the lines leaves; a second scan
  * finds nothing more to remove; values have no control byte.
  */
@@ -11,10 +12,14 @@
 #include "tests/fuzz/fuzz.h"
 
 static bool
-is_dropped(struct sv line, unsigned drop, bool seen[CTL_FIELDS])
+is_dropped(struct sv line, const struct ctl_rules *rules,
+    bool seen[CTL_FIELDS])
 {
-	static const char *const names[CTL_FIELDS] = { "x-virtual-mta",
-		"x-job", "x-envid", "date", "message-id" };
+	bool other = rules->vmta.n > 0;
+	const char *const names[CTL_FIELDS] = {
+		other ? "Source" : "x-virtual-mta",
+		other ? "x-campaign" : "x-job",
+		"x-envid", "date", "message-id" };
 	ptrdiff_t colon = sv_find(line, ':');
 	struct sv name;
 
@@ -25,9 +30,12 @@ is_dropped(struct sv line, unsigned drop, bool seen[CTL_FIELDS])
 		if (!sv_ieq(name, sv_from(names[i])))
 			continue;
 		seen[i] = true;
-		return (drop & (1u << i)) != 0;
+		if ((rules->drop & (1u << i)) != 0)
+			return true;
+		break;
 	}
-	return false;
+	return rules->remove.n > 0 && (sv_ieq(name, SV("x-job")) ||
+	    sv_ieq(name, SV("subject")) || sv_ieq(name, SV("date")));
 }
 
 /*
@@ -36,7 +44,8 @@ is_dropped(struct sv line, unsigned drop, bool seen[CTL_FIELDS])
  * whole yet, everything stays.
  */
 static size_t
-walk(struct sv in, unsigned drop, unsigned char *out, bool seen[CTL_FIELDS])
+walk(struct sv in, const struct ctl_rules *rules, unsigned char *out,
+    bool seen[CTL_FIELDS])
 {
 	size_t n = 0, start = 0;
 
@@ -51,7 +60,7 @@ walk(struct sv in, unsigned drop, unsigned char *out, bool seen[CTL_FIELDS])
 		    in.p[end] == '\t'));
 		if (end == in.n)
 			break;
-		if (!is_dropped(sv_make(in.p + start, end - start), drop,
+		if (!is_dropped(sv_make(in.p + start, end - start), rules,
 		    seen)) {
 			memcpy(out + n, in.p + start, end - start);
 			n += end - start;
@@ -68,18 +77,24 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	bool seen[CTL_FIELDS] = { false };
 	struct ctl_headers h, again;
 	unsigned char *mem, *want;
-	unsigned drop;
+	struct ctl_rules rules = { .drop = 0 };
 	size_t n, want_n;
 
 	if (size < 2)
 		return 0;
-	drop = data[0] & 0x1f;
+	rules.drop = data[0] & 0x1f;
+	if ((data[0] & 0x20) != 0) {
+		rules.vmta = SV("source");
+		rules.job = SV("X-Campaign");
+	}
+	if ((data[0] & 0x40) != 0)
+		rules.remove = SV("x-job, Subject,date");
 	mem = malloc(size - 1);
 	want = malloc(size - 1);
 	must(mem != NULL && want != NULL);
 	memcpy(mem, data + 1, size - 1);
-	n = ctl_headers_take(mem, size - 1, drop, &h);
-	want_n = walk(sv_make(data + 1, size - 1), drop, want, seen);
+	n = ctl_headers_take(mem, size - 1, &rules, &h);
+	want_n = walk(sv_make(data + 1, size - 1), &rules, want, seen);
 	must(n == want_n && memcmp(mem, want, n) == 0);
 	must(memcmp(seen, h.seen, sizeof(seen)) == 0);
 	for (int f = 0; f <= CTL_ENVID; f++) {
@@ -93,9 +108,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			must(c >= ' ' && c != 0x7f);
 		}
 	}
-	must(n == 0 || ctl_headers_take(mem, n, drop, &again) == n);
+	must(n == 0 || ctl_headers_take(mem, n, &rules, &again) == n);
 	for (unsigned f = 0; n > 0 && f < CTL_FIELDS; f++)
-		must((drop & (1u << f)) == 0 || !again.seen[f]);
+		must((rules.drop & (1u << f)) == 0 || !again.seen[f]);
 	free(mem);
 	free(want);
 	return 0;

@@ -49,7 +49,8 @@ START_TEST(test_ctl_table_taken_and_dropped)
 		struct ctl_headers h;
 
 		memcpy(mem, rows[i].in, n);
-		n = ctl_headers_take(mem, n, rows[i].drop, &h);
+		n = ctl_headers_take(mem, n,
+		    &(struct ctl_rules){ .drop = rows[i].drop }, &h);
 		ck_assert_msg(sv_eq(sv_make(mem, n), sv_from(rows[i].want)),
 		    "row %zu: %.*s", i, (int)n, mem);
 		ck_assert_str_eq(h.value[CTL_VMTA], rows[i].vmta);
@@ -66,8 +67,27 @@ START_TEST(test_ctl_long_value_cut)
 
 	memset(mem + 7, 'y', 500);
 	memcpy(mem + 507, "\r\n\r\n", 4);
-	ck_assert_uint_eq(ctl_headers_take(mem, 511, DROP_ALL, &h), 2);
+	ck_assert_uint_eq(ctl_headers_take(mem, 511,
+	    &(struct ctl_rules){ .drop = DROP_ALL }, &h), 2);
 	ck_assert_uint_eq(strlen(h.value[CTL_JOB]), CTL_VALUE_MAX);
+}
+END_TEST
+
+START_TEST(test_ctl_other_names_and_removal)
+{
+	unsigned char mem[] = "Source: v1\r\nx-virtual-mta: v2\r\n"
+	    "Campaign: c 1\r\nX-A: 1\r\n folded\r\nx-abc: 2\r\nX-B: 3\r\n"
+	    "\r\nX-A: body\r\n";
+	const struct ctl_rules rules = { .vmta = SV("source"),
+		.job = SV("campaign"), .remove = SV("x-a, x-b"),
+		.drop = DROP_ALL };
+	struct ctl_headers h;
+	size_t n = ctl_headers_take(mem, sizeof(mem) - 1, &rules, &h);
+
+	ck_assert(sv_eq(sv_make(mem, n), SV("x-virtual-mta: v2\r\n"
+	    "x-abc: 2\r\n\r\nX-A: body\r\n")));
+	ck_assert_str_eq(h.value[CTL_VMTA], "v1");
+	ck_assert_str_eq(h.value[CTL_JOB], "c 1");
 }
 END_TEST
 
@@ -76,7 +96,8 @@ START_TEST(test_ctl_date_and_message_id_seen)
 	unsigned char mem[] = "DATE: x\r\nMessage-Id : y\r\n\r\n";
 	struct ctl_headers h;
 
-	ctl_headers_take(mem, sizeof(mem) - 1, 0, &h);
+	ctl_headers_take(mem, sizeof(mem) - 1, &(struct ctl_rules){ .drop = 0 },
+	    &h);
 	ck_assert(h.seen[CTL_DATE]);
 	ck_assert(h.seen[CTL_MESSAGE_ID]);
 	ck_assert(!h.seen[CTL_JOB]);
@@ -93,6 +114,7 @@ main(void)
 
 	tcase_add_test(t, test_ctl_table_taken_and_dropped);
 	tcase_add_test(t, test_ctl_long_value_cut);
+	tcase_add_test(t, test_ctl_other_names_and_removal);
 	tcase_add_test(t, test_ctl_date_and_message_id_seen);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);

@@ -8,6 +8,7 @@
 
 #include "common/base/msgid.h"
 #include "qmgr/qmgr.h"
+#include "common/mail/ctl_headers.h"
 #include "tests/unit/qmgr/qrig.h"
 
 #define has(text, part)                                                        \
@@ -38,6 +39,44 @@ three_waiting(uint64_t ids[3])
 	QWAIT(&rig, (qrig_ctl(&rig, "show status"),
 			qrig_number(&rig, "delivery") == 3));
 }
+
+static void
+vmta_unknown(const char *name, enum vmta_taken how)
+{
+	ipc_send_vmta_unknown(rig.smtpd.chan,
+	    &(struct ipc_vmta_unknown){.name = sv_from(name),
+		.client_ip = SV("192.0.2.7"),
+		.taken = (uint8_t)how});
+}
+
+/* A VMTA that clients name and that does not exist is counted and shown; of
+ * the names the last ones. */
+START_TEST(test_status_shows_unknown_vmtas)
+{
+	const char *rows;
+	char name[16];
+
+	vmta_unknown("nope", VMTA_REFUSED);
+	vmta_unknown("NOPE", VMTA_DEFAULT);
+	vmta_unknown("\xff", VMTA_FALLBACK);
+	vmta_unknown("x", VMTA_TAKEN); /* makes no sense */
+	QWAIT(&rig, qrig_ctl(&rig, "show status") != NULL &&
+	    qrig_number(&rig, "toFallback") == 1);
+	ck_assert_int_eq(qrig_number(&rig, "refused"), 1);
+	ck_assert_int_eq(qrig_number(&rig, "toDefault"), 1);
+	rows = qrig_ctl(&rig, "show status");
+	ck_assert_msg(strstr(rows, "\"name\":\"NOPE\",\"count\":2") != NULL,
+	    "%s", rows);
+	ck_assert(strstr(rows, "\"client\":\"192.0.2.7\"") != NULL);
+	for (int i = 0; i < 16; i++) {
+		snprintf(name, sizeof(name), "other%d", i);
+		vmta_unknown(name, VMTA_REFUSED);
+	}
+	QWAIT(&rig, qrig_ctl(&rig, "show status") != NULL &&
+	    qrig_number(&rig, "refused") == 17);
+	ck_assert(strstr(qrig_ctl(&rig, "show status"), "NOPE") == NULL);
+}
+END_TEST
 
 START_TEST(test_ctl_wrong_commands_are_misuse)
 {
@@ -595,6 +634,7 @@ qmgr_tests_control(Suite *s)
 {
 	TCase *tc = qrig_tcase(s, "control");
 
+	tcase_add_test(tc, test_status_shows_unknown_vmtas);
 	tcase_add_test(tc, test_ctl_wrong_commands_are_misuse);
 	tcase_add_test(tc, test_ctl_queues_are_shown_sorted_and_filtered);
 	tcase_add_test(tc, test_ctl_recipients_are_listed_by_envelope);

@@ -86,6 +86,158 @@ START_TEST(test_session_control_unknown_vmta_550)
 }
 END_TEST
 
+#define CHOOSE HARNESS_CONF "%s<virtual-mta v1>\n" \
+	"smtp-source-host 127.0.0.1 v1.example\n</virtual-mta>\n" \
+	"<virtual-mta v2>\nsmtp-source-host 127.0.0.1 v2.example\n" \
+	"</virtual-mta>\n<source 127.0.0.1>\nalways-allow-relaying yes\n" \
+	"process-x-virtual-mta yes\nprocess-x-job yes\n%s</source>\n"
+
+static struct {
+	char name[64];
+	enum vmta_taken how;
+	unsigned times;
+} unknown;
+
+static void
+on_vmta_unknown(struct server *srv, struct sv name, struct sv client_ip,
+    enum vmta_taken how)
+{
+	(void)srv;
+	ck_assert(sv_eq(client_ip, sv_from(LOCAL)));
+	snprintf(unknown.name, sizeof(unknown.name), "%.*s", SV_FMT(name));
+	unknown.how = how;
+	unknown.times++;
+}
+
+/* One row: settings, header; what becomes of it. */
+static const struct {
+	const char *global, *source, *header, *reply, *vmta, *job, *head, *body;
+	const char *unknown;
+	enum vmta_taken how;
+} choices[] = {
+	/* the mission document's header */
+	{ "", "virtual-mta-header Source\n", "Source: v2\r\nA: b\r\n", "250",
+	    "v2", "", NULL, "A: b\r\n", NULL, VMTA_TAKEN },
+	{ "", "virtual-mta-header Source\n", "x-virtual-mta: v2\r\n", "250",
+	    "", "", NULL, "x-virtual-mta: v2\r\n", NULL, VMTA_TAKEN },
+	{ "", "jobid-header X-Campaign\njobid-prefix acme/\n",
+	    "x-campaign: 7\r\n", "250", "", "acme/7", NULL, "", NULL,
+	    VMTA_TAKEN },
+	{ "", "jobid-prefix acme/\n", "A: b\r\n", "250", "", "", NULL,
+	    "A: b\r\n", NULL, VMTA_TAKEN },
+	{ "", "jobid-prefix {auth}\n", "x-job: j\r\n", "250", "", "j", NULL, "",
+	    NULL, VMTA_TAKEN },
+	/* one that does not exist */
+	{ "", "", "x-virtual-mta: nope\r\n", "550 5.7.1", "", "", NULL, "",
+	    "nope", VMTA_REFUSED },
+	{ "", "reject-invalid-virtual-mta no\ndefault-virtual-mta v1\n",
+	    "x-virtual-mta: nope\r\n", "250", "v1", "", NULL, "", "nope",
+	    VMTA_DEFAULT },
+	{ "invalid-virtual-mta-fallback v2\n", "default-virtual-mta v1\n",
+	    "x-virtual-mta: nope\r\n", "250", "v2", "", NULL, "", "nope",
+	    VMTA_FALLBACK },
+	/* an empty one */
+	{ "", "", "x-virtual-mta:\r\n", "550 5.7.1", "", "", NULL, "", "",
+	    VMTA_REFUSED },
+	{ "", "allow-empty-x-virtual-mta yes\ndefault-virtual-mta v1\n",
+	    "x-virtual-mta: \r\n", "250", "v1", "", NULL, "", NULL,
+	    VMTA_TAKEN },
+	/* what goes and what comes */
+	{ "", "remove-header X-Secret,x-more\n",
+	    "X-Secret: 1\r\n 2\r\nA: b\r\nX-More: 3\r\n", "250", "", "", NULL,
+	    "A: b\r\n", NULL, VMTA_TAKEN },
+	{ "", "add-x-virtual-mta-header yes\ndefault-virtual-mta v1\n",
+	    "x-virtual-mta: v2\r\n", "250", "v2", "",
+	    "x-virtual-mta: v2\r\n", "", NULL, VMTA_TAKEN },
+	{ "", "add-x-virtual-mta-header yes\n", "A: b\r\n", "250", "", "",
+	    "!x-virtual-mta", "A: b\r\n", NULL, VMTA_TAKEN },
+};
+
+static void
+choice_accepted(struct harness *h, size_t i)
+{
+	struct sv head = buf_sv(&h->committer.head);
+	const char *want = choices[i].head;
+	char body[300];
+	struct envelope e;
+	struct arena a;
+
+	arena_init(&a, 65536);
+	ck_assert(envelope_decode(buf_sv(&h->committer.env), &a, &e));
+	ck_assert_msg(sv_eq(e.vmta, sv_from(choices[i].vmta)), "row %zu", i);
+	ck_assert_msg(sv_eq(e.job, sv_from(choices[i].job)), "row %zu", i);
+	snprintf(body, sizeof(body), "%s\r\nbody\r\n", choices[i].body);
+	ck_assert_msg(sv_eq(buf_sv(&h->committer.body), sv_from(body)),
+	    "row %zu: %.*s", i, SV_FMT(buf_sv(&h->committer.body)));
+	if (want != NULL && want[0] == '!')
+		ck_assert(memmem(head.p, head.n, want + 1,
+		    strlen(want + 1)) == NULL);
+	else if (want != NULL)
+		ck_assert(memmem(head.p, head.n, want, strlen(want)) != NULL);
+	arena_fini(&a);
+}
+
+START_TEST(test_session_control_chooses)
+{
+	char conf[2000], mem[600], message[400];
+	struct harness h;
+	struct sv got;
+
+	for (size_t i = 0; i < sizeof(choices) / sizeof(choices[0]); i++) {
+		unknown.times = 0;
+		snprintf(conf, sizeof(conf), CHOOSE, choices[i].global,
+		    choices[i].source);
+		harness_init(&h, conf);
+		h.srv.on_vmta_unknown = on_vmta_unknown;
+		harness_connect(&h, LOCAL);
+		harness_send(&h, SV("EHLO c\r\n" M R "DATA\r\n"), 9999);
+		buf_clear(&h.in);
+		snprintf(message, sizeof(message), "%s\r\nbody\r\n.\r\n",
+		    choices[i].header);
+		harness_send(&h, sv_from(message), 9999);
+		got = harness_reply(&h, mem, sizeof(mem));
+		ck_assert_msg(sv_starts(got, sv_from(choices[i].reply)),
+		    "row %zu: got %.*s", i, SV_FMT(got));
+		if (choices[i].reply[0] == '2')
+			choice_accepted(&h, i);
+		else
+			ck_assert_uint_eq(h.committer.submitted, 0);
+		ck_assert_uint_eq(unknown.times, choices[i].unknown != NULL);
+		if (choices[i].unknown != NULL) {
+			ck_assert_str_eq(unknown.name, choices[i].unknown);
+			ck_assert_int_eq(unknown.how, choices[i].how);
+		}
+		harness_fini(&h);
+	}
+}
+END_TEST
+
+/* What was decided for one message is not for the next one. */
+START_TEST(test_session_control_fallback_is_for_one_message)
+{
+	char conf[2000];
+	struct harness h;
+	struct envelope e;
+	struct arena a;
+
+	snprintf(conf, sizeof(conf), CHOOSE,
+	    "invalid-virtual-mta-fallback v2\n", "default-virtual-mta v1\n");
+	arena_init(&a, 65536);
+	harness_init(&h, conf);
+	harness_connect(&h, LOCAL);
+	harness_send(&h, SV("EHLO c\r\n" M R "DATA\r\n"), 9999);
+	harness_send(&h, SV("x-virtual-mta: no\r\n\r\n.\r\n"), 9999);
+	ck_assert(envelope_decode(buf_sv(&h.committer.env), &a, &e));
+	ck_assert(sv_eq(e.vmta, SV("v2")));
+	harness_send(&h, SV(M R "DATA\r\n"), 9999);
+	harness_send(&h, SV("A: b\r\n\r\n.\r\n"), 9999);
+	ck_assert(envelope_decode(buf_sv(&h.committer.env), &a, &e));
+	ck_assert(sv_eq(e.vmta, SV("v1")));
+	harness_fini(&h);
+	arena_fini(&a);
+}
+END_TEST
+
 START_TEST(test_session_qualify_trusted_only)
 {
 	struct harness h;
@@ -137,6 +289,8 @@ session_tests_control(Suite *s)
 	    test_session_control_fields_trusted_obeyed_and_removed);
 	tcase_add_test(tc, test_session_control_fields_stranger_mean_nothing);
 	tcase_add_test(tc, test_session_control_unknown_vmta_550);
+	tcase_add_test(tc, test_session_control_chooses);
+	tcase_add_test(tc, test_session_control_fallback_is_for_one_message);
 	tcase_add_test(tc, test_session_qualify_trusted_only);
 	tcase_add_test(tc, test_session_large_with_control_fields_removed);
 	suite_add_tcase(s, tc);
