@@ -88,6 +88,7 @@ struct sched_why {       /* of a failure, for logs and DSNs */
 	struct sv status;    /* "4.4.1" */
 	struct sv diag;
 	struct sv host, host_ip, source_ip;
+	bool said;           /* diag is what a host said */
 };
 
 /* Decisions. */

@@ -6,6 +6,7 @@ libsched_a_SOURCES = \
 	qmgr/sched_check.c \
 	qmgr/sched_dispatch.c \
 	qmgr/sched_heap.c \
+	qmgr/sched_hint.c \
 	qmgr/sched_info.c \
 	qmgr/sched_limit.c \
 	qmgr/sched_msg.c \

@@ -540,6 +540,14 @@ bool rcpt_done(struct sched *s, struct srcpt *r);
 bool rcpt_final(struct sched *s, struct srcpt *r, bool bouncing);
 void queue_sort(struct squeue *q);
 
+/* sched_hint.c */
+/* How long a reply asks us to wait, in microseconds; 0: it does not say. */
+int64_t reply_hint(struct sv text);
+/* The delay that is planned, or what the hint makes of it within the bounds of
+ * c; tries: how often it failed in a row. */
+int64_t hint_apply(struct sched *s, const struct conf_domain *c, int64_t hint,
+    int64_t delay, uint32_t tries, uint64_t key);
+
 /* sched_retry.c */
 int64_t retry_delay(const struct sched *s, const struct conf_times *list,
     uint32_t n, uint64_t key);

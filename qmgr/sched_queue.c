@@ -500,6 +500,8 @@ void
 queue_fail(struct sched *s, struct squeue *q, const struct conf_times *list,
     uint32_t *failures, const struct sched_why *why)
 {
+	uint64_t key = siphash24(s->hash_key, q->name.p, q->name.n) +
+	    q->failures + q->dns_failures;
 	int64_t delay;
 
 	queue_error_set(s, q, why->status, why->diag);
@@ -507,9 +509,10 @@ queue_fail(struct sched *s, struct squeue *q, const struct conf_times *list,
 	if (q->retry_at > sched_mono(s))
 		return; /* several sessions fail together: one failure */
 	(*failures)++;
-	delay = retry_delay(s, list, *failures,
-	    siphash24(s->hash_key, q->name.p, q->name.n) + q->failures +
-	    q->dns_failures);
+	delay = retry_delay(s, list, *failures, key);
+	if (why->said)
+		delay = hint_apply(s, q->conf, reply_hint(why->diag), delay,
+		    *failures, key);
 	q->retry_at = sched_mono(s) + delay;
 	s->ops->queue_deferred(s->arg, q,
 	    (struct wall){ s->now.wall.us + delay }, *failures, why);

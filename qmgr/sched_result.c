@@ -24,12 +24,15 @@ result_delivered(struct sched *s, struct squeue *q, struct ssession *se)
  * arrived.
  */
 static int64_t
-result_delay(struct sched *s, struct srcpt *r, enum outcome outcome)
+result_delay(struct sched *s, struct srcpt *r,
+    const struct sched_result *res)
 {
-	const struct conf_times *list =
-	    &queue_conf(s, r->q)->retry_recipients_after;
+	const struct conf_domain *c = queue_conf(s, r->q);
+	const struct conf_times *list = &c->retry_recipients_after;
+	enum outcome outcome = res->outcome;
 	uint64_t key = rcpt_msg(r)->id;
 	bool again = (r->flags & RF_LOST) != 0;
+	int64_t delay;
 	unsigned i;
 
 	r->flags &= (uint8_t)~RF_LOST;
@@ -43,7 +46,11 @@ result_delay(struct sched *s, struct srcpt *r, enum outcome outcome)
 		i = r->attempts < list->n ? r->attempts : list->n;
 		return list->t[i - 1].max_ms * US_PER_MS;
 	}
-	return retry_delay(s, list, r->attempts, key);
+	delay = retry_delay(s, list, r->attempts, key);
+	if (outcome == OUT_TEMPORARY)
+		delay = hint_apply(s, c, reply_hint(res->text), delay,
+		    r->attempts, key + r->attempts);
+	return delay;
 }
 
 static bool
@@ -59,7 +66,7 @@ result_deferred(struct sched *s, struct srcpt *r,
     const struct sched_result *res, const struct conf_reply *rule,
     struct sched_decision *d)
 {
-	int64_t delay = result_delay(s, r, res->outcome);
+	int64_t delay = result_delay(s, r, res);
 
 	if (rule != NULL && (rule->actions & CONF_ACT_RETRY_AFTER) != 0)
 		delay = rule->retry_after_ms * US_PER_MS;

@@ -628,6 +628,7 @@ sched_session_end(struct sched *s, struct sched_now now, uint64_t session,
     enum session_end end, uint16_t code, const struct sched_why *why)
 {
 	static const struct sched_why no_why;
+	struct sched_why w;
 	struct ssession *se;
 	struct squeue *q;
 	uint32_t delivered;
@@ -641,13 +642,13 @@ sched_session_end(struct sched *s, struct sched_now now, uint64_t session,
 	delivered = se->delivered;
 	session_give_back(s, se);
 	session_remove(s, se);
-	if (why == NULL)
-		why = &no_why;
+	w = why != NULL ? *why : no_why;
 	/* what a host said; our own words for it are no reply */
-	if (end == END_421 || end == END_GREETING_TEMP ||
-	    end == END_GREETING_PERM)
-		(void)reply_act(s, q, why);
-	session_end_act(s, q, end, delivered, why);
+	w.said = end == END_421 || end == END_GREETING_TEMP ||
+	    end == END_GREETING_PERM;
+	if (w.said)
+		(void)reply_act(s, q, &w);
+	session_end_act(s, q, end, delivered, &w);
 	queue_activate(s, q);
 }
 

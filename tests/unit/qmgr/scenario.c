@@ -12,7 +12,7 @@
  *                            domains by turns, or each to all (together)
  *   remote D [latency=T] [connect-latency=T] [dns-latency=T] [ttl=T]
  *       [reply=CODE] [until=T] [fail-first=N] [limit=N] [max-sessions=N]
- *       [say=WORD: in its replies] [drop=N] [doubt=N]
+ *       [say=WORDS: in its replies, _ for a blank] [drop=N] [doubt=N]
  *       [unread=N: the records of messages 1 to N]
  *       [connect=ok|fail|4xx|5xx|421|lost|route]
  *       [dns=ok|temp|nodomain|nullmx|unusable|self|again]
@@ -289,6 +289,15 @@ connect_of(struct script *sc, const char *value)
 }
 
 static void
+say_set(struct remote *r, const char *words)
+{
+	snprintf(r->say, sizeof(r->say), "%s", words);
+	for (char *p = r->say; *p != '\0'; p++)
+		if (*p == '_')
+			*p = ' ';
+}
+
+static void
 do_remote(struct script *sc)
 {
 	static const char *const dns[] = { "ok", "temp", "nodomain", "nullmx",
@@ -318,7 +327,7 @@ do_remote(struct script *sc)
 	if ((v = option(sc, "connect")) != NULL)
 		r->connect = connect_of(sc, v);
 	if ((v = option(sc, "say")) != NULL)
-		snprintf(r->say, sizeof(r->say), "%s", v);
+		say_set(r, v);
 	if ((v = option(sc, "dns")) != NULL)
 		r->dns = (enum dns)choice(sc, v, dns);
 }

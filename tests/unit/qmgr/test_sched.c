@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "common/spool/event.h"
+#include "qmgr/sched_private.h"
 #include "tests/unit/qmgr/fakeworld.h"
 
 START_TEST(test_dispatch_three_messages_one_session)
@@ -443,6 +444,37 @@ START_TEST(test_memory_million_messages_below_160_bytes)
 }
 END_TEST
 
+START_TEST(test_reply_hint_table)
+{
+	static const struct { const char *text; int64_t s; } t[] = {
+		{ "451 4.7.1 Greylisted, please try again in 300 seconds", 300 },
+		{ "450 4.2.0 Try again in 15 minutes.", 900 },
+		{ "451 try again after 1 hour", 3600 },
+		{ "421 4.7.0 wait 5m", 300 }, { "451 retry in 2h", 7200 },
+		{ "450 come back in 00:04:59", 299 },
+		{ "450 come back in 4:59", 299 },
+		{ "451 wait at least 10 min", 600 },
+		{ "451 in  7\tminutes", 420 }, { "451 IN 7 MINUTES", 420 },
+		/* the first that is a time */
+		{ "451 in doubt, for 2 senders; retry in 90 secs", 90 },
+		/* none */
+		{ "451 4.7.1 try again later", 0 },
+		{ "451 at most 20 messages per 60 minutes", 0 },
+		{ "451 in 5 messages", 0 }, { "451 in", 0 }, { "451 in 5", 0 },
+		{ "451 in 0 minutes", 0 }, { "451 within5 minutes", 0 },
+		{ "451 in 99999999999999999999 hours", 0 },
+		{ "451 in 12:", 0 }, { "451 in 12:x", 0 },
+		{ "451 in 12:30:", 0 }, { "", 0 }, { "451", 0 },
+		{ "451 in -5 minutes", 0 },
+	};
+
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++)
+		ck_assert_msg(reply_hint(sv_from(t[i].text)) ==
+		    t[i].s * US_PER_SEC, "%s: %lld us", t[i].text,
+		    (long long)reply_hint(sv_from(t[i].text)));
+}
+END_TEST
+
 static Suite *
 sched_suite(void)
 {
@@ -468,6 +500,7 @@ sched_suite(void)
 	tcase_add_test(tc, test_rate_ten_a_second_evenly_spread);
 	tcase_add_test(tc, test_rate_what_is_owed_stays_owed);
 	tcase_add_test(tc, test_retries_due_together_take_many_runs);
+	tcase_add_test(tc, test_reply_hint_table);
 	tcase_add_test(tc, test_queue_empty_freed_after_a_while);
 	tcase_add_test(tc, test_list_restored_out_of_order_sorted);
 	tcase_add_test(tc, test_memory_million_messages_below_160_bytes);
