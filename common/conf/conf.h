@@ -24,7 +24,7 @@
 #define CONF_LINE_MAX     65536u
 #define CONF_INCLUDE_DEEP 16u
 #define CONF_FILES_MAX    1000u
-#define CONF_PROBLEMS_MAX 50u         /* of each kind that are kept */
+#define CONF_PROBLEMS_MAX 1000u       /* of each kind that are kept */
 #define CONF_ENCODED_MAX  (256u << 20)
 
 /* Blocks of one kind: far more than anybody has. */

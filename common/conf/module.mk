@@ -39,7 +39,8 @@ TESTS += tests/unit/conf/test_rules
 tests_unit_conf_test_rules_SOURCES = tests/unit/conf/test_rules.c \
 	tests/unit/conf/mistakes.h
 tests_unit_conf_test_rules_LDADD = $(LIB_CONF) $(LIBS_CHECK)
-EXTRA_DIST += tests/unit/conf/powermta.config
+EXTRA_DIST += tests/unit/conf/powermta.config \
+	tests/unit/conf/powermta-all.config
 tests_unit_conf_test_conf_file_SOURCES = tests/unit/conf/test_conf_file.c
 tests_unit_conf_test_conf_file_LDADD = $(LIB_CONF) $(LIBS_CHECK)
 tests_unit_conf_test_conf_SOURCES = tests/unit/conf/test_conf.c

@@ -506,10 +506,10 @@ START_TEST(test_errors_are_all_collected)
 	conf_report_fini(&rep);
 
 	buf_init(&b, 1 << 20);
-	for (unsigned i = 0; i < 200; i++)
+	for (unsigned i = 0; i < CONF_PROBLEMS_MAX + 100; i++)
 		ck_assert_int_eq(buf_addf(&b, "nonsense%u x\n", i), 0);
 	ck_assert_ptr_null(conf_parse("t", buf_sv(&b), &rep));
-	ck_assert_int_eq(rep.nerrors, 200);
+	ck_assert_int_eq(rep.nerrors, CONF_PROBLEMS_MAX + 100);
 	ck_assert_int_eq(conf_report_errors(&rep), CONF_PROBLEMS_MAX);
 	conf_report_fini(&rep);
 	buf_fini(&b);

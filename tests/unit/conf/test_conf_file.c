@@ -231,15 +231,21 @@ START_TEST(test_include_directory_and_web_are_refused)
 END_TEST
 
 static struct conf *
-load_sample(struct conf_report *rep)
+load_named(const char *name, struct conf_report *rep)
 {
 	const char *src = getenv("srcdir");
 	char path[4096];
 
-	(void)snprintf(path, sizeof(path), "%s/tests/unit/conf/"
-	    "powermta.config", src == NULL ? "." : src);
+	(void)snprintf(path, sizeof(path), "%s/tests/unit/conf/%s",
+	    src == NULL ? "." : src, name);
 	conf_report_init(rep);
 	return conf_load(path, rep);
+}
+
+static struct conf *
+load_sample(struct conf_report *rep)
+{
+	return load_named("powermta.config", rep);
 }
 
 START_TEST(test_powermta_file_loads_with_warnings_only)
@@ -266,6 +272,59 @@ START_TEST(test_powermta_file_loads_with_warnings_only)
 	ck_assert_int_eq(conf_naccts(c), 2);
 	ck_assert_int_eq(conf_spool(c)->min_free_space_bytes, 512 << 20);
 	ck_assert(sv_eq(conf_global(c)->spool, SV("/var/spool/pmta")));
+	conf_report_fini(&rep);
+	conf_free(&c);
+}
+END_TEST
+
+/* A warning that names its file and line. */
+static bool
+is_warned_of(const struct conf_report *rep, const char *name)
+{
+	for (uint32_t i = 0; i < conf_report_warnings(rep); i++) {
+		const char *at = strstr(rep->warnings[i],
+		    "powermta-all.config:");
+
+		ck_assert_msg(at != NULL && at[20] >= '1' && at[20] <= '9',
+		    "%s", rep->warnings[i]);
+		if (strstr(at, name) != NULL)
+			return true;
+	}
+	return false;
+}
+
+/* Every block and every directive that PowerMTA has is known; what nothing acts
+ * on says so, with its line. */
+START_TEST(test_powermta_all_of_it_is_known)
+{
+	struct conf_report rep;
+	struct conf *c = load_named("powermta-all.config", &rep);
+	unsigned n = 0;
+	char name[200];
+
+	ck_assert_msg(c != NULL, "%s", rep.nerrors > 0 ? rep.errors[0] : "");
+	for (unsigned s = 0; s < SCOPES; s++) {
+		for (size_t i = 0; i < scope_infos[s].nrows; i++) {
+			const struct conf_row *row = &scope_infos[s].rows[i];
+
+			if ((row->kind != ROW_NOT_YET &&
+			    row->kind != ROW_KNOWN) || (row->help != NULL &&
+			    strstr(row->help, "not in PowerMTA") != NULL))
+				continue;
+			(void)snprintf(name, sizeof(name), "\"%s\"",
+			    row->name);
+			ck_assert_msg(is_warned_of(&rep, name), "%s", name);
+			n++;
+		}
+	}
+	for (size_t i = 0; i < nknown_blocks; i++) {
+		/* stands in another one, which is skipped whole */
+		if (strcmp(known_blocks[i].tag, "email-patterns") == 0)
+			continue;
+		(void)snprintf(name, sizeof(name), "<%s", known_blocks[i].tag);
+		ck_assert_msg(is_warned_of(&rep, name), "%s", name);
+	}
+	ck_assert_uint_gt(n, 100);
 	conf_report_fini(&rep);
 	conf_free(&c);
 }
@@ -483,6 +542,7 @@ main(void)
 	tcase_add_test(tc, test_include_in_a_list_of_patterns);
 	tcase_add_test(tc, test_include_directory_and_web_are_refused);
 	tcase_add_test(tc, test_powermta_file_loads_with_warnings_only);
+	tcase_add_test(tc, test_powermta_all_of_it_is_known);
 	tcase_add_test(tc, test_wire_round_trip);
 	tcase_add_test(tc, test_wire_every_prefix_is_refused);
 	tcase_add_test(tc, test_wire_every_changed_byte_is_survived);
