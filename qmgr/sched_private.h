@@ -333,7 +333,7 @@ struct squeue {
 	struct srcpt *expire_next;     /* of live: where queue_expire() goes
 	                                * on; NULL: at its head */
 	bool unsorted;                 /* live is not in order of arrival */
-	bool due_next;                 /* next message from the due list */
+	int16_t due_credit;            /* of retries against fresh mail */
 	uint32_t count[SR_STATES];
 	uint64_t bytes;
 

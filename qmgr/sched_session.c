@@ -297,16 +297,27 @@ session_pick(struct sched *s, struct squeue *q)
 	return NULL;
 }
 
-/* Fresh mail and retries that are due by turns, if there are both. */
+/*
+ * Fresh mail and retries that are due share as max-retry-share says, if there
+ * are both: each turn gives the retries that many percent of a message, and
+ * one of them goes when there is a whole one.
+ */
 static struct srcpt *
 queue_next_rcpt(struct squeue *q)
 {
 	struct srcpt *fresh = TAILQ_FIRST(&q->fresh);
 	struct srcpt *due = TAILQ_FIRST(&q->due);
 
-	if (fresh == NULL || due == NULL)
+	if (fresh == NULL || due == NULL) {
+		q->due_credit = 0;
 		return fresh != NULL ? fresh : due;
-	return q->due_next ? due : fresh;
+	}
+	q->due_credit = (int16_t)(q->due_credit +
+	    (int16_t)q->conf->max_retry_share);
+	if (q->due_credit < 100)
+		return fresh;
+	q->due_credit = (int16_t)(q->due_credit - 100);
+	return due;
 }
 
 static uint32_t
@@ -352,7 +363,6 @@ session_hand(struct sched *s, struct squeue *q, struct ssession *se,
 
 	if (d == NULL)
 		return false;
-	q->due_next = (r->flags & RF_DUE) == 0;
 	for (uint32_t i = 0; i < d->n; i++, r = next) {
 		next = TAILQ_NEXT(r, u.ready);
 		d->idx[i] = r->idx;
