@@ -32,6 +32,10 @@ static const struct ctl_command commands[] = {
 	    view_version },
 	{ "list", "[--queue=domain[/vmta]] [--orig=A] [--rcpt=A] [--jobId=J] "
 	    "[--maxitems=N]", "queued recipients", run_plain, view_list },
+	{ "diagnose", "[domain[/vmta]] [--older-than=T]",
+	    "what is wrong, if anything: the pattern, the evidence, and the one "
+	    "command; a queue whose oldest is younger than T (5m) is not looked "
+	    "at", run_plain, view_diagnose },
 	{ "explain queue", "domain[/vmta]",
 	    "what holds a queue now and of late, by which line of the "
 	    "configuration, and when it will have drained", run_plain,

@@ -37,6 +37,33 @@ real_of(const json_t *row, const char *key)
 	return json_number_value(json_object_get(row, key));
 }
 
+/* ---- diagnose ---- */
+
+void
+view_diagnose(const struct ctl_reply *r)
+{
+	const json_t *row;
+	size_t i;
+
+	json_array_foreach(r->rows, i, row) {
+		struct sv evidence = text_of(row, "evidence");
+		struct sv command = text_of(row, "command");
+		char mem[TEXT_MAX];
+		struct str s;
+
+		printf("%s%.*s  %.*s: %.*s\n", i > 0 ? "\n" : "",
+		    SV_FMT(text_of(row, "pattern")),
+		    SV_FMT(text_of(row, "subject")),
+		    SV_FMT(text_of(row, "title")));
+		STR_ON(&s, mem);
+		str_add(&s, evidence);
+		print_line("evidence", &s);
+		STR_ON(&s, mem);
+		str_add(&s, command);
+		print_line("do", &s);
+	}
+}
+
 /* ---- the head ---- */
 
 static void

@@ -69,6 +69,7 @@ client_free(struct client *cl)
 	*at = cl->next;
 	ct->nclients--;
 	walk_free(cl);
+	figures_free(cl);
 	texts_free(cl);
 	chan_free(&cl->chan);
 	event_free(cl->timer);
@@ -273,6 +274,7 @@ static const struct command {
 	{ "show version", 2, cmd_show_version },
 	{ "show message", 2, cmd_show_message },
 	{ "list", 1, cmd_list },
+	{ "diagnose", 1, cmd_diagnose },
 	{ "explain queue", 2, cmd_explain_queue },
 	{ "explain message", 2, cmd_explain_message },
 	{ "pause queue", 2, cmd_pause },

@@ -36,6 +36,7 @@ struct words {
 };
 
 struct walk;
+struct figures;
 
 struct client {
 	struct client *next;
@@ -54,6 +55,7 @@ struct client {
 	uint64_t left;       /* rows that it may still show */
 	uint64_t count, inflight;
 	uint32_t order;      /* of a hold, 0: not given yet */
+	struct figures *figures; /* of diagnose; NULL: none */
 };
 
 /* Takes the object. */
@@ -96,7 +98,14 @@ void reason_put(const struct qmgr *q, json_t *o, const struct smsg *m,
     uint32_t idx);
 /* The message that is the command's only word; NULL after an answer. */
 struct smsg *message_word(struct client *cl, const struct words *w);
+/* diagnose_cmd.c */
+void cmd_diagnose(struct client *cl, const struct words *w);
+void figures_free(struct client *cl);
 /* explain.c */
+/* value, scope, file and line of the setting that binds the queue; scope: as in
+ * struct sched_queue_why. */
+void rule_put(const struct qmgr *q, const struct squeue *sq, struct sv scope,
+    const char *setting, json_t *o);
 void cmd_explain_queue(struct client *cl, const struct words *w);
 void cmd_explain_message(struct client *cl, const struct words *w);
 /* act.c */
@@ -112,6 +121,8 @@ void cmd_release(struct client *cl, const struct words *w);
 json_t *children_rows(const struct qmgr *q);
 /* mismatch.c */
 json_t *mismatch_row(const struct qmgr *q);
+/* Messages that named such a VMTA, and which one did so last. */
+uint64_t mismatch_count(const struct qmgr *q, struct sv *last_r);
 /* control.c */
 void cmd_master(struct client *cl, const struct words *w);
 

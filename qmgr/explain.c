@@ -38,8 +38,7 @@ on_setting(void *arg, struct sv scope, struct sv name, struct sv value,
 	json_object_set_new(r->o, "line", json_integer(line));
 }
 
-/* scope: as in struct sched_queue_why. */
-static void
+void
 rule_put(const struct qmgr *q, const struct squeue *sq, struct sv scope,
     const char *setting, json_t *o)
 {

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "common/base/msgid.h"
+#include "common/sys/clock.h"
 #include "common/sys/log.h"
 #include "qmgr/qmgr.h"
 
@@ -59,6 +60,7 @@ intake_originals_finish(struct qmgr *q, uint64_t dsn_id,
 		.rcpts = { .array = e->dsn_rcpts, .n = e->dsn_nrcpts },
 	} };
 
+	q->bounce.moved = clock_mono();
 	journal_append(q, EV_BOUNCED, &ev);
 	for (uint32_t i = 0; m != NULL && i < e->dsn_nrcpts; i++) {
 		uint32_t idx = e->dsn_rcpts[i];

@@ -74,6 +74,25 @@ mismatch_note(struct qmgr *q, const struct ipc_vmta_unknown *m)
 	n->last_us = clock_wall().us;
 }
 
+uint64_t
+mismatch_count(const struct qmgr *q, struct sv *last_r)
+{
+	const struct mismatch *m = q->mismatch;
+	int64_t last = 0;
+	uint64_t n = 0;
+
+	*last_r = SV("");
+	for (unsigned i = 0; m != NULL && i < VMTA_TAKEN; i++)
+		n += m->taken[i];
+	for (unsigned i = 0; m != NULL && i < NAMES; i++) {
+		if (m->names[i].last_us <= last)
+			continue;
+		last = m->names[i].last_us;
+		*last_r = sv_from(m->names[i].name);
+	}
+	return n;
+}
+
 static json_t *
 names_rows(const struct mismatch *m)
 {

@@ -7,6 +7,7 @@ libqmgr_a_SOURCES = \
 	qmgr/children.c \
 	qmgr/control.c qmgr/control.h \
 	qmgr/deliver.c \
+	qmgr/diagnose_cmd.c \
 	qmgr/explain.c \
 	qmgr/holds.c \
 	qmgr/intake.c \

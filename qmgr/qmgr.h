@@ -88,6 +88,8 @@ struct worker {
 struct tail_reader {                /* acct, bounce */
 	struct chan *chan;
 	struct evlog_pos at;        /* it is done with all before this */
+	struct mono moved;          /* when it did something last, came, or
+	                             * had nothing to do */
 	bool known;
 };
 

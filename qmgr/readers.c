@@ -6,6 +6,7 @@
  */
 #include <stdlib.h>
 
+#include "common/sys/clock.h"
 #include "common/sys/log.h"
 #include "qmgr/qmgr.h"
 
@@ -44,6 +45,7 @@ static void
 reader_at(struct qmgr *q, struct tail_reader *t, const struct ipc_reader_at *m)
 {
 	t->at = (struct evlog_pos){ m->file, m->offset };
+	t->moved = clock_mono();
 	t->known = true;
 	/* not only every few seconds: this qmgr may not live that long */
 	journal_cut(q);
@@ -208,6 +210,7 @@ bounce_attach(struct qmgr *q, int fd)
 	c = chan_new(q->role->base, fd, R_QMGR, R_BOUNCE, 0, &bounce_ops, w);
 	w->chan = c;
 	q->bounce.chan = c;
+	q->bounce.moved = clock_mono();
 	reader_attach(&q->bounce_reader, c);
 	chan_credit_grant(c, WRITER_CREDITS);
 	log_at_send(q, c);

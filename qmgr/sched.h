@@ -274,6 +274,7 @@ struct sched_queue_info {
 	bool paused, backoff;
 	int64_t retry_us;                    /* wall; 0 if not in retry */
 	int64_t oldest_us;                  /* arrival of the oldest, wall; 0 */
+	int64_t oldest_live_us;             /* not on hold, not bouncing */
 	enum sched_wait wait;
 	uint64_t wait_ms[SCHED_WAITS];       /* integrated */
 	uint64_t delivered, deferred, failed;/* since start, attempts */
@@ -292,6 +293,7 @@ struct sched_queue_why {
 	int64_t next_us;           /* when it moves, or the first of those
 	                            * that are parked with it */
 	double arrived_per_hour, delivered_per_hour;  /* recipients, */
+	double deferred_per_hour, failed_per_hour;    /* attempts, */
 	int64_t seen_ms;           /* of this time, at most an hour */
 	/* the limit that it is parked on */
 	bool limited;

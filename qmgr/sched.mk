@@ -2,6 +2,7 @@
 # The pure scheduler. Link libsched.a before $(LIB_CONF).
 noinst_LIBRARIES += libsched.a
 libsched_a_SOURCES = \
+	qmgr/diagnose.c qmgr/diagnose.h \
 	qmgr/sched.c qmgr/sched.h qmgr/sched_private.h \
 	qmgr/sched_check.c \
 	qmgr/sched_dispatch.c \
@@ -56,3 +57,9 @@ noinst_PROGRAMS += tests/unit/qmgr/bench_sched
 tests_unit_qmgr_bench_sched_SOURCES = tests/unit/qmgr/bench_sched.c
 tests_unit_qmgr_bench_sched_LDADD = libsched.a $(LIB_CONF) $(PCRE2_LIBS) \
 	$(LIBS_OS)
+
+check_PROGRAMS += tests/unit/qmgr/test_diagnose
+TESTS += tests/unit/qmgr/test_diagnose
+tests_unit_qmgr_test_diagnose_SOURCES = tests/unit/qmgr/test_diagnose.c
+tests_unit_qmgr_test_diagnose_LDADD = libsched.a $(LIB_CONF) $(PCRE2_LIBS) \
+	$(LIBS_CHECK)

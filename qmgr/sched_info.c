@@ -101,6 +101,9 @@ sched_queue_info(const struct sched *s, struct sched_now now,
 		.oldest_us = oldest(q), .delivered = q->delivered,
 		.deferred = q->deferred, .failed = q->failed,
 		.last_error = SV("") };
+	if (!TAILQ_EMPTY(&q->live))
+		i->oldest_live_us =
+		    rcpt_msg(TAILQ_FIRST(&q->live))->arrival_us;
 	if (q->retry_at > now.mono.us)
 		i->retry_us = q->retry_at - now.mono.us + now.wall.us;
 	waits_get(q, now.mono.us, i);

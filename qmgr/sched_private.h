@@ -376,6 +376,7 @@ struct squeue {
 	uint64_t delivered, deferred, failed;
 	struct sring minute, hour;     /* delivered */
 	struct sring arrived;          /* in the hour's slots */
+	struct sring put_off, refused; /* attempts, in the hour's slots */
 	void *user;
 	char text[];
 };

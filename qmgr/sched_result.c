@@ -96,6 +96,7 @@ result_final(struct sched *s, struct srcpt *r, struct ssession *se,
 		d->bouncing = res->dsn_on_failure;
 		r->q->failed++;
 		s->failed++;
+		ring_add(&r->q->refused, sched_mono(s), RING_HOUR_US);
 	}
 	(void)rcpt_final(s, r, d->bouncing);
 }
@@ -173,6 +174,7 @@ sched_result(struct sched *s, struct sched_now now, uint64_t session,
 		d_r->expired = !res->keep && result_tries_over(s, r);
 		if (!d_r->expired) {
 			r->q->deferred++;
+			ring_add(&r->q->put_off, sched_mono(s), RING_HOUR_US);
 			s->deferred++;
 			result_deferred(s, r, res, rule, d_r);
 			return true;

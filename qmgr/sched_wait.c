@@ -216,6 +216,8 @@ sched_queue_why(const struct sched *s, struct sched_now now,
 	why->seen_ms = seen / US_PER_MS;
 	why->arrived_per_hour = per_hour(&q->arrived, now.mono.us, seen);
 	why->delivered_per_hour = per_hour(&q->hour, now.mono.us, seen);
+	why->deferred_per_hour = per_hour(&q->put_off, now.mono.us, seen);
+	why->failed_per_hour = per_hour(&q->refused, now.mono.us, seen);
 	if (q->parked != NULL)
 		limit_tell(s, q, why);
 	else if (q->wait == WAIT_RETRY)

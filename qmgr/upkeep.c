@@ -10,6 +10,7 @@
 #include <event2/event.h>
 
 #include "common/base/msgid.h"
+#include "common/sys/clock.h"
 #include "common/sys/log.h"
 #include "common/sys/offload.h"
 #include "qmgr/qmgr.h"
@@ -426,6 +427,17 @@ on_slice(evutil_socket_t fd, short what, void *arg)
 
 /* ---- the timer ---- */
 
+/* With nothing to do it is not late. */
+static void
+bounce_look(struct qmgr *q)
+{
+	struct sched_totals t;
+
+	sched_totals(q->sched, &t);
+	if (t.bouncing == 0)
+		q->bounce.moved = clock_mono();
+}
+
 static void
 on_look(evutil_socket_t fd, short what, void *arg)
 {
@@ -443,6 +455,7 @@ on_look(evutil_socket_t fd, short what, void *arg)
 		intake_adopted_finish(q);
 	intake_unread_retry(q);
 	skipped_look(q);
+	bounce_look(q);
 	workers_intents_retry(q);
 	qmgr_confs_forget(q);
 	if (u->looks % 3600 == 0)

@@ -75,6 +75,7 @@ class Instance:
                  "broke its sandbox"]
 
     def __init__(self, conf="", name="main", smtp_port=None, drain="3s"):
+        self.name = name
         self.dir = tempfile.mkdtemp(prefix="pinnace-test-" + name + "-")
         self.port = smtp_port or free_port()
         self.conf_path = self.dir + "/config"
@@ -151,6 +152,12 @@ spool-min-free-space 1M
         if check and r.returncode != 0:
             raise AssertionError(f"{words}: {answer}")
         return answer
+
+    def text(self, *words):
+        """The same for people."""
+        return subprocess.run(
+            [BUILD + "/ctl/pinnace", "-c", self.conf_path, *words],
+            capture_output=True, text=True, timeout=120).stdout
 
     def status(self):
         return self.ctl("show", "status")["data"][0]

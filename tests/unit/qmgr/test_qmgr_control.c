@@ -40,6 +40,32 @@ three_waiting(uint64_t ids[3])
 			qrig_number(&rig, "delivery") == 3));
 }
 
+START_TEST(test_diagnose_says_what_is_wrong)
+{
+	qrig_ctl(&rig, "diagnose");
+	ck_assert_uint_eq(rig.ctl_status, 0);
+	ck_assert_msg(strncmp(rig.ctl_text, "healthy", 7) == 0, "%s",
+	    rig.ctl_text);
+	qrig_ctl(&rig, "pause queue a.test");
+	for (int i = 0; i < 10; i++)
+		(void)qrig_submit(&rig, "s@here.test", "r@a.test");
+	/* other queues are not asked about; a younger one is not judged */
+	QWAIT(&rig, strstr(qrig_ctl(&rig, "diagnose --older-than=1s"),
+	    "\"pattern\":\"P\"") != NULL);
+	ck_assert(strstr(qrig_ctl(&rig, "diagnose --older-than=1s"),
+	    "resume queue a.test/{default}") != NULL);
+	ck_assert_str_eq(qrig_ctl(&rig, "diagnose b.test --older-than=1s"),
+	    "");
+	ck_assert_str_eq(qrig_ctl(&rig, "diagnose"), "");
+	qrig_ctl(&rig, "diagnose --nonsense");
+	ck_assert_uint_eq(rig.ctl_status, 2);
+	/* one that goes away in the middle */
+	qrig_ctl_send(&rig, "diagnose");
+	chan_free(&rig.ctl);
+	ck_assert_str_eq(qrig_ctl(&rig, "diagnose"), "");
+}
+END_TEST
+
 static void
 vmta_unknown(const char *name, enum vmta_taken how)
 {
@@ -635,6 +661,7 @@ qmgr_tests_control(Suite *s)
 	TCase *tc = qrig_tcase(s, "control");
 
 	tcase_add_test(tc, test_status_shows_unknown_vmtas);
+	tcase_add_test(tc, test_diagnose_says_what_is_wrong);
 	tcase_add_test(tc, test_ctl_wrong_commands_are_misuse);
 	tcase_add_test(tc, test_ctl_queues_are_shown_sorted_and_filtered);
 	tcase_add_test(tc, test_ctl_recipients_are_listed_by_envelope);
