@@ -28,6 +28,8 @@ static const struct ctl_command commands[] = {
 	    "where", local_settings, view_config },
 	{ "show message", "ID", "the recipients of a message", run_plain,
 	    view_message },
+	{ "show audit", "[--maxitems=N]", "the last commands that changed "
+	    "something: who, when, what", run_plain, view_audit },
 	{ "show version", "", "version of the running daemon", run_plain,
 	    view_version },
 	{ "list", "[--queue=domain[/vmta]] [--orig=A] [--rcpt=A] [--jobId=J] "

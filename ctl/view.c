@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* How answers look for people. The fields are those of doc/commands.md; one
  * that is missing shows as empty. */
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -225,6 +226,37 @@ view_status(const struct ctl_reply *r)
 	status_queues(row);
 	status_mismatch(row);
 	status_processes(row);
+}
+
+/* ---- the audit log ---- */
+
+static void
+print_user(long long uid)
+{
+	const struct passwd *pw = getpwuid((uid_t)uid);
+
+	if (pw != NULL)
+		printf("%-10s", pw->pw_name);
+	else
+		printf("%-10lld", uid);
+}
+
+void
+view_audit(const struct ctl_reply *r)
+{
+	const json_t *row;
+	char mem[32];
+	size_t i;
+
+	json_array_foreach(r->rows, i, row) {
+		struct sv text = text_of(row, "text");
+
+		printf("%s  ", local_time(text_of(row, "time"), true, mem));
+		print_user(num_of(row, NULL, "uid"));
+		printf(" %.*s: %.*s%s%.*s\n", SV_FMT(text_of(row, "command")),
+		    SV_FMT(text_of(row, "result")), text.n > 0 ? ", " : "",
+		    SV_FMT(text));
+	}
 }
 
 /* ---- queues and recipients ---- */

@@ -68,6 +68,9 @@ client_free(struct client *cl)
 		at = &(*at)->next;
 	*at = cl->next;
 	ct->nclients--;
+	if (cl->audited == AUDIT_YES ||
+	    (cl->audited == AUDIT_IF_YES && cl->sel.yes))
+		audit_note(cl, 1, SV("the client did not wait for its end"));
 	walk_free(cl);
 	figures_free(cl);
 	texts_free(cl);
@@ -230,6 +233,19 @@ client_row(struct client *cl, json_t *row)
 	json_decref(row);
 }
 
+/* With what --yes would do, nothing was done. */
+static void
+answer(struct client *cl, unsigned status, struct sv text)
+{
+	enum audited how = cl->audited;
+
+	cl->audited = AUDIT_NO;
+	if (how == AUDIT_YES || (how == AUDIT_IF_YES && cl->sel.yes))
+		audit_note(cl, status, text);
+	ipc_send_ctl_end(cl->chan, &(struct ipc_ctl_end){
+	    .status = (uint8_t)status, .text = text });
+}
+
 void
 client_end(struct client *cl, unsigned status, const char *fmt, ...)
 {
@@ -241,8 +257,7 @@ client_end(struct client *cl, unsigned status, const char *fmt, ...)
 	va_start(ap, fmt);
 	str_vaddf(&s, fmt, ap);
 	va_end(ap);
-	ipc_send_ctl_end(cl->chan, &(struct ipc_ctl_end){
-	    .status = (uint8_t)status, .text = str_sv(&s) });
+	answer(cl, status, str_sv(&s));
 }
 
 /* A JSON string of bytes that may be anything. */
@@ -266,27 +281,29 @@ static const struct command {
 	const char *words;   /* the command's words, split by a blank */
 	unsigned nwords;
 	void (*run)(struct client *cl, const struct words *w);
+	enum audited audited;
 } commands[] = {
-	{ "show status", 2, cmd_show_status },
-	{ "show queues", 2, cmd_show_queues },
-	{ "show topqueues", 2, cmd_show_queues },
-	{ "show config", 2, cmd_show_config },
-	{ "show version", 2, cmd_show_version },
-	{ "show message", 2, cmd_show_message },
-	{ "list", 1, cmd_list },
-	{ "diagnose", 1, cmd_diagnose },
-	{ "explain queue", 2, cmd_explain_queue },
-	{ "explain message", 2, cmd_explain_message },
-	{ "pause queue", 2, cmd_pause },
-	{ "resume queue", 2, cmd_resume },
-	{ "set queue", 2, cmd_set_queue },
-	{ "schedule", 1, cmd_schedule },
-	{ "delete", 1, cmd_delete },
-	{ "hold", 1, cmd_hold },
-	{ "bounce", 1, cmd_bounce },
-	{ "release", 1, cmd_release },
-	{ "reload", 1, cmd_master },
-	{ "stop", 1, cmd_master },
+	{ "show status", 2, cmd_show_status, AUDIT_NO },
+	{ "show queues", 2, cmd_show_queues, AUDIT_NO },
+	{ "show topqueues", 2, cmd_show_queues, AUDIT_NO },
+	{ "show config", 2, cmd_show_config, AUDIT_NO },
+	{ "show version", 2, cmd_show_version, AUDIT_NO },
+	{ "show audit", 2, cmd_show_audit, AUDIT_NO },
+	{ "show message", 2, cmd_show_message, AUDIT_NO },
+	{ "list", 1, cmd_list, AUDIT_NO },
+	{ "diagnose", 1, cmd_diagnose, AUDIT_NO },
+	{ "explain queue", 2, cmd_explain_queue, AUDIT_NO },
+	{ "explain message", 2, cmd_explain_message, AUDIT_NO },
+	{ "pause queue", 2, cmd_pause, AUDIT_YES },
+	{ "resume queue", 2, cmd_resume, AUDIT_YES },
+	{ "set queue", 2, cmd_set_queue, AUDIT_YES },
+	{ "schedule", 1, cmd_schedule, AUDIT_YES },
+	{ "delete", 1, cmd_delete, AUDIT_IF_YES },
+	{ "hold", 1, cmd_hold, AUDIT_YES },
+	{ "bounce", 1, cmd_bounce, AUDIT_IF_YES },
+	{ "release", 1, cmd_release, AUDIT_YES },
+	{ "reload", 1, cmd_master, AUDIT_YES },
+	{ "stop", 1, cmd_master, AUDIT_YES },
 };
 
 static bool
@@ -313,7 +330,8 @@ on_request(struct chan *c, void *arg, const void *msg)
 
 	(void)c;
 	if (cl->walk != NULL) {
-		client_end(cl, 1, "one command at a time");
+		ipc_send_ctl_end(cl->chan, &(struct ipc_ctl_end){
+		    .status = 1, .text = SV("one command at a time") });
 		return;
 	}
 	/* a command that goes on in slices needs its words longer */
@@ -331,6 +349,7 @@ on_request(struct chan *c, void *arg, const void *msg)
 
 		if (!command_matches(cmd, &w))
 			continue;
+		cl->audited = cmd->audited;
 		rest.name = w.v[0];
 		rest.n = w.n - cmd->nwords;
 		memcpy(rest.v, w.v + cmd->nwords,
@@ -379,8 +398,7 @@ control_master_reply(struct qmgr *q, const struct ipc_master_reply *m)
 		if (cl->token != m->token)
 			continue;
 		cl->token = 0;
-		ipc_send_ctl_end(cl->chan, &(struct ipc_ctl_end){
-		    .status = m->ok ? 0 : 1, .text = m->text });
+		answer(cl, m->ok ? 0 : 1, m->text);
 		chan_flush(cl->chan);
 		return;
 	}

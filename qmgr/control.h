@@ -55,6 +55,7 @@ struct client {
 	uint64_t left;       /* rows that it may still show */
 	uint64_t count, inflight;
 	uint32_t order;      /* of a hold, 0: not given yet */
+	enum audited { AUDIT_NO, AUDIT_YES, AUDIT_IF_YES } audited;
 	struct figures *figures; /* of diagnose; NULL: none */
 };
 
@@ -98,6 +99,10 @@ void reason_put(const struct qmgr *q, json_t *o, const struct smsg *m,
     uint32_t idx);
 /* The message that is the command's only word; NULL after an answer. */
 struct smsg *message_word(struct client *cl, const struct words *w);
+/* audit.c */
+/* The command's answer, for the audit log. */
+void audit_note(struct client *cl, unsigned status, struct sv text);
+void cmd_show_audit(struct client *cl, const struct words *w);
 /* diagnose_cmd.c */
 void cmd_diagnose(struct client *cl, const struct words *w);
 void figures_free(struct client *cl);

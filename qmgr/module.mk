@@ -4,6 +4,7 @@ include qmgr/sched.mk
 noinst_LIBRARIES += libqmgr.a
 libqmgr_a_SOURCES = \
 	qmgr/act.c \
+	qmgr/audit.c \
 	qmgr/children.c \
 	qmgr/control.c qmgr/control.h \
 	qmgr/deliver.c \

@@ -134,6 +134,7 @@ struct qmgr {
 	struct journal *journal;
 	struct routes *routes;
 	struct control *control;
+	struct audit *audit;           /* NULL: not opened yet */
 	struct mismatch *mismatch;     /* NULL: no unknown VMTA was named */
 	struct pools *pools;           /* NULL: none was asked for yet */
 	struct holds *holds;           /* NULL: nothing was ever held */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* The queue manager as a process: the operator's commands. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,6 +40,92 @@ three_waiting(uint64_t ids[3])
 	QWAIT(&rig, (qrig_ctl(&rig, "show status"),
 			qrig_number(&rig, "delivery") == 3));
 }
+
+static unsigned
+lines_of(const char *rows)
+{
+	unsigned n = 0;
+
+	for (; *rows != '\0'; rows++)
+		n += *rows == '\n';
+	return n;
+}
+
+/* What changes something is in the audit log, over a restart; what only looks,
+ * or would change something, is not. */
+START_TEST(test_audit_has_every_change)
+{
+	const char *rows;
+	char last[64];
+	int fd;
+
+	qrig_ctl(&rig, "show status");
+	qrig_ctl(&rig, "show audit");
+	ck_assert_str_eq(rig.ctl_text, "0 commands");
+	qrig_ctl(&rig, "pause queue a.test");
+	qrig_ctl(&rig, "set queue a.test --mode=fast"); /* refused */
+	(void)qrig_submit(&rig, "s@here.test", "r@a.test");
+	QWAIT(&rig, qrig_ctl(&rig, "show status") != NULL &&
+	    qrig_number(&rig, "delivery") == 1);
+	qrig_ctl(&rig, "delete --queue=a.test");
+	qrig_ctl(&rig, "delete --queue=a.test --yes");
+	rows = qrig_ctl(&rig, "show audit");
+	ck_assert_msg(strstr(rows, "\"command\":\"pause queue a.test\","
+	    "\"result\":\"done\",\"text\":\"1 queues paused\"") != NULL,
+	    "%s", rows);
+	ck_assert(strstr(rows, "--mode=fast\",\"result\":\"misuse\"") != NULL);
+	ck_assert(strstr(rows, "--yes\",\"result\":\"done\","
+	    "\"text\":\"1 recipients deleted\"") != NULL);
+	ck_assert_str_eq(rig.ctl_text, "3 commands");
+	snprintf(last, sizeof(last), "\"uid\":%u,", (unsigned)getuid());
+	ck_assert(strstr(rows, last) != NULL);
+	rows = qrig_ctl(&rig, "show audit --maxitems=1");
+	ck_assert(strstr(rows, "--yes") != NULL);
+	ck_assert(strstr(rows, "pause") == NULL);
+	qrig_kill(&rig);
+	/* cut by the crash */
+	fd = openat(rig.spool, "audit.log", O_WRONLY | O_APPEND);
+	ck_assert_int_eq(write(fd, "{\"time\":", 8), 8);
+	close(fd);
+	qrig_start(&rig, QRIG_CONF);
+	qrig_ctl(&rig, "resume queue a.test");
+	rows = qrig_ctl(&rig, "show audit");
+	ck_assert_str_eq(rig.ctl_text, "4 commands");
+	ck_assert(strstr(rows, "resume queue") != NULL);
+}
+END_TEST
+
+START_TEST(test_audit_begins_anew_and_bears_errors)
+{
+	const char *rows;
+	int fd = openat(rig.spool, "audit.log", O_WRONLY | O_CREAT, 0600);
+
+	/* room for one more line */
+	ck_assert_int_eq(pwrite(fd, "\n", 1, (4 << 20) - 200), 1);
+	close(fd);
+	qrig_ctl(&rig, "pause queue a.test");
+	ck_assert_int_ne(faccessat(rig.spool, "audit.old", F_OK, 0), 0);
+	/* it becomes the old one, and both are shown */
+	qrig_ctl(&rig, "resume queue a.test");
+	rows = qrig_ctl(&rig, "show audit");
+	ck_assert_msg(lines_of(rows) == 2, "%s", rows);
+	ck_assert(strstr(rows, "pause") < strstr(rows, "resume"));
+	ck_assert_int_eq(faccessat(rig.spool, "audit.old", F_OK, 0), 0);
+	qrig_fault_once(0, QF_WRITE, "audit.log", ENOSPC);
+	qrig_ctl(&rig, "pause queue a.test");
+	ck_assert_uint_eq(rig.ctl_status, 0);
+	ck_assert(qrig_logged(&rig, "audit.log cannot be written: No space"));
+	qrig_fault(QF_OPEN, "audit.log", EIO);
+	qrig_ctl(&rig, "pause queue b.test");
+	ck_assert_uint_eq(rig.ctl_status, 0);
+	ck_assert_uint_eq(qrig_logged_times(&rig, "audit.log cannot be"), 2);
+	qrig_fault(QF_OPEN, "", 0);
+	qrig_ctl(&rig, "pause queue c.test");
+	rows = qrig_ctl(&rig, "show audit");
+	ck_assert_msg(lines_of(rows) == 3, "%s", rows);
+	ck_assert(strstr(rows, "pause queue c.test") != NULL);
+}
+END_TEST
 
 START_TEST(test_diagnose_says_what_is_wrong)
 {
@@ -662,6 +749,8 @@ qmgr_tests_control(Suite *s)
 
 	tcase_add_test(tc, test_status_shows_unknown_vmtas);
 	tcase_add_test(tc, test_diagnose_says_what_is_wrong);
+	tcase_add_test(tc, test_audit_has_every_change);
+	tcase_add_test(tc, test_audit_begins_anew_and_bears_errors);
 	tcase_add_test(tc, test_ctl_wrong_commands_are_misuse);
 	tcase_add_test(tc, test_ctl_queues_are_shown_sorted_and_filtered);
 	tcase_add_test(tc, test_ctl_recipients_are_listed_by_envelope);
