@@ -30,6 +30,7 @@ static const struct ctl_command commands[] = {
 	    view_message },
 	{ "show audit", "[--maxitems=N]", "the last commands that changed "
 	    "something: who, when, what", run_plain, view_audit },
+	{ "show orders", "", "standing orders", run_plain, view_orders },
 	{ "show version", "", "version of the running daemon", run_plain,
 	    view_version },
 	{ "list", "[--queue=domain[/vmta]] [--orig=A] [--rcpt=A] [--jobId=J] "
@@ -47,6 +48,9 @@ static const struct ctl_command commands[] = {
 	{ "pause queue", "domain[/vmta]",
 	    "stop the delivery of queues; * is any", run_plain, NULL },
 	{ "resume queue", "domain[/vmta]", "go on with it", run_plain, NULL },
+	{ "pause job", "ID", "hold what there is of a job and what comes",
+	    run_plain, NULL },
+	{ "resume job", "ID", "go on with it", run_plain, NULL },
 	{ "set queue", "--mode={normal|backoff} domain[/vmta]",
 	    "the mode of queues: backoff has limits and waits of its own",
 	    run_plain, NULL },
@@ -57,12 +61,15 @@ static const struct ctl_command commands[] = {
 	    "delete recipients; says how many first and asks", run_delete,
 	    NULL },
 	{ "bounce", "{--queue=domain[/vmta] | --jobId=J | --id=ID} "
-	    "[--orig=A] [--rcpt=A] [--older-than=T] [--reason=TEXT] [--yes]",
+	    "[--orig=A] [--rcpt=A] [--older-than=T] [--reason=TEXT] "
+	    "[--standing [--for=T]] [--yes]",
 	    "the same, and their senders get a bounce", run_delete, NULL },
 	{ "hold", "{--queue=domain[/vmta] | --jobId=J | --id=ID} "
-	    "[--orig=A] [--rcpt=A] [--older-than=T] [--reason=TEXT]",
-	    "keep recipients until they are released", run_plain, NULL },
-	{ "release", "{--queue=domain[/vmta] | --jobId=J | --id=ID} "
+	    "[--orig=A] [--rcpt=A] [--older-than=T] [--reason=TEXT] "
+	    "[--standing [--for=T]]",
+	    "keep recipients until they are released; --standing: what comes "
+	    "as well", run_plain, NULL },
+	{ "release", "{--queue=domain[/vmta] | --jobId=J | --id=ID | --order=N} "
 	    "[--orig=A] [--rcpt=A] [--older-than=T]",
 	    "let them go: recipients on hold are tried again", run_plain,
 	    NULL },

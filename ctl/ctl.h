@@ -90,6 +90,7 @@ void view_diff(const struct ctl_reply *r);
 void view_version(const struct ctl_reply *r);
 /* explain.c */
 void view_diagnose(const struct ctl_reply *r);
+void view_orders(const struct ctl_reply *r);
 void view_audit(const struct ctl_reply *r);
 void view_explain(const struct ctl_reply *r);
 void view_problems(const struct ctl_reply *r);

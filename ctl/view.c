@@ -228,6 +228,40 @@ view_status(const struct ctl_reply *r)
 	status_processes(row);
 }
 
+/* ---- standing orders ---- */
+
+void
+view_orders(const struct ctl_reply *r)
+{
+	static const char *const keys[] = { "domain", "vmta", "job" };
+	const json_t *row;
+	char mem[32];
+	size_t i;
+
+	json_array_foreach(r->rows, i, row) {
+		struct sv reason = text_of(row, "reason");
+
+		printf("%lld: %.*s", num_of(row, NULL, "order"),
+		    SV_FMT(text_of(row, "action")));
+		for (size_t k = 0; k < sizeof(keys) / sizeof(keys[0]); k++) {
+			struct sv v = text_of(row, keys[k]);
+
+			if (v.n > 0)
+				printf(" %s=%.*s", keys[k], SV_FMT(v));
+		}
+		if (text_of(row, "until").n > 0)
+			printf(" until %s", local_time(text_of(row, "until"),
+			    true, mem));
+		printf(", %lld taken, since %s by %.*s",
+		    num_of(row, NULL, "taken"),
+		    local_time(text_of(row, "since"), true, mem),
+		    SV_FMT(text_of(row, "who")));
+		if (reason.n > 0)
+			printf(": %.*s", SV_FMT(reason));
+		puts("");
+	}
+}
+
 /* ---- the audit log ---- */
 
 static void

@@ -183,6 +183,8 @@ victim_is_wanted(struct client *cl, const struct smsg *m, uint32_t idx)
 	smsg_info(m, &info);
 	if (s->id != 0 && s->id != info.id)
 		return false;
+	if (s->order != 0 && s->order != smsg_rcpt_order(m, idx))
+		return false;
 	if (s->older_than_ms > 0 && qmgr_now().wall.us - info.arrival_us <
 	    s->older_than_ms * US_PER_MS)
 		return false;
@@ -300,24 +302,65 @@ bounce_end(struct client *cl)
 	victims_end(cl, "bounced");
 }
 
-/* All that the words select, which must select something. */
+/* All that was selected. */
 static void
-select_walk(struct client *cl, const struct words *w, const char *verb,
-    const struct walk_ops *ops)
+victims_walk(struct client *cl, const struct walk_ops *ops)
 {
 	char **names;
 	size_t n;
 
-	if (!selector_parse(cl, w, &cl->sel))
-		return;
-	if (!cl->sel.given) {
-		client_end(cl, 2, "%s wants --queue, --jobId or --id", verb);
-		return;
-	}
 	cl->count = 0;
 	cl->most = UINT64_MAX;
 	n = names_collect(cl->q, &cl->sel, &names);
 	walk_start(cl, ops, names, n);
+}
+
+/* False after an answer; the words must select something. */
+static bool
+victims_select(struct client *cl, const struct words *w, const char *verb)
+{
+	if (!selector_parse(cl, w, &cl->sel))
+		return false;
+	if (!cl->sel.given)
+		client_end(cl, 2, "%s wants --queue, --jobId or --id", verb);
+	return cl->sel.given;
+}
+
+static void
+select_walk(struct client *cl, const struct words *w, const char *verb,
+    const struct walk_ops *ops)
+{
+	if (victims_select(cl, w, verb))
+		victims_walk(cl, ops);
+}
+
+/* Of what comes only queue and job are known. */
+static const char *
+standing_cannot(const struct selector *s)
+{
+	return s->id != 0 || s->order != 0 || s->orig.n > 0 || s->rcpt.n > 0 ||
+	    s->older_than_ms > 0 ?
+	    "a standing order is for queues and jobs only" : NULL;
+}
+
+/* False after an answer. The order comes before its first recipient. */
+static bool
+standing_begin(struct client *cl, bool bounce)
+{
+	const char *why = standing_cannot(&cl->sel);
+	char who[32];
+
+	if (why == NULL) {
+		cl->order = hold_order_new(cl->q, cl->sel.reason,
+		    client_who(cl, who));
+		why = standing_new(cl->q, cl->order, &cl->sel, bounce);
+	}
+	if (why != NULL)
+		client_end(cl, 1, "%s", why);
+	else
+		log_info("control: standing order %u by user %u", cl->order,
+		    (unsigned)cl->uid);
+	return why == NULL;
 }
 
 /* Without --yes it only tells what it would do. */
@@ -339,7 +382,10 @@ cmd_bounce(struct client *cl, const struct words *w)
 		.end = bounce_end };
 
 	cl->inflight = 0;
-	select_walk(cl, w, "bounce", &ops);
+	if (!victims_select(cl, w, "bounce"))
+		return;
+	if (!cl->sel.standing || !cl->sel.yes || standing_begin(cl, true))
+		victims_walk(cl, &ops);
 }
 
 /* ---- hold, release ---- */
@@ -391,19 +437,43 @@ hold_end(struct client *cl)
 {
 	log_info("control: %llu recipients put on hold by user %u",
 	    (unsigned long long)cl->count, (unsigned)cl->uid);
-	client_end(cl, 0, "%llu recipients put on hold",
-	    (unsigned long long)cl->count);
+	if (cl->sel.standing)
+		client_end(cl, 0, "%llu recipients put on hold, and what "
+		    "comes: standing order %u",
+		    (unsigned long long)cl->count, cl->order);
+	else
+		client_end(cl, 0, "%llu recipients put on hold",
+		    (unsigned long long)cl->count);
 }
 
 /* What is being delivered goes on hold if it comes back. */
+static const struct walk_ops hold_ops = { .rcpt = hold_rcpt, .end = hold_end };
+
 void
 cmd_hold(struct client *cl, const struct words *w)
 {
-	static const struct walk_ops ops = { .rcpt = hold_rcpt,
-		.end = hold_end };
-
 	cl->order = 0;
-	select_walk(cl, w, "hold", &ops);
+	if (victims_select(cl, w, "hold") &&
+	    (!cl->sel.standing || standing_begin(cl, false)))
+		victims_walk(cl, &hold_ops);
+}
+
+/* A standing order to hold it, which is found by its job. */
+void
+cmd_pause_job(struct client *cl, const struct words *w)
+{
+	uint32_t number;
+
+	if (w->n != 1 || w->v[0].n == 0) {
+		client_end(cl, 2, "which job?");
+		return;
+	}
+	cl->sel = (struct selector){ .job = w->v[0], .standing = true,
+		.given = true, .reason = SV("the job is paused") };
+	if (standing_of_job(cl->q, w->v[0], &number))
+		client_end(cl, 0, "paused already: standing order %u", number);
+	else if (standing_begin(cl, false))
+		victims_walk(cl, &hold_ops);
 }
 
 static bool
@@ -423,12 +493,31 @@ release_end(struct client *cl)
 	    (unsigned long long)cl->count);
 }
 
-/* What is on hold is tried again, at once. */
+static const struct walk_ops release_ops = { .rcpt = release_rcpt,
+	.end = release_end };
+
+/* What is on hold is tried again, at once; an order ends. */
 void
 cmd_release(struct client *cl, const struct words *w)
 {
-	static const struct walk_ops ops = { .rcpt = release_rcpt,
-		.end = release_end };
+	if (!victims_select(cl, w, "release"))
+		return;
+	if (cl->sel.order != 0)
+		(void)standing_end(cl->q, (uint32_t)cl->sel.order);
+	victims_walk(cl, &release_ops);
+}
 
-	select_walk(cl, w, "release", &ops);
+void
+cmd_resume_job(struct client *cl, const struct words *w)
+{
+	uint32_t number = 0;
+
+	if (w->n != 1 || !standing_of_job(cl->q, w->v[0], &number)) {
+		client_end(cl, w->n != 1 ? 2 : 1, w->n != 1 ? "which job?" :
+		    "no such job is paused");
+		return;
+	}
+	(void)standing_end(cl->q, number);
+	cl->sel = (struct selector){ .given = true, .order = number };
+	victims_walk(cl, &release_ops);
 }

@@ -85,6 +85,15 @@ audit_write(struct qmgr *q, const char *line, size_t n)
 }
 
 void
+audit_close(struct qmgr *q)
+{
+	if (q->audit != NULL)
+		sio_close(&q->audit->file);
+	free(q->audit);
+	q->audit = NULL;
+}
+
+void
 audit_note(struct client *cl, unsigned status, struct sv text)
 {
 	json_t *o = json_object();
@@ -101,7 +110,7 @@ audit_note(struct client *cl, unsigned status, struct sv text)
 	json_object_set_new(o, "command", json_sv(str_sv(&s)));
 	json_object_set_new(o, "result", json_string(status == 0 ? "done" :
 	    status == 1 ? "failed" : "misuse"));
-	json_object_set_new(o, "text", json_sv(text));
+	json_object_set_new(o, "text", json_sv(sv_trim(text)));
 	line = json_dumps(o, JSON_COMPACT | JSON_ENSURE_ASCII);
 	json_decref(o);
 	if (line == NULL) /* GCOVR_EXCL_BR_LINE: memory */

@@ -25,6 +25,9 @@ struct selector {
 	bool errors, paused_set, paused, retry_rcpts;
 	bool mode_set, backoff;
 	struct sv reason;           /* hold, bounce */
+	bool standing;              /* also for what comes, */
+	int64_t for_ms;             /* for so long; 0: until it is ended */
+	uint64_t order;             /* release: on hold by it; 0: any */
 	struct sv sort;
 };
 
@@ -103,6 +106,8 @@ struct smsg *message_word(struct client *cl, const struct words *w);
 /* The command's answer, for the audit log. */
 void audit_note(struct client *cl, unsigned status, struct sv text);
 void cmd_show_audit(struct client *cl, const struct words *w);
+/* orders.c */
+void cmd_show_orders(struct client *cl, const struct words *w);
 /* diagnose_cmd.c */
 void cmd_diagnose(struct client *cl, const struct words *w);
 void figures_free(struct client *cl);
@@ -116,6 +121,8 @@ void cmd_explain_message(struct client *cl, const struct words *w);
 /* act.c */
 void cmd_pause(struct client *cl, const struct words *w);
 void cmd_resume(struct client *cl, const struct words *w);
+void cmd_pause_job(struct client *cl, const struct words *w);
+void cmd_resume_job(struct client *cl, const struct words *w);
 void cmd_set_queue(struct client *cl, const struct words *w);
 void cmd_schedule(struct client *cl, const struct words *w);
 void cmd_delete(struct client *cl, const struct words *w);

@@ -148,6 +148,7 @@ message_take(struct qmgr *q, const struct sched_msg *info, struct sv env)
 	q->count.in_bytes += sm.body_len;
 	if (e.dsn_for != 0)
 		intake_originals_finish(q, sm.id, &e);
+	standing_apply(q, sm.id, domains, e.nrcpts, vmta, e.job);
 	return true;
 }
 

@@ -13,6 +13,7 @@ libqmgr_a_SOURCES = \
 	qmgr/holds.c \
 	qmgr/intake.c \
 	qmgr/journal.c \
+	qmgr/orders.c \
 	qmgr/outcome.c \
 	qmgr/qmgr.h \
 	qmgr/pools.c \

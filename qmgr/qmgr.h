@@ -137,6 +137,7 @@ struct qmgr {
 	struct audit *audit;           /* NULL: not opened yet */
 	struct mismatch *mismatch;     /* NULL: no unknown VMTA was named */
 	struct pools *pools;           /* NULL: none was asked for yet */
+	struct orders *orders;         /* NULL: none was ever given */
 	struct holds *holds;           /* NULL: nothing was ever held */
 	struct upkeep *upkeep;
 
@@ -318,6 +319,26 @@ void pools_forget(struct qmgr *q);
 /* The VMTA of this pool whose turn it is; "" if there is no such pool. */
 struct sv pool_pick(struct qmgr *q, struct sv name);
 
+/* audit.c: of the control socket. */
+void audit_close(struct qmgr *q);
+/* orders.c */
+struct selector;
+/* NULL, or why there can be none. */
+const char *standing_new(struct qmgr *q, uint32_t number,
+    const struct selector *s, bool bounce);
+/* False: there is no such order. */
+bool standing_end(struct qmgr *q, uint32_t number);
+/* The one that holds all of a job. */
+bool standing_of_job(const struct qmgr *q, struct sv job, uint32_t *number_r);
+void standing_free(struct qmgr *q);
+void standing_replay(struct qmgr *q, const struct ev_standing *e);
+/* Before hold_orders_save(). 0, or -1. */
+int standing_save(struct qmgr *q, struct checkpoint *cp);
+/* Once a second: ends those whose time is over. */
+void standing_look(struct qmgr *q);
+/* A message is new in the queue; it may be gone afterwards. */
+void standing_apply(struct qmgr *q, uint64_t id, const struct sv *domains,
+    uint32_t n, struct sv vmta, struct sv job);
 /* holds.c */
 #define HOLD_REASON_MAX 256
 #define HOLD_WHO_MAX    64

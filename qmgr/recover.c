@@ -208,6 +208,8 @@ event_replay(struct recovery *rec, enum ev_type type, const union ev_any *e)
 		hold_replay(rec, &e->hold);
 	else if (type == EV_HOLD_ORDER)
 		hold_order_replay(q, &e->hold_order);
+	else if (type == EV_STANDING)
+		standing_replay(q, &e->standing);
 	else if (type == EV_MOVE)
 		move_replay(q, &e->move);
 	else if (type == EV_QUEUE_SET)

@@ -84,6 +84,8 @@ word_take(struct selector *s, struct sv w)
 		return "an empty word selects nothing; * is any";
 	if (sv_eq(w, SV("--yes")))
 		s->yes = true;
+	else if (sv_eq(w, SV("--standing")))
+		s->standing = true;
 	else if (sv_eq(w, SV("--errors")))
 		s->errors = true;
 	else if (sv_eq(w, SV("--retry-recipients")))
@@ -115,6 +117,13 @@ word_take(struct selector *s, struct sv w)
 	else if (option_value(w, SV("older-than"), &v))
 		return age_parse(v, &s->older_than_ms) ? NULL :
 		    "--older-than wants a time such as 4h";
+	else if (option_value(w, SV("for"), &v))
+		return age_parse(v, &s->for_ms) && s->for_ms > 0 ? NULL :
+		    "--for wants a time such as 4h";
+	else if (option_value(w, SV("order"), &v))
+		return s->given = sv_to_u64(v, UINT32_MAX, &s->order) &&
+		    s->order > 0, s->given ? NULL :
+		    "--order wants the number of an order";
 	else if (option_value(w, SV("id"), &v))
 		return s->given = msgid_parse(v, &s->id), s->given ? NULL :
 		    "--id wants a queue ID";

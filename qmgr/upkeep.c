@@ -456,6 +456,7 @@ on_look(evutil_socket_t fd, short what, void *arg)
 	intake_unread_retry(q);
 	skipped_look(q);
 	bounce_look(q);
+	standing_look(q);
 	workers_intents_retry(q);
 	qmgr_confs_forget(q);
 	if (u->looks % 3600 == 0)

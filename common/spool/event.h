@@ -23,6 +23,8 @@ enum ev_action {
 	ACT_FAILED,     /* for good: 5xx, expired, too many tries */
 };
 
+enum ev_standing_what { STANDING_ENDED, STANDING_HOLD, STANDING_BOUNCE };
+
 enum ev_rcpt_state {
 	EVR_WAITING,    /* to be tried (again) at next_us */
 	EVR_BOUNCING,   /* failed, or delivered and to be reported; DSN not

@@ -225,6 +225,8 @@ qmgr_begin(struct qmgr *q)
 static void
 qmgr_end(struct qmgr *q)
 {
+	audit_close(q);
+	standing_free(q);
 	sched_free(&q->sched);
 	segtab_free(&q->segtab);
 	sio_free(&q->sio);

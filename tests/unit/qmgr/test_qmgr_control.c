@@ -127,6 +127,135 @@ START_TEST(test_audit_begins_anew_and_bears_errors)
 }
 END_TEST
 
+static long long
+view_of(const char *view)
+{
+	qrig_ctl(&rig, "show status");
+	return qrig_number(&rig, view);
+}
+
+static void
+submit_one(const char *rcpt)
+{
+	(void)qrig_submit(&rig, "s@here.test", rcpt);
+}
+
+/* What is there and what comes, over a restart, until it is ended. */
+START_TEST(test_standing_hold_takes_what_comes)
+{
+	const char *rows;
+
+	qrig_ctl(&rig, "pause queue *.test");
+	qrig_ctl(&rig, "pause queue a.test");
+	submit_one("r@a.test");
+	QWAIT(&rig, view_of("delivery") == 1);
+	qrig_ctl(&rig, "hold --standing domain=a* --reason=incident");
+	ck_assert_str_eq(rig.ctl_text,
+	    "1 recipients put on hold, and what comes: standing order 1");
+	submit_one("r@a2.test");
+	submit_one("r@b.test");
+	QWAIT(&rig, view_of("hold") == 2);
+	QWAIT(&rig, rig.smtp.nopens == 1); /* b.test goes */
+	rows = qrig_ctl(&rig, "show orders");
+	ck_assert_msg(strstr(rows, "\"order\":1,\"action\":\"hold\","
+	    "\"domain\":\"a*\",\"vmta\":\"\",\"job\":\"\"") != NULL, "%s",
+	    rows);
+	ck_assert(strstr(rows, "\"until\":null,\"taken\":1,"
+	    "\"reason\":\"incident\"") != NULL);
+	rows = qrig_ctl(&rig, "list --queue=a2.test");
+	ck_assert_msg(strstr(rows, "incident") != NULL, "%s", rows);
+	/* by the log, then by the checkpoint of that start */
+	for (int i = 0; i < 2; i++) {
+		qrig_kill(&rig);
+		qrig_start(&rig, QRIG_CONF);
+		qrig_peers(&rig);
+		qrig_go(&rig, 1);
+		submit_one("r@a.test");
+		QWAIT(&rig, view_of("hold") == 3 + i);
+		QWAIT(&rig, qrig_logged(&rig, "checkpoint"));
+	}
+	qrig_ctl(&rig, "release --order=1");
+	ck_assert_str_eq(rig.ctl_text, "4 recipients released");
+	ck_assert_int_eq(view_of("hold"), 0);
+	ck_assert_str_eq(qrig_ctl(&rig, "show orders"), "");
+	submit_one("r@a2.test");
+	QWAIT(&rig, qrig_events(&rig, EV_ACCEPT, NULL) == 6);
+	ck_assert_int_eq(view_of("hold"), 0);
+}
+END_TEST
+
+START_TEST(test_standing_bounce_and_its_time)
+{
+	qrig_kill(&rig);
+	qrig_hurry(4);
+	qrig_start(&rig, QRIG_CONF);
+	qrig_peers(&rig);
+	qrig_go(&rig, 1);
+	/* without --yes nothing stands */
+	qrig_ctl(&rig, "bounce --standing domain=a.test");
+	ck_assert_str_eq(qrig_ctl(&rig, "show orders"), "");
+	qrig_ctl(&rig, "bounce --standing domain=a.test --reason=gone "
+	    "--for=2s --yes");
+	ck_assert_uint_eq(rig.ctl_status, 0);
+	submit_one("r@a.test");
+	QWAIT(&rig, view_of("bounce") == 1);
+	ck_assert_uint_eq(qrig_events(&rig, EV_ATTEMPT, NULL), 1);
+	QWAIT(&rig, qrig_logged(&rig, "standing order 1 has ended"));
+	ck_assert_str_eq(qrig_ctl(&rig, "show orders"), "");
+	submit_one("r@a.test");
+	qrig_deliver_wait(&rig, 1);
+}
+END_TEST
+
+START_TEST(test_job_is_paused_and_resumed)
+{
+	qrig_ctl(&rig, "pause job j1"); /* that of all that is submitted */
+	ck_assert_uint_eq(rig.ctl_status, 0);
+	submit_one("r@a.test");
+	QWAIT(&rig, view_of("hold") == 1);
+	qrig_ctl(&rig, "pause job j1");
+	ck_assert_str_eq(rig.ctl_text, "paused already: standing order 1");
+	qrig_ctl(&rig, "resume job other");
+	ck_assert_uint_eq(rig.ctl_status, 1);
+	qrig_ctl(&rig, "pause job");
+	ck_assert_uint_eq(rig.ctl_status, 2);
+	qrig_ctl(&rig, "resume job");
+	ck_assert_uint_eq(rig.ctl_status, 2);
+	qrig_ctl(&rig, "resume job j1");
+	ck_assert_str_eq(rig.ctl_text, "1 recipients released");
+	submit_one("r@a.test");
+	qrig_deliver_wait(&rig, 1);
+	ck_assert_int_eq(view_of("hold"), 0);
+}
+END_TEST
+
+START_TEST(test_standing_has_its_limits)
+{
+	char words[64];
+
+	qrig_ctl(&rig, "hold --standing --id=0000000000001");
+	ck_assert_str_eq(rig.ctl_text,
+	    "a standing order is for queues and jobs only");
+	qrig_ctl(&rig, "hold --standing a.test --orig=x@y.test");
+	ck_assert_uint_eq(rig.ctl_status, 1);
+	qrig_ctl(&rig, "hold --standing");
+	ck_assert_uint_eq(rig.ctl_status, 2);
+	qrig_ctl(&rig, "hold --standing a.test --for=0s");
+	ck_assert_uint_eq(rig.ctl_status, 2);
+	for (int i = 0; i < 64; i++) {
+		snprintf(words, sizeof(words), "hold --standing d%d.test", i);
+		qrig_ctl(&rig, words);
+		ck_assert_uint_eq(rig.ctl_status, 0);
+	}
+	qrig_ctl(&rig, "hold --standing e.test");
+	ck_assert_str_eq(rig.ctl_text,
+	    "there are 64 standing orders already");
+	qrig_ctl(&rig, "release --order=2");
+	qrig_ctl(&rig, "hold --standing e.test");
+	ck_assert_uint_eq(rig.ctl_status, 0);
+}
+END_TEST
+
 START_TEST(test_diagnose_says_what_is_wrong)
 {
 	qrig_ctl(&rig, "diagnose");
@@ -748,6 +877,10 @@ qmgr_tests_control(Suite *s)
 	TCase *tc = qrig_tcase(s, "control");
 
 	tcase_add_test(tc, test_status_shows_unknown_vmtas);
+	tcase_add_test(tc, test_standing_hold_takes_what_comes);
+	tcase_add_test(tc, test_standing_bounce_and_its_time);
+	tcase_add_test(tc, test_job_is_paused_and_resumed);
+	tcase_add_test(tc, test_standing_has_its_limits);
 	tcase_add_test(tc, test_diagnose_says_what_is_wrong);
 	tcase_add_test(tc, test_audit_has_every_change);
 	tcase_add_test(tc, test_audit_begins_anew_and_bears_errors);
