@@ -107,6 +107,8 @@ scope_name(const struct squeue *q, const struct sscope *sc)
 	for (int i = 0; i < q->vm->npools; i++)
 		if (sc == &q->vm->pools[i]->scope)
 			return q->vm->pools[i]->path_name;
+	if (q->warmup != NULL && sc == &q->warmup->scope)
+		return q->warmup->path_name;
 	return SV("");
 }
 
@@ -165,6 +167,8 @@ setting_of(const struct sched *s, const struct squeue *q,
 		return "max-smtp-out";
 	case WAIT_VOLUME:
 		return "max-smtp-data-volume-rate";
+	case WAIT_WARMUP:
+		return "warmup";
 	default:
 		return "max-smtp-msg-rate";
 	}
