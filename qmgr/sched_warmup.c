@@ -38,13 +38,13 @@ day_of(const struct swarmup *w, int64_t wall_us)
 	return us < 0 ? 0 : (int32_t)(us / DAY_US);
 }
 
-/* Monotonic. */
+/* Of w->day; monotonic. It may be over, or far off, until warmups_turn() sees
+ * that the wall clock was set. */
 static int64_t
 day_end(const struct sched *s, const struct swarmup *w)
 {
-	int64_t us = local_us(w, s->now.wall.us);
-
-	return sched_mono(s) + (us < 0 ? DAY_US : DAY_US - us % DAY_US);
+	return sched_mono(s) + (w->day + (int64_t)1) * DAY_US -
+	    local_us(w, s->now.wall.us);
 }
 
 static struct swday *
