@@ -30,6 +30,8 @@ static const struct ctl_command commands[] = {
 	    view_message },
 	{ "show version", "", "version of the running daemon", run_plain,
 	    view_version },
+	{ "show warmup", "[NAME]", "plan, actual and forecast of each day of "
+	    "a <warmup>", run_plain, view_warmup },
 	{ "list", "[--queue=domain[/vmta]] [--orig=A] [--rcpt=A] [--jobId=J] "
 	    "[--maxitems=N]", "queued recipients", run_plain, view_list },
 	{ "explain queue", "domain[/vmta]",

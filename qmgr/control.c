@@ -285,6 +285,7 @@ static const struct command {
 	{ "release", 1, cmd_release },
 	{ "reload", 1, cmd_master },
 	{ "stop", 1, cmd_master },
+	{ "show warmup", 2, cmd_show_warmup },
 };
 
 static bool

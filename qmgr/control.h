@@ -108,6 +108,8 @@ void cmd_delete(struct client *cl, const struct words *w);
 void cmd_hold(struct client *cl, const struct words *w);
 void cmd_bounce(struct client *cl, const struct words *w);
 void cmd_release(struct client *cl, const struct words *w);
+/* warmup.c */
+void cmd_show_warmup(struct client *cl, const struct words *w);
 /* children.c */
 json_t *children_rows(const struct qmgr *q);
 /* control.c */

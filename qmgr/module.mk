@@ -22,6 +22,7 @@ libqmgr_a_SOURCES = \
 	qmgr/suspects.c \
 	qmgr/upkeep.c \
 	qmgr/walk.c \
+	qmgr/warmup.c \
 	qmgr/worker.c
 pkglibexec_PROGRAMS += qmgr/pinnace-qmgr
 qmgr_pinnace_qmgr_SOURCES = qmgr/main.c

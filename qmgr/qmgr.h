@@ -14,6 +14,7 @@
  *	journal.c   event log: append, write, sync in a thread, checkpoints
  *	suspects.c  what processes crash on
  *	children.c  how the processes fare
+ *	warmup.c    plans for new addresses
  *	upkeep.c    free space, compaction, recycling
  *	control.c   the operator's commands
  *
@@ -327,6 +328,21 @@ bool hold_order_find(const struct qmgr *q, uint32_t number,
 void hold_order_use(struct qmgr *q, uint32_t number);
 /* Behind the recipients; 0 or -1. */
 int hold_orders_save(const struct qmgr *q, struct checkpoint *cp);
+
+/* warmup.c */
+void warmup_changed(void *arg, const struct swarmup *w,
+    enum sched_warmup_event what, const struct sched_warmup_day *day);
+/* In a checkpoint; 0 or -1. */
+int warmups_save(const struct qmgr *q, struct checkpoint *cp);
+void warmup_replay(struct qmgr *q, struct sched_now now,
+    const struct ev_warmup *e);
+void warmup_attempt_replay(struct qmgr *q, struct sched_now now,
+    const struct ev_attempt *e);
+/* The VMTA of a new message whose plan may have no room; or it is to be put on
+ * hold because of *hold_r, if that is not NULL. */
+struct sv warmup_overflow(struct qmgr *q, struct sv vmta,
+    const struct sv *domains, uint32_t n, const struct conf_warmup **hold_r);
+void warmup_hold(struct qmgr *q, struct smsg *m, const struct conf_warmup *c);
 
 /* suspects.c */
 void suspects_init(struct qmgr *q);

@@ -312,7 +312,8 @@ struct sched_queue_why {
 	bool limited;
 	struct sv scope;           /* "domain/vmta", "/vmta", "//pool", "" */
 	const char *setting;       /* directive; NULL: a reply has set it */
-	uint32_t used, cap;        /* connections, or */
+	uint32_t used, cap;        /* connections, or recipients of a warmup's
+	                            * day, or */
 	double per_hour;           /* what the rate allows; KiB of volume */
 	uint32_t nparked;
 };

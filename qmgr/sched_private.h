@@ -607,6 +607,9 @@ void warmups_turn(struct sched *s);
 struct swarmup *warmup_of(const struct svmta *vm, struct sv domain);
 void queue_warmup_set(struct squeue *q, struct swarmup *w);
 void warmup_day_plan(struct swarmup *w);
+/* Of today. */
+void warmup_used(const struct swarmup *w, uint32_t *used_r,
+    uint32_t *plan_r);
 /* n recipients are handed out; w may be NULL. */
 void warmup_taken(const struct sched *s, struct sdeliv *d, struct swarmup *w,
     uint32_t n);

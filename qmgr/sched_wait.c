@@ -168,7 +168,9 @@ setting_of(const struct sched *s, const struct squeue *q,
 	case WAIT_VOLUME:
 		return "max-smtp-data-volume-rate";
 	case WAIT_WARMUP:
-		return "warmup";
+		/* one that is not configured has no queues that wait */
+		return q->warmup->conf != NULL &&
+		    q->warmup->conf->days > 0 ? "to" : "day-list";
 	default:
 		return "max-smtp-msg-rate";
 	}
@@ -194,6 +196,8 @@ limit_tell(const struct sched *s, const struct squeue *q,
 		why->used = l->used;
 		why->cap = l->cap;
 	}
+	if (q->wait == WAIT_WARMUP)
+		warmup_used(q->warmup, &why->used, &why->cap);
 }
 
 static double

@@ -580,7 +580,16 @@ sched_warmup_day(const struct sched *s, const struct swarmup *w, int32_t day,
 	return true;
 }
 
-/* From first_r to last_r. */
+void
+warmup_used(const struct swarmup *w, uint32_t *used_r, uint32_t *plan_r)
+{
+	const struct swday *d = day_find((struct swarmup *)(uintptr_t)w,
+	    w->day);
+
+	*used_r = d == NULL ? 0 : d->done + d->inflight;
+	*plan_r = d == NULL ? 0 : d->plan;
+}
+
 static void
 days_shown(const struct swarmup *w, struct sched_warmup *i)
 {
