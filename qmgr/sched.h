@@ -395,6 +395,8 @@ struct sched_warmup_day {
 	bool held, stepped;        /* on this day */
 	int32_t start;             /* first day of the plan, */
 	uint32_t behind;           /* and how much later it is by now */
+	int64_t last_us;           /* when the plan's last one was delivered,
+	                            * wall clock; 0: none was */
 };
 typedef int sched_warmup_fn(void *arg, const struct sched_warmup_day *d);
 /* All days that are known of all plans; stops at what is not 0. */

@@ -300,6 +300,7 @@ struct swarmup {
 	int32_t day;                   /* today; 0: not known yet */
 	int32_t start;                 /* first day of the plan; 0: as day */
 	uint32_t behind;               /* days that the plan is late */
+	int64_t last_us;               /* the last one, wall clock; 0: none */
 	uint64_t nrcpts;               /* in its queues, not done */
 	uint32_t ndays;
 	struct swday days[WARMUP_DAYS_KEPT]; /* sorted */

@@ -114,6 +114,21 @@ larger(int64_t a, int64_t b)
 	return a > b ? a : b;
 }
 
+/* After a restart: as it was behind the last one. */
+static void
+pace_restore(const struct sched *s, const struct swarmup *w, struct srate *r,
+    int64_t end, uint32_t left)
+{
+	int64_t last = w->last_us - s->now.wall.us + sched_mono(s);
+
+	if (r->tat_ns != 0 || w->last_us == 0)
+		return;
+	if (last > sched_mono(s))
+		last = sched_mono(s);
+	if (end - last <= DAY_US)
+		r->tat_ns = (last + (end - last) / left) * NS_PER_US;
+}
+
 static void
 pace_set(struct srate *r, int64_t now_ns, int64_t end_ns, uint32_t plan,
     uint32_t left)
@@ -144,6 +159,7 @@ warmup_pace(const struct sched *s, struct swarmup *w)
 	end = day_end(s, w) * NS_PER_US;
 	d = day_find(w, w->day);
 	if (day_left(d) > 0) {
+		pace_restore(s, w, r, end / NS_PER_US, day_left(d));
 		pace_set(r, sched_mono(s) * NS_PER_US, end, d->plan,
 		    day_left(d));
 		return;
@@ -437,6 +453,7 @@ warmup_count(const struct sched *s, struct swarmup *w, int32_t on,
 		return;
 	if (day != NULL)
 		day->done++;
+	w->last_us = s->now.wall.us;
 	ring_add(&w->hour, sched_mono(s), RING_HOUR_US);
 }
 
@@ -515,6 +532,8 @@ sched_warmup_restore(struct sched *s, struct sched_now now,
 	day->done = d->done;
 	day->held = d->held;
 	day->stepped = d->stepped;
+	if (d->last_us > w->last_us)
+		w->last_us = d->last_us;
 	if (d->day < w->day)
 		return;
 	w->day = d->day;
@@ -532,8 +551,11 @@ sched_warmup_tried(struct sched *s, struct sched_now now, struct sv domain,
 
 	sched_clock_advance(s, now);
 	day = w == NULL ? NULL : day_find(w, day_of(w, at_us));
-	if (day != NULL)
-		day->done++;
+	if (day == NULL)
+		return;
+	day->done++;
+	if (at_us > w->last_us)
+		w->last_us = at_us;
 }
 
 /* ---- what the operator sees ---- */
@@ -565,7 +587,7 @@ sched_warmup_day(const struct sched *s, const struct swarmup *w, int32_t day,
 	(void)s;
 	*d_r = (struct sched_warmup_day){ .name = w->name,
 		.vmta = w->vm->name, .day = day, .start = w->start,
-		.behind = w->behind };
+		.behind = w->behind, .last_us = w->last_us };
 	if (d != NULL) {
 		d_r->plan = d->plan;
 		d_r->done = d->done;

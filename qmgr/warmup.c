@@ -25,6 +25,7 @@ day_event(const struct sched_warmup_day *d)
 	return (union ev_any){ .warmup = { .plan = d->name, .vmta = d->vmta,
 	    .day = (uint32_t)d->day, .start = (uint32_t)d->start,
 	    .behind = d->behind, .planned = d->plan, .done = d->done,
+	    .last_us = (uint64_t)d->last_us,
 	    .flags = (uint8_t)((d->held ? FLAG_HELD : 0) |
 	    (d->stepped ? FLAG_STEPPED : 0)) } };
 }
@@ -52,6 +53,7 @@ warmup_replay(struct qmgr *q, struct sched_now now, const struct ev_warmup *e)
 	    .name = e->plan, .vmta = e->vmta, .day = (int32_t)e->day,
 	    .start = (int32_t)e->start, .behind = e->behind,
 	    .plan = e->planned, .done = e->done,
+	    .last_us = (int64_t)e->last_us,
 	    .held = (e->flags & FLAG_HELD) != 0,
 	    .stepped = (e->flags & FLAG_STEPPED) != 0 });
 }

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: ISC */
+/* The queue manager as a process: warmup plans. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "common/base/msgid.h"
+#include "qmgr/qmgr.h"
+#include "tests/unit/qmgr/qrig.h"
+
+#define has(text, part)                                                        \
+	ck_assert_msg(strstr(text, part) != NULL, "no %s in:\n%s", part, text)
+#define hasnt(text, part)                                                      \
+	ck_assert_msg(strstr(text, part) == NULL, "%s in:\n%s", part, text)
+
+/* It is about noon where the days begin: no test runs over midnight. */
+static void
+start_with(const char *rows)
+{
+	time_t now = time(NULL);
+	struct tm tm;
+	char text[1024];
+
+	ck_assert_ptr_nonnull(gmtime_r(&now, &tm));
+	snprintf(text, sizeof(text), QRIG_CONF "<virtual-mta cold>\n"
+	    "</virtual-mta>\n<virtual-mta warm>\n</virtual-mta>\n"
+	    "<warmup w>\nvirtual-mta cold\ntime-zone %+d\n%s</warmup>\n",
+	    12 - tm.tm_hour, rows);
+	qrig_start(&rig, text);
+	qrig_peers(&rig);
+	qrig_go(&rig, 1);
+	rig.vmta = "cold";
+}
+
+static void
+start_anew(const char *rows)
+{
+	ck_assert_int_eq(qrig_stop(&rig), 0);
+	start_with(rows);
+}
+
+static void
+deliver_one(const char *rcpt, enum outcome o)
+{
+	unsigned n = qrig_deliver(&rig, "s@here.test", rcpt, NULL);
+	uint64_t acked = rig.smtp.acked;
+
+	if (o == OUT_DELIVERED)
+		qrig_result(&rig, n, o, 250, "2.0.0", "250 ok");
+	else
+		qrig_result(&rig, n, o, 450, "4.7.0", "450 slow down");
+	QWAIT(&rig, rig.smtp.acked > acked);
+}
+
+START_TEST(test_warmup_is_shown_and_survives)
+{
+	static const char rows[] = "day-list 2,5,9\n";
+	const char *text;
+
+	start_anew(rows);
+	deliver_one("r1@there.test", OUT_DELIVERED);
+	(void)qrig_submit(&rig, "s@here.test", "r2@there.test");
+	QWAIT(&rig, strstr(qrig_ctl(&rig, "show queues there.test"),
+	    "\"why\":\"warmup\"") != NULL);
+	ck_assert(qrig_logged(&rig, "warmup w of cold: day 1, 2 planned"));
+	for (int i = 0; i < 4; i++) {
+		text = qrig_ctl(&rig, "show warmup");
+		has(text, "\"warmup\":\"w\",\"vmta\":\"cold\",\"day\":1,");
+		has(text, "\"plan\":2,\"actual\":1,");
+		has(text, "\"state\":\"today\",\"inflight\":0,\"queued\":1,");
+		has(text, "\"plan\":5,\"actual\":0,\"forecast\":5,"
+			  "\"state\":\"planned\"");
+		has(text, "\"day\":3,");
+		hasnt(text, "\"day\":4,");
+		usleep(i == 1 ? 300000 : 0); /* for the checkpoint */
+		if (i < 2)
+			qrig_kill(&rig);
+		else
+			ck_assert_int_eq(qrig_stop(&rig), 0);
+		start_with(rows);
+	}
+	QWAIT(&rig, strstr(qrig_ctl(&rig, "explain queue there.test"),
+	    "\"why\":\"warmup\"") != NULL);
+	text = qrig_ctl(&rig, "explain queue there.test");
+	has(text, "\"setting\":\"day-list\",\"value\":\"2,5,9\","
+		  "\"scope\":\"warmup w\"");
+	has(text, "\"used\":1,\"most\":2");
+}
+END_TEST
+
+START_TEST(test_warmup_is_shown_by_name)
+{
+	start_anew("from 1\nto 50\ndays 2\n");
+	QWAIT(&rig, strstr(qrig_ctl(&rig, "show warmup w"), "\"plan\":50") !=
+	    NULL);
+	has(qrig_ctl(&rig, "show warmup *"), "\"plan\":50");
+	hasnt(qrig_ctl(&rig, "show warmup x"), "\"plan\"");
+	ck_assert_str_eq(rig.ctl_text, "there is no warmup x");
+	ck_assert_uint_eq(rig.ctl_status, 1);
+	qrig_ctl(&rig, "show warmup w x");
+	ck_assert_uint_eq(rig.ctl_status, 2);
+}
+END_TEST
+
+START_TEST(test_warmup_overflows_to_another_vmta)
+{
+	start_anew("day-list 1,5\noverflow virtual-mta warm\n");
+	deliver_one("r1@there.test", OUT_DELIVERED);
+	(void)qrig_submit(&rig, "s@here.test", "r2@there.test");
+	QWAIT(&rig, strstr(qrig_ctl(&rig, "show queues there.test/warm"),
+	    "\"rcpt\"") != NULL || strstr(qrig_ctl(&rig,
+	    "show queues there.test/warm"), "there.test/warm") != NULL);
+	has(qrig_ctl(&rig, "show warmup"), "\"queued\":0");
+}
+END_TEST
+
+START_TEST(test_warmup_puts_the_rest_on_hold)
+{
+	char cmd[64], id[MSGID_TEXT];
+	uint64_t m;
+
+	start_anew("day-list 1,5\noverflow hold\n");
+	deliver_one("r1@there.test", OUT_DELIVERED);
+	m = qrig_submit(&rig, "s@here.test", "r2@there.test");
+	snprintf(cmd, sizeof(cmd), "show message %s", msgid_format(m, id));
+	QWAIT(&rig, strstr(qrig_ctl(&rig, cmd), "\"hold\"") != NULL);
+	has(qrig_ctl(&rig, cmd), "warmup w has no room today");
+	qrig_kill(&rig);
+	start_with("day-list 1,5\noverflow hold\n");
+	has(qrig_ctl(&rig, cmd), "warmup w has no room today");
+}
+END_TEST
+
+/* What is under way when qmgr is killed and delivered meanwhile counts. */
+START_TEST(test_warmup_steps_back_and_remembers)
+{
+	static const char rows[] = "day-list 900000,900000,7\n"
+	    "start-date 2020-01-01\nmax-deferral-percent 50\n"
+	    "deferral-sample 2\non-deferral step-back\n";
+
+	/* long over */
+	start_anew(rows);
+	deliver_one("r1@there.test", OUT_TEMPORARY);
+	deliver_one("r2@there.test", OUT_TEMPORARY);
+	hasnt(qrig_ctl(&rig, "show warmup"), "step-back");
+	start_anew("day-list 800000,900000\nmax-deferral-percent 50\n"
+	    "deferral-sample 2\non-deferral step-back\n");
+	deliver_one("r3@there.test", OUT_TEMPORARY);
+	deliver_one("r4@there.test", OUT_TEMPORARY);
+	/* there is no day before the first */
+	QWAIT(&rig, strstr(qrig_ctl(&rig, "show warmup"),
+	    "\"state\":\"held\"") != NULL);
+	ck_assert(qrig_logged(&rig, "2 of 2 replies of the last hour were "
+	    "deferrals: tomorrow is planned as today, 800000 planned today"));
+	has(qrig_ctl(&rig, "show warmup"), "\"day\":2,");
+	has(qrig_ctl(&rig, "show warmup"), "\"day\":3,");
+	qrig_kill(&rig);
+	start_with("day-list 800000,900000\n");
+	has(qrig_ctl(&rig, "show warmup"), "\"state\":\"held\"");
+	has(qrig_ctl(&rig, "show warmup"), "\"day\":3,");
+}
+END_TEST
+
+void
+qmgr_tests_warmup(Suite *s)
+{
+	TCase *tc = qrig_tcase(s, "warmup");
+
+	tcase_add_test(tc, test_warmup_is_shown_and_survives);
+	tcase_add_test(tc, test_warmup_is_shown_by_name);
+	tcase_add_test(tc, test_warmup_overflows_to_another_vmta);
+	tcase_add_test(tc, test_warmup_puts_the_rest_on_hold);
+	tcase_add_test(tc, test_warmup_steps_back_and_remembers);
+}
