@@ -178,8 +178,12 @@ check_warmup(const struct sched *s, const struct swarmup *w)
 	TAILQ_FOREACH(q, &s->all_queues, link)
 		n += q->warmup == w ? squeue_rcpts(q) : 0;
 	CHECK(n == w->nrcpts, NULL);
-	for (uint32_t i = 1; i < w->ndays; i++)
-		CHECK(w->days[i - 1].day < w->days[i].day, NULL);
+	n = 0;
+	for (uint32_t i = 0; i < w->ndays; i++) {
+		n += w->days[i].inflight;
+		CHECK(i == 0 || w->days[i - 1].day < w->days[i].day, NULL);
+	}
+	CHECK(n <= s->count[SR_INFLIGHT], NULL);
 }
 
 static void

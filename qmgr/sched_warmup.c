@@ -227,6 +227,19 @@ warmup_day_plan(struct swarmup *w)
 		day_get(w, w->day)->plan = w->conf->plan[index];
 }
 
+/* A plan without a date begins when it is first seen. If that was with a clock
+ * that went far ahead, it begins anew. */
+static void
+start_set(struct swarmup *w, int32_t today)
+{
+	if (w->conf->start_date != 0) {
+		w->start = (int32_t)w->conf->start_date;
+	} else if (w->start == 0 || today < w->start - 1) {
+		w->start = today;
+		w->behind = 0;
+	}
+}
+
 static void
 warmup_roll(struct sched *s, struct swarmup *w)
 {
@@ -234,10 +247,7 @@ warmup_roll(struct sched *s, struct swarmup *w)
 
 	if (w->conf != NULL) {
 		today = day_of(w, s->now.wall.us);
-		if (w->conf->start_date != 0)
-			w->start = (int32_t)w->conf->start_date;
-		else if (w->start == 0)
-			w->start = today;
+		start_set(w, today);
 		if (today != w->day)
 			day_begin(s, w, today);
 		warmup_day_plan(w);
