@@ -121,8 +121,8 @@ message_take(struct qmgr *q, const struct sched_msg *info, struct sv env)
 	if (sched_msg_find(q->sched, sm.id) != NULL)
 		/* GCOVR_EXCL_BR_STOP */
 		return true;
-	vmta = warmup_overflow(q, vmta_choose(q, e.vmta), domains, e.nrcpts,
-	    &hold);
+	vmta = cold_pick(q, vmta_choose(q, e.vmta), domains[0]);
+	vmta = warmup_overflow(q, vmta, domains, e.nrcpts, &hold);
 	sm.dsn_for = e.dsn_for;
 	ev.accept = (struct ev_accept){
 		.id = sm.id, .segment = sm.segment, .offset = sm.offset,

@@ -415,6 +415,7 @@ checkpoint_write(struct qmgr *q, uint64_t number, const union ev_any *stop)
 	    queues_save(q->sched, cp) != 0 ||
 	    sched_used_each(q->sched, on_used_save, cp) != 0 ||
 	    warmups_save(q, cp) != 0 ||
+	    colds_save(q, cp) != 0 ||
 	    (stop != NULL && checkpoint_add(cp, EV_STOP, stop) != 0)) {
 		checkpoint_abort(&cp);
 		return -1;

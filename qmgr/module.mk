@@ -5,6 +5,7 @@ noinst_LIBRARIES += libqmgr.a
 libqmgr_a_SOURCES = \
 	qmgr/act.c \
 	qmgr/children.c \
+	qmgr/cold.c \
 	qmgr/control.c qmgr/control.h \
 	qmgr/deliver.c \
 	qmgr/explain.c \

@@ -15,6 +15,7 @@
  *	suspects.c  what processes crash on
  *	children.c  how the processes fare
  *	warmup.c    plans for new addresses
+ *	cold.c      the same as PowerMTA has it
  *	upkeep.c    free space, compaction, recycling
  *	control.c   the operator's commands
  *
@@ -135,6 +136,7 @@ struct qmgr {
 	struct control *control;
 	struct pools *pools;           /* NULL: none was asked for yet */
 	struct holds *holds;           /* NULL: nothing was ever held */
+	struct colds *colds;           /* NULL: there was nothing cold yet */
 	struct upkeep *upkeep;
 
 	struct poison poison;       /* what processes crashed on */
@@ -343,6 +345,13 @@ void warmup_attempt_replay(struct qmgr *q, struct sched_now now,
 struct sv warmup_overflow(struct qmgr *q, struct sv vmta,
     const struct sv *domains, uint32_t n, const struct conf_warmup **hold_r);
 void warmup_hold(struct qmgr *q, struct smsg *m, const struct conf_warmup *c);
+
+/* cold.c */
+/* The VMTA for a new message that is for `vmta` and this domain. */
+struct sv cold_pick(struct qmgr *q, struct sv vmta, struct sv domain);
+void cold_replay(struct qmgr *q, const struct ev_cold *e);
+/* In a checkpoint; 0 or -1. */
+int colds_save(const struct qmgr *q, struct checkpoint *cp);
 
 /* suspects.c */
 void suspects_init(struct qmgr *q);

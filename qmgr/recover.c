@@ -217,6 +217,8 @@ event_replay(struct recovery *rec, enum ev_type type, const union ev_any *e)
 		rcpt_state_replay(rec, &e->rcpt);
 	else if (type == EV_WARMUP)
 		warmup_replay(q, rec->now, &e->warmup);
+	else if (type == EV_COLD)
+		cold_replay(q, &e->cold);
 	else if (type == EV_RATE)
 		sched_used_restore(q->sched, rec->now, &(struct sched_used){
 		    .queue = e->rate.queue,

@@ -436,8 +436,10 @@ START_TEST(test_warmup_is_a_table_for_each_plan)
 	ck_has("out", "  2 2026-03-02  100     40       98 today: 7 "
 	    "queued, 3 of 20 replies in the last hour were deferrals\n");
 	ck_has("out", "\n\nwarmup g of v2\n");
+	ck_assert_int_eq(waitpid(daemon_pid, NULL, 0), daemon_pid);
+	daemon_pid = 0;
 	path_of("control.sock", path, sizeof(path));
-	unlink(path);
+	ck_assert_int_eq(unlink(path), 0);
 	daemon_start(&why);
 	ck_assert_int_eq(command("explain queue a.org/v1"), 0);
 	ck_has("out", "day-list 50,100 (warmup g, /c:9): a warmup, of whose "

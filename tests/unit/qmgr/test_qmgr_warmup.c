@@ -163,6 +163,50 @@ START_TEST(test_warmup_steps_back_and_remembers)
 }
 END_TEST
 
+/* PowerMTA's spelling: the first 3 messages of the day for each domain go to
+ * the cold VMTAs by turns, over any restart. */
+START_TEST(test_cold_vmtas_get_the_first_of_each_domain)
+{
+	static const char conf[] = QRIG_CONF
+	    "<virtual-mta c1>\n</virtual-mta>\n"
+	    "<virtual-mta c2>\n</virtual-mta>\n"
+	    "<virtual-mta warm>\ncold-virtual-mta C1\ncold-virtual-mta c2\n"
+	    "<domain *>\nmax-cold-virtual-mta-msg 3/d\n</domain>\n"
+	    "<domain never.test>\nmax-cold-virtual-mta-msg 0/d\n</domain>\n"
+	    "</virtual-mta>\n";
+	long long cold;
+
+	/* its days are those of UTC */
+	if (time(NULL) % 86400 > 86400 - 60)
+		return;
+	for (int i = 0; i < 6; i++) {
+		if (i < 3)
+			qrig_kill(&rig);
+		else
+			ck_assert_int_eq(qrig_stop(&rig), 0);
+		qrig_start(&rig, conf);
+		qrig_peers(&rig);
+		rig.resolver.answers = false;
+		qrig_go(&rig, 1);
+		rig.vmta = i == 5 ? "c2" : "warm";
+		(void)qrig_submit(&rig, "s@here.test", "r@there.test");
+		rig.vmta = "warm";
+		(void)qrig_submit(&rig, "s@here.test", "r@never.test");
+		QWAIT(&rig, (qrig_ctl(&rig, "show status"),
+		    qrig_number(&rig, "delivery") == 2 * (i + 1)));
+	}
+	qrig_ctl(&rig, "show queues there.test/warm");
+	ck_assert_int_eq(qrig_number(&rig, "rcp"), 2);
+	qrig_ctl(&rig, "show queues there.test/c1");
+	cold = qrig_number(&rig, "rcp");
+	qrig_ctl(&rig, "show queues there.test/c2");
+	ck_assert_int_eq(cold + qrig_number(&rig, "rcp"), 4);
+	ck_assert_int_ge(cold, 1);
+	qrig_ctl(&rig, "show queues never.test/warm");
+	ck_assert_int_eq(qrig_number(&rig, "rcp"), 6);
+}
+END_TEST
+
 void
 qmgr_tests_warmup(Suite *s)
 {
@@ -173,4 +217,5 @@ qmgr_tests_warmup(Suite *s)
 	tcase_add_test(tc, test_warmup_overflows_to_another_vmta);
 	tcase_add_test(tc, test_warmup_puts_the_rest_on_hold);
 	tcase_add_test(tc, test_warmup_steps_back_and_remembers);
+	tcase_add_test(tc, test_cold_vmtas_get_the_first_of_each_domain);
 }
