@@ -14,6 +14,7 @@
 
 #define KEPT_PERCENT 98 /* of a day's plan: it is kept */
 #define US_PER_HOUR  3600e6
+#define DAY_MAX      1000000 /* in the year 4707 */
 
 enum { FLAG_HELD = 1, FLAG_STEPPED = 2 };
 
@@ -47,7 +48,7 @@ warmups_save(const struct qmgr *q, struct checkpoint *cp)
 void
 warmup_replay(struct qmgr *q, struct sched_now now, const struct ev_warmup *e)
 {
-	if (e->day > INT32_MAX || e->start > INT32_MAX)
+	if (e->day > DAY_MAX || e->start > DAY_MAX || e->behind > DAY_MAX)
 		return;
 	sched_warmup_restore(q->sched, now, &(struct sched_warmup_day){
 	    .name = e->plan, .vmta = e->vmta, .day = (int32_t)e->day,

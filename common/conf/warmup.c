@@ -225,10 +225,20 @@ list_make(struct maker *m, const struct setting *list)
 }
 
 static void
+overflow_name_check(struct maker *m, struct place at, struct sv name)
+{
+	for (uint32_t i = 0; i < m->w->virtual_mta.n; i++)
+		if (sv_ieq(m->w->virtual_mta.v[i], name))
+			error_at(m, at, "overflow: \"%.*s\" is one of the "
+			    "VMTAs that are warmed", SV_FMT(name));
+}
+
+static void
 overflow_check(struct maker *m)
 {
 	const struct conf_overflow *o = &m->w->overflow;
 	const struct setting *s = setting_find(m, "overflow");
+	const struct conf_pool *pool;
 
 	if (o->kind != CONF_OVERFLOW_VMTA || s == NULL)
 		return;
@@ -237,10 +247,10 @@ overflow_check(struct maker *m)
 		error_at(m, s->at, "overflow: there is no <virtual-mta %.*s> "
 		    "or <virtual-mta-pool %.*s>", SV_FMT(o->name),
 		    SV_FMT(o->name));
-	for (uint32_t i = 0; i < m->w->virtual_mta.n; i++)
-		if (sv_ieq(m->w->virtual_mta.v[i], o->name))
-			error_at(m, s->at, "overflow: \"%.*s\" is one of the "
-			    "VMTAs that are warmed", SV_FMT(o->name));
+	overflow_name_check(m, s->at, o->name);
+	pool = conf_pool_find(m->c, o->name);
+	for (uint32_t i = 0; pool != NULL && i < pool->virtual_mta.n; i++)
+		overflow_name_check(m, s->at, pool->virtual_mta.v[i].name);
 }
 
 static void

@@ -149,6 +149,11 @@ START_TEST(test_warmup_mistakes)
 		{ WARMUP("day-list 5\noverflow virtual-mta V\n"),
 		    "t:8: overflow: \"V\" is one of the VMTAs that are "
 		    "warmed" },
+		{ "<virtual-mta-pool p>\nvirtual-mta w\nvirtual-mta V\n"
+		  "</virtual-mta-pool>\n"
+		  WARMUP("day-list 5\noverflow virtual-mta p\n"),
+		    "t:12: overflow: \"V\" is one of the VMTAs that are "
+		    "warmed" },
 		{ WARMUP("day-list 5\ndomain $no\n"),
 		    "t:8: \"$no\" uses a $macro that is defined nowhere" },
 		{ WARMUP("day-list 5\nvirtual-mta V\n"),

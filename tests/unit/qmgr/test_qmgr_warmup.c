@@ -133,7 +133,6 @@ START_TEST(test_warmup_puts_the_rest_on_hold)
 }
 END_TEST
 
-/* What is under way when qmgr is killed and delivered meanwhile counts. */
 START_TEST(test_warmup_steps_back_and_remembers)
 {
 	static const char rows[] = "day-list 900000,900000,7\n"
