@@ -162,6 +162,67 @@ START_TEST(test_warmup_steps_back_and_remembers)
 }
 END_TEST
 
+static void
+log_day(const char *plan, const char *vmta, uint32_t day, uint32_t start,
+    uint32_t behind, uint32_t done, uint8_t flags)
+{
+	qlog_add(EV_WARMUP, (union ev_any){ .warmup = { .plan = sv_from(plan),
+	    .vmta = sv_from(vmta), .day = day, .start = start,
+	    .behind = behind, .planned = 2, .done = done, .flags = flags } });
+}
+
+static void
+log_attempt(const char *queue, enum outcome o, uint64_t time_us)
+{
+	qlog_add(EV_ATTEMPT, (union ev_any){ .attempt = { .id = 4711,
+	    .outcome = (uint8_t)o, .time_us = time_us,
+	    .queue = sv_from(queue) } });
+}
+
+/* Two days of a plan, what was tried behind them, and what makes no sense. */
+START_TEST(test_warmup_events_have_their_effect)
+{
+	uint32_t today = (uint32_t)(time(NULL) / 86400);
+	uint64_t now = (uint64_t)time(NULL) * 1000000;
+	const char *text;
+
+	qrig_kill(&rig);
+	qlog_begin();
+	log_day("w", "cold", today - 1, today - 1, 0, 1, 1);
+	log_attempt("there.test/cold", OUT_DELIVERED, now - 86400000000);
+	log_day("w", "cold", today, today - 1, 1, 0, 0);
+	log_attempt("there.test/cold", OUT_DELIVERED, now);
+	log_attempt("other.test/cold", OUT_IN_DOUBT, now);
+	log_attempt("there.test/cold", OUT_TEMPORARY, now);
+	log_attempt("there.test/warm", OUT_DELIVERED, now);
+	log_attempt("there.test/gone", OUT_DELIVERED, now);
+	log_attempt("there.test", OUT_DELIVERED, now);
+	log_day("x", "cold", today, today, 1, 7, 0);
+	log_day("w", "x", today, today, 1, 7, 0);
+	log_day("w", "cold", UINT32_MAX, today, 1, 7, 0);
+	log_day("w", "cold", today, UINT32_MAX, 1, 7, 0);
+	log_day("w", "cold", today, today, UINT32_MAX, 7, 0);
+	log_day("w", "cold", 0, 0, 1, 7, 0);
+	qlog_add(EV_COLD, (union ev_any){ .cold = { .vmta = SV("gone"),
+	    .domain = SV("there.test"), .start = UINT32_MAX,
+	    .day = UINT32_MAX, .count = UINT32_MAX } });
+	qlog_end();
+	start_with("day-list 2,5,9\n");
+	QWAIT(&rig, qrig_logged(&rig, "running"));
+	text = qrig_ctl(&rig, "show warmup");
+	has(text, "\"day\":1,");
+	has(text, "\"plan\":2,\"actual\":2,\"forecast\":2,"
+		  "\"state\":\"held\"");
+	has(text, "\"plan\":2,\"actual\":2,\"forecast\":2,"
+		  "\"state\":\"today\"");
+	has(text, "\"day\":3,");
+	has(text, "\"plan\":5,");
+	has(text, "\"day\":4,");
+	hasnt(text, "\"day\":5,");
+	hasnt(text, "\"actual\":7");
+}
+END_TEST
+
 /* PowerMTA's spelling: the first 3 messages of the day for each domain go to
  * the cold VMTAs by turns, over any restart. */
 START_TEST(test_cold_vmtas_get_the_first_of_each_domain)
@@ -216,5 +277,6 @@ qmgr_tests_warmup(Suite *s)
 	tcase_add_test(tc, test_warmup_overflows_to_another_vmta);
 	tcase_add_test(tc, test_warmup_puts_the_rest_on_hold);
 	tcase_add_test(tc, test_warmup_steps_back_and_remembers);
+	tcase_add_test(tc, test_warmup_events_have_their_effect);
 	tcase_add_test(tc, test_cold_vmtas_get_the_first_of_each_domain);
 }
