@@ -115,6 +115,14 @@ struct unread {
 	uint64_t segment, upto;
 };
 
+/* A hold because of a warmup: see qmgr/warmup.c. */
+#define WARMUP_ORDERS 32
+struct warmup_order {
+	char plan[129];
+	int64_t day;
+	uint32_t number;
+};
+
 struct qmgr {
 	struct role *role;
 	struct conf *conf;
@@ -137,6 +145,8 @@ struct qmgr {
 	struct pools *pools;           /* NULL: none was asked for yet */
 	struct holds *holds;           /* NULL: nothing was ever held */
 	struct colds *colds;           /* NULL: there was nothing cold yet */
+	struct warmup_order warmup_orders[WARMUP_ORDERS];
+	unsigned warmup_orders_at;
 	struct upkeep *upkeep;
 
 	struct poison poison;       /* what processes crashed on */

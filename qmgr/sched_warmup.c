@@ -149,9 +149,11 @@ static void
 warmup_pace(const struct sched *s, struct swarmup *w)
 {
 	struct srate *r = &w->scope.msg_rate.rate;
-	int64_t end;
 	const struct swday *d;
+	int64_t end;
 
+	if (w->day == 0)
+		return; /* warmups_turn() comes first */
 	if (is_over(w)) {
 		*r = (struct srate){ 0 };
 		return;
@@ -374,6 +376,20 @@ warmup_of(const struct svmta *vm, struct sv domain)
 	return NULL;
 }
 
+/* That of a queue, which need not be there. Of many VMTAs there is no quick way
+ * to one but by its queues. */
+static struct swarmup *
+warmup_of_queue(const struct sched *s, struct sv domain, struct sv vmta)
+{
+	const struct squeue *q = sched_queue_find(s, domain, vmta);
+	const struct svmta *vm;
+
+	if (q != NULL && q->conf_gen == s->conf_gen)
+		return q->warmup;
+	vm = q != NULL ? q->vm : vmta_find(s, vmta);
+	return vm == NULL ? NULL : warmup_of(vm, domain);
+}
+
 void
 queue_warmup_set(struct squeue *q, struct swarmup *w)
 {
@@ -495,8 +511,7 @@ const struct conf_warmup *
 sched_warmup_full(struct sched *s, struct sched_now now, struct sv vmta,
     struct sv domain, uint32_t n)
 {
-	const struct svmta *vm = vmta_find(s, vmta);
-	struct swarmup *w = vm == NULL ? NULL : warmup_of(vm, domain);
+	struct swarmup *w = warmup_of_queue(s, domain, vmta);
 	const struct swday *day;
 
 	sched_clock_advance(s, now);
@@ -555,8 +570,8 @@ void
 sched_warmup_tried(struct sched *s, struct sched_now now, struct sv domain,
     struct sv vmta, int64_t at_us)
 {
-	const struct svmta *vm = vmta_find(s, vmta);
-	struct swarmup *w = vm == NULL ? NULL : warmup_of(vm, domain);
+	struct swarmup *w = TAILQ_EMPTY(&s->warmups) ? NULL :
+	    warmup_of_queue(s, domain, vmta);
 	struct swday *day;
 
 	sched_clock_advance(s, now);

@@ -14,6 +14,7 @@
 
 #define KEPT_PERCENT 98 /* of a day's plan: it is kept */
 #define US_PER_HOUR  3600e6
+#define HOLD_AT_ONCE 64     /* recipients in an event */
 #define DAY_MAX      1000000 /* in the year 4707 */
 
 enum { FLAG_HELD = 1, FLAG_STEPPED = 2 };
@@ -150,25 +151,50 @@ warmup_overflow(struct qmgr *q, struct sv vmta, const struct sv *domains,
 	return v == NULL ? vmta : v->name;
 }
 
-/* One order for each message: each says which plan had no room when. */
+/* One order for each plan and day, as long as it is known: see holds.c. */
+static uint32_t
+order_of(struct qmgr *q, struct sv name)
+{
+	int64_t day = clock_wall().us / (86400 * US_PER_SEC);
+	struct hold_order known;
+	struct warmup_order *o;
+	char reason[HOLD_REASON_MAX];
+	struct str s;
+
+	for (unsigned i = 0; i < WARMUP_ORDERS; i++) {
+		const struct warmup_order *have = &q->warmup_orders[i];
+
+		if (have->day == day && sv_eq(sv_from(have->plan), name) &&
+		    hold_order_find(q, have->number, &known))
+			return have->number;
+	}
+	o = &q->warmup_orders[q->warmup_orders_at++ % WARMUP_ORDERS];
+	STR_ON(&s, reason);
+	str_addf(&s, "warmup %.*s has no room today", SV_FMT(name));
+	*o = (struct warmup_order){ .day = day,
+		.number = hold_order_new(q, str_sv(&s), SV("warmup")) };
+	(void)sv_to_cstr(name, o->plan, sizeof(o->plan));
+	return o->number;
+}
+
 void
 warmup_hold(struct qmgr *q, struct smsg *m, const struct conf_warmup *c)
 {
-	char reason[HOLD_REASON_MAX];
+	uint32_t order = order_of(q, c->name), idx[HOLD_AT_ONCE], n = 0;
 	struct sched_msg info;
-	struct str s;
-	uint32_t order, n = smsg_nrcpts(m);
 
-	STR_ON(&s, reason);
-	str_addf(&s, "warmup %.*s has no room today", SV_FMT(c->name));
-	order = hold_order_new(q, str_sv(&s), SV("warmup"));
 	smsg_info(m, &info);
-	for (uint32_t i = 0; i < n; i++) {
-		union ev_any e = { .hold = { .id = info.id, .held = 1,
-		    .order = order, .rcpts = { .array = &i, .n = 1 } } };
+	for (uint32_t i = 0; i < smsg_nrcpts(m); i++) {
+		union ev_any e;
 
-		journal_append(q, EV_HOLD, &e);
+		idx[n++] = i;
 		sched_rcpt_hold(q->sched, qmgr_now(), m, i, true, order);
+		if (n < HOLD_AT_ONCE && i + 1 < smsg_nrcpts(m))
+			continue;
+		e.hold = (struct ev_hold){ .id = info.id, .held = 1,
+			.order = order, .rcpts = { .array = idx, .n = n } };
+		journal_append(q, EV_HOLD, &e);
+		n = 0;
 	}
 }
 

@@ -127,6 +127,11 @@ START_TEST(test_warmup_puts_the_rest_on_hold)
 	snprintf(cmd, sizeof(cmd), "show message %s", msgid_format(m, id));
 	QWAIT(&rig, strstr(qrig_ctl(&rig, cmd), "\"hold\"") != NULL);
 	has(qrig_ctl(&rig, cmd), "warmup w has no room today");
+	/* the next one by the same order */
+	(void)qrig_submit(&rig, "s@here.test", "r3@there.test");
+	QWAIT(&rig, (qrig_ctl(&rig, "show status"),
+	    qrig_number(&rig, "hold") == 2));
+	ck_assert_uint_eq(qrig_events(&rig, EV_HOLD_ORDER, NULL), 1);
 	qrig_kill(&rig);
 	start_with("day-list 1,5\noverflow hold\n");
 	has(qrig_ctl(&rig, cmd), "warmup w has no room today");
