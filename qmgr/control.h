@@ -73,6 +73,8 @@ void client_lives(struct client *cl);
 struct walk_ops {
 	bool (*queue)(struct client *cl, struct squeue *sq);
 	bool (*rcpt)(struct client *cl, struct smsg *m, uint32_t idx);
+	/* instead of both, if the names are no queues' */
+	bool (*name)(struct client *cl, const char *name);
 	void (*end)(struct client *cl);
 };
 /* Takes the names of the queues. */

@@ -428,6 +428,9 @@ struct sched_warmup {
 /* Walks; NULL to start, NULL at the end. */
 const struct swarmup *sched_warmup_next(const struct sched *s,
     const struct swarmup *w);
+/* NULL if there is none. */
+const struct swarmup *sched_warmup_find(const struct sched *s, struct sv name,
+    struct sv vmta);
 void sched_warmup(const struct sched *s, struct sched_now now,
     const struct swarmup *w, struct sched_warmup *i_r);
 /* False if nothing is planned for that day. */

@@ -545,8 +545,9 @@ void
 sched_warmup_restore(struct sched *s, struct sched_now now,
     const struct sched_warmup_day *d)
 {
-	const struct svmta *vm = vmta_find(s, d->vmta);
-	struct swarmup *w = vm == NULL ? NULL : warmup_named(vm, d->name);
+	/* it is ours to change */
+	struct swarmup *w = (struct swarmup *)(uintptr_t)sched_warmup_find(s,
+	    d->name, d->vmta);
 	struct swday *day;
 
 	sched_clock_advance(s, now);
@@ -589,6 +590,14 @@ const struct swarmup *
 sched_warmup_next(const struct sched *s, const struct swarmup *w)
 {
 	return w == NULL ? TAILQ_FIRST(&s->warmups) : TAILQ_NEXT(w, link);
+}
+
+const struct swarmup *
+sched_warmup_find(const struct sched *s, struct sv name, struct sv vmta)
+{
+	const struct svmta *vm = vmta_find(s, vmta);
+
+	return vm == NULL ? NULL : warmup_named(vm, name);
 }
 
 /* Was it held, or is today's number that of tomorrow? */

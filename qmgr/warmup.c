@@ -4,6 +4,8 @@
  * checkpoints, mail that a day has no room for goes elsewhere, and `show
  * warmup` tells of all of it.
  */
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -266,48 +268,80 @@ day_row(struct client *cl, const struct sched_warmup *i,
 	client_row(cl, o);
 }
 
-/* False if there is nothing to say of it. */
+/* name: "plan/vmta". */
 static bool
-warmup_rows(struct client *cl, const struct swarmup *w)
+on_plan(struct client *cl, const char *name)
 {
 	const struct sched *s = cl->q->sched;
+	const struct swarmup *w;
 	struct sched_warmup_day d;
 	struct sched_warmup i;
-	bool any = false;
+	struct sv plan, vmta;
 
+	name_split(name, &plan, &vmta);
+	w = sched_warmup_find(s, plan, vmta);
+	if (w == NULL) /* GCOVR_EXCL_BR_LINE: they stay as long as we do */
+		return true;
 	sched_warmup(s, qmgr_now(), w, &i);
-	for (int64_t day = i.first; i.today != 0 && day <= i.last; day++) {
-		if (!sched_warmup_day(s, w, (int32_t)day, &d))
-			continue;
-		day_row(cl, &i, &d);
-		any = true;
-	}
-	return any;
+	for (int64_t day = i.first; i.today != 0 && day <= i.last; day++)
+		if (sched_warmup_day(s, w, (int32_t)day, &d))
+			day_row(cl, &i, &d);
+	return true;
 }
 
-/* show warmup [NAME]: a row for each day. There are as many plans as there are
- * in the configuration. */
+static void
+on_end(struct client *cl)
+{
+	client_end(cl, 0, "%s", "");
+}
+
+/* "plan/vmta" of all that match. */
+static char **
+names_of(const struct qmgr *q, struct sv pattern, size_t *n_r)
+{
+	const struct swarmup *w = NULL;
+	size_t n = 0, size = 0;
+	char **names = NULL, text[300];
+	struct sched_warmup i;
+
+	while ((w = sched_warmup_next(q->sched, w)) != NULL) {
+		sched_warmup(q->sched, qmgr_now(), w, &i);
+		if (!glob_matches(pattern, i.name))
+			continue;
+		if (n == size) {
+			size = size == 0 ? 16 : size * 2;
+			names = reallocarray(names, size, sizeof(*names));
+			if (names == NULL)
+				fatal("out of memory");
+		}
+		snprintf(text, sizeof(text), "%.*s/%.*s", SV_FMT(i.name),
+		    SV_FMT(i.vmta));
+		names[n] = strdup(text);
+		if (names[n++] == NULL)
+			fatal("out of memory");
+	}
+	*n_r = n;
+	return names;
+}
+
+/* show warmup [NAME]: a row for each day. */
 void
 cmd_show_warmup(struct client *cl, const struct words *w)
 {
+	static const struct walk_ops ops = { .name = on_plan, .end = on_end };
 	struct sv name = w->n == 0 ? SV("*") : w->v[0];
-	const struct swarmup *wu = NULL;
-	unsigned n = 0;
+	char **names;
+	size_t n;
 
 	if (w->n > 1) {
 		client_end(cl, 2, "show warmup [NAME]");
 		return;
 	}
-	while ((wu = sched_warmup_next(cl->q->sched, wu)) != NULL) {
-		struct sched_warmup i;
-
-		sched_warmup(cl->q->sched, qmgr_now(), wu, &i);
-		if (glob_matches(name, i.name))
-			n += warmup_rows(cl, wu);
-	}
-	if (n == 0 && w->n > 0)
+	names = names_of(cl->q, name, &n);
+	if (n > 0)
+		walk_start(cl, &ops, names, n);
+	else if (w->n > 0)
 		client_end(cl, 1, "there is no warmup %.*s", SV_FMT(name));
 	else
-		client_end(cl, 0, "%s", n == 0 ? "no warmup is configured" :
-		    "");
+		client_end(cl, 0, "no warmup is configured");
 }

@@ -92,6 +92,9 @@ END_TEST
 
 START_TEST(test_warmup_is_shown_by_name)
 {
+	qrig_ctl(&rig, "show warmup");
+	ck_assert_str_eq(rig.ctl_text, "no warmup is configured");
+	ck_assert_uint_eq(rig.ctl_status, 0);
 	start_anew("from 1\nto 50\ndays 2\n");
 	QWAIT(&rig, strstr(qrig_ctl(&rig, "show warmup w"), "\"plan\":50") !=
 	    NULL);
