@@ -80,7 +80,8 @@ tests_fuzz_fuzz_conf_decode_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LINK)
 
 tests_fuzz_fuzz_control_SOURCES = tests/fuzz/fuzz_control.c \
 	qmgr/act.c qmgr/children.c qmgr/control.c qmgr/explain.c \
-	qmgr/holds.c qmgr/select.c qmgr/show.c qmgr/walk.c $(FUZZ_MAIN)
+	qmgr/holds.c qmgr/pools.c qmgr/select.c qmgr/show.c qmgr/walk.c \
+	qmgr/warmup.c $(FUZZ_MAIN)
 tests_fuzz_fuzz_control_LDADD = libsched.a $(FUZZ_LIBS) $(JANSSON_LIBS)
 tests_fuzz_fuzz_control_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LINK)
 
