@@ -33,6 +33,8 @@ static const struct ctl_command commands[] = {
 	{ "show orders", "", "standing orders", run_plain, view_orders },
 	{ "show version", "", "version of the running daemon", run_plain,
 	    view_version },
+	{ "show warmup", "[NAME]", "plan, actual and forecast of each day of "
+	    "a <warmup>", run_plain, view_warmup },
 	{ "list", "[--queue=domain[/vmta]] [--orig=A] [--rcpt=A] [--jobId=J] "
 	    "[--maxitems=N]", "queued recipients", run_plain, view_list },
 	{ "diagnose", "[domain[/vmta]] [--older-than=T]",

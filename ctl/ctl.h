@@ -88,6 +88,7 @@ void view_message(const struct ctl_reply *r);
 void view_config(const struct ctl_reply *r);
 void view_diff(const struct ctl_reply *r);
 void view_version(const struct ctl_reply *r);
+void view_warmup(const struct ctl_reply *r);
 /* explain.c */
 void view_diagnose(const struct ctl_reply *r);
 void view_orders(const struct ctl_reply *r);

@@ -125,7 +125,11 @@ static void
 add_limit(struct str *s, const json_t *row, const json_t *limit)
 {
 	add_rule(s, limit);
-	if (json_object_get(limit, "most") != NULL)
+	if (sv_eq(text_of(row, "why"), SV("warmup")))
+		str_addf(s, ": a warmup, of whose plan for today %lld of %lld "
+		    "are used", num_of(limit, NULL, "used"),
+		    num_of(limit, NULL, "most"));
+	else if (json_object_get(limit, "most") != NULL)
 		str_addf(s, " has no room: %lld of %lld connections",
 		    num_of(limit, NULL, "used"), num_of(limit, NULL, "most"));
 	else

@@ -9,7 +9,8 @@ ctl_pinnace_SOURCES = \
 	ctl/main.c \
 	ctl/spool.c \
 	ctl/table.c ctl/table.h \
-	ctl/view.c ctl/view.h
+	ctl/view.c ctl/view.h \
+	ctl/warmup.c
 ctl_pinnace_LDADD = $(LIB_CONF) $(LIBS_OS) $(JANSSON_LIBS)
 
 check_PROGRAMS += tests/unit/ctl/test_ctl

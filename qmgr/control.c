@@ -290,6 +290,7 @@ static const struct command {
 	{ "show version", 2, cmd_show_version, AUDIT_NO },
 	{ "show audit", 2, cmd_show_audit, AUDIT_NO },
 	{ "show orders", 2, cmd_show_orders, AUDIT_NO },
+	{ "show warmup", 2, cmd_show_warmup, AUDIT_NO },
 	{ "show message", 2, cmd_show_message, AUDIT_NO },
 	{ "list", 1, cmd_list, AUDIT_NO },
 	{ "diagnose", 1, cmd_diagnose, AUDIT_NO },

@@ -79,6 +79,8 @@ void client_lives(struct client *cl);
 struct walk_ops {
 	bool (*queue)(struct client *cl, struct squeue *sq);
 	bool (*rcpt)(struct client *cl, struct smsg *m, uint32_t idx);
+	/* instead of both, if the names are no queues' */
+	bool (*name)(struct client *cl, const char *name);
 	void (*end)(struct client *cl);
 };
 /* Takes the names of the queues. */
@@ -129,6 +131,8 @@ void cmd_delete(struct client *cl, const struct words *w);
 void cmd_hold(struct client *cl, const struct words *w);
 void cmd_bounce(struct client *cl, const struct words *w);
 void cmd_release(struct client *cl, const struct words *w);
+/* warmup.c */
+void cmd_show_warmup(struct client *cl, const struct words *w);
 /* children.c */
 json_t *children_rows(const struct qmgr *q);
 /* mismatch.c */

@@ -299,4 +299,5 @@ const struct sched_ops qmgr_sched_ops = {
 	.queue_changed = on_queue_changed,
 	.msg_done = on_msg_done,
 	.queue_gone = routes_queue_gone,
+	.warmup_changed = warmup_changed,
 };

@@ -52,7 +52,9 @@ rule_put(const struct qmgr *q, const struct squeue *sq, struct sv scope,
 		    on_setting, &r);
 		return;
 	}
-	if (sv_starts(scope, SV("//")))
+	if (sv_starts(scope, SV("///")))
+		str_addf(&s, "warmup %.*s", SV_FMT(sv_from_at(scope, 3)));
+	else if (sv_starts(scope, SV("//")))
 		str_addf(&s, "virtual-mta-pool %.*s",
 		    SV_FMT(sv_from_at(scope, 2)));
 	else if (sv_starts(scope, SV("/")))
@@ -78,9 +80,9 @@ limit_row(const struct qmgr *q, const struct squeue *sq,
 	    "" : why->setting));
 	if (why->setting != NULL)
 		rule_put(q, sq, why->scope, why->setting, o);
-	if (why->per_hour > 0) {
+	if (why->per_hour > 0)
 		json_object_set_new(o, "perHour", json_real(why->per_hour));
-	} else {
+	if (why->per_hour <= 0 || why->wait == WAIT_WARMUP) {
 		json_object_set_new(o, "used", json_u64(why->used));
 		json_object_set_new(o, "most", json_u64(why->cap));
 	}

@@ -103,7 +103,9 @@ may_report(const struct qmgr *q, uint64_t segment)
 static bool
 message_take(struct qmgr *q, const struct sched_msg *info, struct sv env)
 {
+	const struct conf_warmup *hold;
 	struct sched_msg sm = *info;
+	struct smsg *m;
 	struct envelope e;
 	union ev_any ev;
 	struct sv *domains, vmta;
@@ -121,7 +123,8 @@ message_take(struct qmgr *q, const struct sched_msg *info, struct sv env)
 	if (sched_msg_find(q->sched, sm.id) != NULL)
 		/* GCOVR_EXCL_BR_STOP */
 		return true;
-	vmta = vmta_choose(q, e.vmta);
+	vmta = cold_pick(q, vmta_choose(q, e.vmta), domains[0]);
+	vmta = warmup_overflow(q, vmta, domains, e.nrcpts, &hold);
 	sm.dsn_for = e.dsn_for;
 	ev.accept = (struct ev_accept){
 		.id = sm.id, .segment = sm.segment, .offset = sm.offset,
@@ -138,11 +141,11 @@ message_take(struct qmgr *q, const struct sched_msg *info, struct sv env)
 		log_warn("a message in a segment that is not in the table");
 	if (sm.large_id != 0)
 		segtab_large_ref(q->segtab, sm.large_id);
-	/* GCOVR_EXCL_BR_START: memory */
-	if (sched_msg_add(q->sched, qmgr_now(), &sm, vmta, domains,
-	    e.nrcpts) == NULL)
-		/* GCOVR_EXCL_BR_STOP */
+	m = sched_msg_add(q->sched, qmgr_now(), &sm, vmta, domains, e.nrcpts);
+	if (m == NULL) /* GCOVR_EXCL_BR_LINE: memory */
 		fatal("out of memory for the queue");
+	if (hold != NULL)
+		warmup_hold(q, m, hold);
 	q->count.in_msgs++;
 	q->count.in_rcpts += e.nrcpts;
 	q->count.in_bytes += sm.body_len;

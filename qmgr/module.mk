@@ -6,6 +6,7 @@ libqmgr_a_SOURCES = \
 	qmgr/act.c \
 	qmgr/audit.c \
 	qmgr/children.c \
+	qmgr/cold.c \
 	qmgr/control.c qmgr/control.h \
 	qmgr/deliver.c \
 	qmgr/diagnose_cmd.c \
@@ -27,6 +28,7 @@ libqmgr_a_SOURCES = \
 	qmgr/suspects.c \
 	qmgr/upkeep.c \
 	qmgr/walk.c \
+	qmgr/warmup.c \
 	qmgr/worker.c
 pkglibexec_PROGRAMS += qmgr/pinnace-qmgr
 qmgr_pinnace_qmgr_SOURCES = qmgr/main.c
@@ -47,7 +49,8 @@ tests_unit_qmgr_test_qmgr_SOURCES = tests/unit/qmgr/qrig.c \
 	tests/unit/qmgr/test_qmgr_intake.c \
 	tests/unit/qmgr/test_qmgr_journal.c \
 	tests/unit/qmgr/test_qmgr_outcome.c \
-	tests/unit/qmgr/test_qmgr_recover.c tests/unit/qmgr/test_qmgr_spool.c
+	tests/unit/qmgr/test_qmgr_recover.c tests/unit/qmgr/test_qmgr_spool.c \
+	tests/unit/qmgr/test_qmgr_warmup.c
 # calls on the spool fail when the test says so
 tests_unit_qmgr_test_qmgr_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=sio_os_new \
 	-Wl,--wrap=_exit,--wrap=fork,--wrap=event_add

@@ -14,6 +14,8 @@
  *	journal.c   event log: append, write, sync in a thread, checkpoints
  *	suspects.c  what processes crash on
  *	children.c  how the processes fare
+ *	warmup.c    plans for new addresses
+ *	cold.c      the same as PowerMTA has it
  *	upkeep.c    free space, compaction, recycling
  *	control.c   the operator's commands
  *
@@ -115,6 +117,14 @@ struct unread {
 	uint64_t segment, upto;
 };
 
+/* A hold because of a warmup: see qmgr/warmup.c. */
+#define WARMUP_ORDERS 32
+struct warmup_order {
+	char plan[129];
+	int64_t day;
+	uint32_t number;
+};
+
 struct qmgr {
 	struct role *role;
 	struct conf *conf;
@@ -139,6 +149,9 @@ struct qmgr {
 	struct pools *pools;           /* NULL: none was asked for yet */
 	struct orders *orders;         /* NULL: none was ever given */
 	struct holds *holds;           /* NULL: nothing was ever held */
+	struct colds *colds;           /* NULL: there was nothing cold yet */
+	struct warmup_order warmup_orders[WARMUP_ORDERS];
+	unsigned warmup_orders_at;
 	struct upkeep *upkeep;
 
 	struct poison poison;       /* what processes crashed on */
@@ -355,6 +368,28 @@ bool hold_order_find(const struct qmgr *q, uint32_t number,
 void hold_order_use(struct qmgr *q, uint32_t number);
 /* Behind the recipients; 0 or -1. */
 int hold_orders_save(const struct qmgr *q, struct checkpoint *cp);
+
+/* warmup.c */
+void warmup_changed(void *arg, const struct swarmup *w,
+    enum sched_warmup_event what, const struct sched_warmup_day *day);
+/* In a checkpoint; 0 or -1. */
+int warmups_save(const struct qmgr *q, struct checkpoint *cp);
+void warmup_replay(struct qmgr *q, struct sched_now now,
+    const struct ev_warmup *e);
+void warmup_attempt_replay(struct qmgr *q, struct sched_now now,
+    const struct ev_attempt *e);
+/* The VMTA of a new message whose plan may have no room; or it is to be put on
+ * hold because of *hold_r, if that is not NULL. */
+struct sv warmup_overflow(struct qmgr *q, struct sv vmta,
+    const struct sv *domains, uint32_t n, const struct conf_warmup **hold_r);
+void warmup_hold(struct qmgr *q, struct smsg *m, const struct conf_warmup *c);
+
+/* cold.c */
+/* The VMTA for a new message that is for `vmta` and this domain. */
+struct sv cold_pick(struct qmgr *q, struct sv vmta, struct sv domain);
+void cold_replay(struct qmgr *q, const struct ev_cold *e);
+/* In a checkpoint; 0 or -1. */
+int colds_save(const struct qmgr *q, struct checkpoint *cp);
 
 /* suspects.c */
 void suspects_init(struct qmgr *q);

@@ -133,6 +133,7 @@ attempt_replay(struct recovery *rec, const struct ev_attempt *e)
 	if (m != NULL && e->dest_ip.n > 0)
 		sched_rcpt_tried(rec->q->sched, rec->now, m, e->rcpt_idx,
 		    (int64_t)e->time_us, e->volume_kib);
+	warmup_attempt_replay(rec->q, rec->now, e);
 	if (e->action != ACT_DEFERRED)
 		state = e->wants_dsn ? SR_BOUNCING : SR_DONE;
 	else if (is_held(rec->q, e->id, e->rcpt_idx))
@@ -216,6 +217,10 @@ event_replay(struct recovery *rec, enum ev_type type, const union ev_any *e)
 		queue_replay(rec, &e->queue_set);
 	else if (type == EV_RCPT)
 		rcpt_state_replay(rec, &e->rcpt);
+	else if (type == EV_WARMUP)
+		warmup_replay(q, rec->now, &e->warmup);
+	else if (type == EV_COLD)
+		cold_replay(q, &e->cold);
 	else if (type == EV_RATE)
 		sched_used_restore(q->sched, rec->now, &(struct sched_used){
 		    .queue = e->rate.queue,

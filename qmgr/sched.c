@@ -80,6 +80,7 @@ sched_new(const struct sched_ops *ops, void *arg, const struct conf *conf,
 	TAILQ_INIT(&s->resolving);
 	TAILQ_INIT(&s->vmtas);
 	TAILQ_INIT(&s->pools);
+	TAILQ_INIT(&s->warmups);
 	TAILQ_INIT(&s->active);
 	TAILQ_INIT(&s->workers);
 	TAILQ_INIT(&s->idle);
@@ -91,6 +92,7 @@ sched_new(const struct sched_ops *ops, void *arg, const struct conf *conf,
 	s->worker_limit.cap = 0;
 	global_conf(s);
 	pools_conf(s);
+	warmups_conf(s);
 	return s;
 }
 
@@ -110,6 +112,7 @@ sched_free(struct sched **sp)
 		free(m);
 	while ((q = TAILQ_FIRST(&s->all_queues)) != NULL)
 		queue_free(s, q);
+	warmups_free(s);
 	vmtas_free(s);
 	pools_free(s);
 	htab_fini(&s->msgs);
@@ -131,6 +134,7 @@ sched_conf_set(struct sched *s, struct sched_now now, const struct conf *conf)
 	pools_conf(s);
 	TAILQ_FOREACH(vm, &s->vmtas, link)
 		vmta_conf(s, vm);
+	warmups_conf(s);
 	s->conf_walk = TAILQ_FIRST(&s->all_queues);
 }
 
@@ -246,6 +250,7 @@ sched_run(struct sched *s, struct sched_now now)
 	s->give_ups_left = RUN_GIVE_UPS;
 	s->promotions_left = RUN_PROMOTIONS;
 	conf_walk(s);
+	warmups_turn(s);
 	for (int i = 0; i < RUN_TIMERS && timers_due(s); i++)
 		timer_fire(s, timers_first(&s->timers));
 	while (turns > 0 && !TAILQ_EMPTY(&s->active))
@@ -259,9 +264,11 @@ sched_next(const struct sched *s)
 {
 	const struct stimer *t = timers_first(&s->timers);
 
-	if (!TAILQ_EMPTY(&s->active) || s->conf_walk != NULL)
+	if (!TAILQ_EMPTY(&s->active) || s->conf_walk != NULL ||
+	    s->warmup_at < s->now.mono.us)
 		return s->now.mono;
-	return (struct mono){ t == NULL ? NEVER : t->due };
+	return (struct mono){ t != NULL && t->due < s->warmup_at ? t->due :
+	    s->warmup_at };
 }
 
 /* ---- routes ---- */

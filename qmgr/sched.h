@@ -29,8 +29,11 @@
 struct conf;
 struct conf_domain;
 struct sched;
+struct conf_warmup;
 struct smsg;    /* a queued message with its recipients */
 struct squeue;
+struct swarmup; /* a plan of a VMTA, see doc/scheduler.md */
+struct sched_warmup_day;
 
 struct sched_now {
 	struct mono mono; /* for intervals, rates, deadlines in this process */
@@ -72,6 +75,7 @@ enum sched_wait {
 	WAIT_CONN_POOL,
 	WAIT_POOL_RATE,   /* messages of the pool */
 	WAIT_VOLUME,      /* data volume, of whichever scope */
+	WAIT_WARMUP,      /* the day's plan, or its pace */
 	SCHED_WAITS
 };
 
@@ -89,6 +93,13 @@ struct sched_why {       /* of a failure, for logs and DSNs */
 	struct sv diag;
 	struct sv host, host_ip, source_ip;
 	bool said;           /* diag is what a host said */
+};
+
+enum sched_warmup_event {
+	WARMUP_DAY,       /* a new day of the plan */
+	WARMUP_HELD,      /* too many deferrals: tomorrow as today */
+	WARMUP_STEP_BACK, /* too many deferrals: as yesterday */
+	WARMUP_OVER       /* it limits nothing any more */
 };
 
 /* Decisions. */
@@ -121,6 +132,11 @@ struct sched_ops {
 	/* The queue was empty for a while (or the scheduler ends) and is freed
 	 * on return: whoever keeps something for it lets go. May be NULL. */
 	void (*queue_gone)(void *arg, struct squeue *q);
+	/* Where a warmup stands: day is to be kept, but for WARMUP_OVER. Comes
+	 * from sched_run(), sched_result() and sched_warmup_full(). May be
+	 * NULL. */
+	void (*warmup_changed)(void *arg, const struct swarmup *w,
+	    enum sched_warmup_event what, const struct sched_warmup_day *day);
 };
 
 /* seed makes jitter and shuffles repeatable. conf is the caller's, may be
@@ -299,7 +315,8 @@ struct sched_queue_why {
 	bool limited;
 	struct sv scope;           /* "domain/vmta", "/vmta", "//pool", "" */
 	const char *setting;       /* directive; NULL: a reply has set it */
-	uint32_t used, cap;        /* connections, or */
+	uint32_t used, cap;        /* connections, or recipients of a warmup's
+	                            * day, or */
 	double per_hour;           /* what the rate allows; KiB of volume */
 	uint32_t nparked;
 };
@@ -367,5 +384,60 @@ void sched_rcpt_hold(struct sched *s, struct sched_now now, struct smsg *m,
     uint32_t idx, bool hold, uint32_t order);
 /* The resolver died: every queue that waits for it asks again. */
 void sched_routes_forget(struct sched *s);
+
+/* ---- warmup ---- */
+
+/* A day of a plan in one VMTA. Days count from 1970-01-01, in the time zone of
+ * the plan. */
+struct sched_warmup_day {
+	struct sv name, vmta;      /* views that live as the scheduler */
+	int32_t day;
+	uint32_t plan;
+	uint32_t done;             /* delivered, or in doubt */
+	uint32_t inflight;
+	bool held, stepped;        /* on this day */
+	int32_t start;             /* first day of the plan, */
+	uint32_t behind;           /* and how much later it is by now */
+	int64_t last_us;           /* when the plan's last one was delivered,
+	                            * wall clock; 0: none was */
+};
+typedef int sched_warmup_fn(void *arg, const struct sched_warmup_day *d);
+/* All days that are known of all plans; stops at what is not 0. */
+int sched_warmup_each(const struct sched *s, sched_warmup_fn *fn, void *arg);
+/* Recovery, in the order of the days: back to that. */
+void sched_warmup_restore(struct sched *s, struct sched_now now,
+    const struct sched_warmup_day *d);
+/* Recovery: a recipient of that queue was delivered then (wall clock), or may
+ * have been. */
+void sched_warmup_tried(struct sched *s, struct sched_now now,
+    struct sv domain, struct sv vmta, int64_t at_us);
+/* The plan in which n more recipients in this queue are more than what is left
+ * of the day; NULL if there is none. */
+const struct conf_warmup *sched_warmup_full(struct sched *s,
+    struct sched_now now, struct sv vmta, struct sv domain, uint32_t n);
+
+struct sched_warmup {
+	struct sv name, vmta;
+	const struct conf_warmup *conf;   /* NULL: no longer configured */
+	int32_t today;             /* 0: not known yet */
+	int64_t index;             /* of today in the plan; may be outside */
+	bool over;                 /* limits nothing */
+	int32_t first, last;       /* days that there is something to say of */
+	uint64_t queued;           /* recipients */
+	uint64_t replies, deferrals;      /* of the last hour, to recipients */
+	double per_hour;           /* delivered, by the last hour */
+	int64_t left_us;           /* of today */
+};
+/* Walks; NULL to start, NULL at the end. */
+const struct swarmup *sched_warmup_next(const struct sched *s,
+    const struct swarmup *w);
+/* NULL if there is none. */
+const struct swarmup *sched_warmup_find(const struct sched *s, struct sv name,
+    struct sv vmta);
+void sched_warmup(const struct sched *s, struct sched_now now,
+    const struct swarmup *w, struct sched_warmup *i_r);
+/* False if nothing is planned for that day. */
+bool sched_warmup_day(const struct sched *s, const struct swarmup *w,
+    int32_t day, struct sched_warmup_day *d_r);
 
 #endif

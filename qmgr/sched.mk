@@ -18,7 +18,8 @@ libsched_a_SOURCES = \
 	qmgr/sched_retry.c \
 	qmgr/sched_session.c \
 	qmgr/sched_used.c \
-	qmgr/sched_wait.c
+	qmgr/sched_wait.c \
+	qmgr/sched_warmup.c
 
 check_PROGRAMS += tests/unit/qmgr/test_sched
 TESTS += tests/unit/qmgr/test_sched

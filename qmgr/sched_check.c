@@ -167,6 +167,25 @@ check_queue(const struct squeue *q)
 		CHECK(q->expire_at != NEVER, q);
 }
 
+/* What is queued and under way in each plan. */
+static void
+check_warmup(const struct sched *s, const struct swarmup *w)
+{
+	const struct squeue *q;
+	uint64_t n = 0;
+
+	check_scope(&w->scope);
+	TAILQ_FOREACH(q, &s->all_queues, link)
+		n += q->warmup == w ? squeue_rcpts(q) : 0;
+	CHECK(n == w->nrcpts, NULL);
+	n = 0;
+	for (uint32_t i = 0; i < w->ndays; i++) {
+		n += w->days[i].inflight;
+		CHECK(i == 0 || w->days[i - 1].day < w->days[i].day, NULL);
+	}
+	CHECK(n <= s->count[SR_INFLIGHT], NULL);
+}
+
 static void
 check_timers(const struct sched *s)
 {
@@ -187,6 +206,7 @@ sched_check(const struct sched *s)
 	const struct squeue *q;
 	const struct svmta *vm;
 	const struct svpool *p;
+	const struct swarmup *wu;
 	const struct sworker *w;
 	const struct sdeliv *d;
 
@@ -203,6 +223,8 @@ sched_check(const struct sched *s)
 	}
 	TAILQ_FOREACH(p, &s->pools, link)
 		check_scope(&p->scope);
+	TAILQ_FOREACH(wu, &s->warmups, link)
+		check_warmup(s, wu);
 	TAILQ_FOREACH(w, &s->workers, link) {
 		TAILQ_FOREACH(d, &w->kept, link)
 			inflight += d->open;

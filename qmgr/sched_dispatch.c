@@ -152,7 +152,7 @@ static bool
 queue_hand_out(struct sched *s, struct squeue *q, uint32_t *sent,
     enum sched_wait *wait)
 {
-	uint32_t most = group_most(q), n;
+	uint32_t n;
 	struct ssession *se;
 	struct slimit *l;
 
@@ -170,7 +170,7 @@ queue_hand_out(struct sched *s, struct squeue *q, uint32_t *sent,
 			*wait = q->wait;
 			return false;
 		}
-		if (!session_hand(s, q, se, most, &n)) {
+		if (!session_hand(s, q, se, group_most(q), &n)) {
 			q->poke_at = sched_mono(s) + NO_MEMORY_US;
 			*wait = WAIT_WORKERS;
 			return false;

@@ -126,12 +126,12 @@ struct slimit {
 	struct stimer timer; /* rate: when the next token comes */
 };
 
-/* The limits of one scope: queue, VMTA, pool, all. A queue's path is the scopes
+/* The limits of one scope: queue, VMTA, pool, warmup, all. A queue's path is the scopes
  * that it is in; volume is counted in KiB. */
 struct sscope {
 	struct slimit conns, connect_rate, msg_rate, volume;
 };
-#define SCOPES_MAX (CONF_VMTA_POOLS_MAX + 3)
+#define SCOPES_MAX (CONF_VMTA_POOLS_MAX + 4)
 
 struct spath {
 	uint8_t n;
@@ -227,6 +227,8 @@ struct sdeliv {
 	uint32_t kib;                  /* of the message */
 	bool delivered;                /* to one of them at least */
 	struct spath path;             /* whose volume rates it was taken of */
+	struct swarmup *warmup;        /* it has places in, or NULL; */
+	int32_t warmup_day;            /* and on which day */
 	uint32_t idx[];
 };
 TAILQ_HEAD(sdelivs, sdeliv);
@@ -281,12 +283,39 @@ struct svpool {
 	TAILQ_ENTRY(svpool) link;
 };
 
+/* See sched_warmup.c. */
+#define WARMUP_DAYS_KEPT 128   /* CONF_DAYS_MAX, and some that were held */
+struct swday {
+	int32_t day;                   /* since 1970-01-01 */
+	uint32_t plan, done, inflight;
+	bool held, stepped;
+};
+
+struct swarmup {
+	struct sv name, path_name;     /* "///name", in text[] */
+	struct svmta *vm;
+	const struct conf_warmup *conf;/* NULL: no longer configured */
+	TAILQ_ENTRY(swarmup) link, vm_link;
+	struct sscope scope;           /* only its msg_rate */
+	int32_t day;                   /* today; 0: not known yet */
+	int32_t start;                 /* first day of the plan; 0: as day */
+	uint32_t behind;               /* days that the plan is late */
+	int64_t last_us;               /* the last one, wall clock; 0: none */
+	uint64_t nrcpts;               /* in its queues, not done */
+	uint32_t ndays;
+	struct swday days[WARMUP_DAYS_KEPT]; /* sorted */
+	struct sring replies, deferrals, hour; /* hour: delivered */
+	int64_t born_at;
+	char text[];
+};
+
 struct svmta {
 	struct sv name, path_name;     /* "/name", in text[] */
 	struct sched *s;
 	struct sscope scope;
 	struct sgroup groups[SHARED_LIMITS];
 	TAILQ_HEAD(, ssession) idle;
+	TAILQ_HEAD(, swarmup) warmups; /* those of the file in its order */
 	struct squeues active;
 	TAILQ_ENTRY(svmta) active_link, link;
 	int64_t deficit;
@@ -345,6 +374,7 @@ struct squeue {
 
 	struct sscope scope;
 	struct spath path;
+	struct swarmup *warmup;        /* NULL: none; use queue_warmup_set() */
 	struct slimit *parked, *grant;
 	struct sgroup *park_group;
 	TAILQ_ENTRY(squeue) park;
@@ -404,6 +434,8 @@ struct sched {
 	struct squeues all_queues, resolving;
 	TAILQ_HEAD(, svmta) vmtas, active;
 	TAILQ_HEAD(, svpool) pools;
+	TAILQ_HEAD(, swarmup) warmups;
+	int64_t warmup_at;             /* warmups_turn() has something to do */
 	TAILQ_HEAD(, sworker) workers;
 	TAILQ_HEAD(, ssession) idle;
 	struct sscope scope;
@@ -576,6 +608,25 @@ void rcpt_come_back(struct sched *s, struct srcpt *r, bool at_head);
 /* Gives q what it may have now; the number of recipients sent. *again: it
  * could use another turn at once. */
 uint32_t queue_turn(struct sched *s, struct squeue *q, bool *again);
+
+/* sched_warmup.c */
+void warmups_conf(struct sched *s);
+void warmups_free(struct sched *s);
+void warmups_turn(struct sched *s);
+/* The first plan of the VMTA that is for the domain, or NULL. */
+struct swarmup *warmup_of(const struct svmta *vm, struct sv domain);
+void queue_warmup_set(struct squeue *q, struct swarmup *w);
+void warmup_day_plan(struct swarmup *w);
+/* Of today. */
+void warmup_used(const struct swarmup *w, uint32_t *used_r,
+    uint32_t *plan_r);
+/* n recipients are handed out; w may be NULL. */
+void warmup_taken(const struct sched *s, struct sdeliv *d, struct swarmup *w,
+    uint32_t n);
+/* One of its recipients has left it. */
+void warmup_given_back(struct sched *s, const struct sdeliv *d);
+/* Before the recipient leaves its delivery. */
+void warmup_result(struct sched *s, const struct srcpt *r, enum outcome o);
 
 /* sched_check.c: aborts with a message if anything is inconsistent. For
  * tests: it walks everything. */

@@ -81,6 +81,7 @@ vmta_get(struct sched *s, struct sv name)
 	for (int i = 0; i < SHARED_LIMITS; i++)
 		TAILQ_INIT(&vm->groups[i].queues);
 	TAILQ_INIT(&vm->idle);
+	TAILQ_INIT(&vm->warmups);
 	TAILQ_INIT(&vm->active);
 	TAILQ_INSERT_TAIL(&s->vmtas, vm, link);
 	vmta_conf(s, vm);
@@ -265,13 +266,17 @@ path_same(const struct spath *a, const struct spath *b)
 static void
 queue_path_set(struct sched *s, struct squeue *q)
 {
+	struct swarmup *w = warmup_of(q->vm, q->domain);
 	struct spath p = { 0 };
 
 	p.scope[p.n++] = &q->scope;
 	p.scope[p.n++] = &q->vm->scope;
 	for (int i = 0; i < q->vm->npools; i++)
 		p.scope[p.n++] = &q->vm->pools[i]->scope;
+	if (w != NULL)
+		p.scope[p.n++] = &w->scope;
 	p.scope[p.n++] = &s->scope;
+	queue_warmup_set(q, w);
 	if (path_same(&p, &q->path))
 		return;
 	queue_unpark(s, q);

@@ -110,6 +110,8 @@ rcpt_add(struct sched *s, struct squeue *q, struct srcpt *r)
 	s->count[SR_READY]++;
 	q->bytes += rcpt_msg(r)->body_len;
 	s->nrcpts++;
+	if (q->warmup != NULL)
+		q->warmup->nrcpts++;
 	expire_soon(s, q, r);
 	queue_activate(s, q);
 }
@@ -192,6 +194,8 @@ rcpt_done(struct sched *s, struct srcpt *r)
 	s->count[SR_DONE]--;
 	q->bytes -= m->body_len;
 	s->nrcpts--;
+	if (q->warmup != NULL)
+		q->warmup->nrcpts--;
 	r->q = NULL;
 	queue_activate(s, q);
 	m->nopen--;

@@ -152,6 +152,7 @@ sched_result(struct sched *s, struct sched_now now, uint64_t session,
 	if (session == 0 && r->state != SR_INFLIGHT &&
 	    res->outcome == OUT_IN_DOUBT)
 		sched_rcpt_tried(s, now, m, idx, now.wall.us, 0);
+	warmup_result(s, r, res->outcome);
 	if (r->attempts < UINT16_MAX)
 		r->attempts++;
 	d_r->attempts = r->attempts;

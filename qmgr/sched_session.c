@@ -346,6 +346,7 @@ deliv_new(struct srcpt *first, uint32_t n)
 	d->kib = (uint32_t)((d->msg->body_len + 1023) / 1024);
 	d->delivered = false;
 	d->path.n = 0;
+	d->warmup = NULL;
 	d->se = NULL;
 	d->kept_by = NULL;
 	return d;
@@ -378,6 +379,7 @@ session_hand(struct sched *s, struct squeue *q, struct ssession *se,
 		limit_take(s, &d->path.scope[i]->msg_rate, q, d->n);
 		limit_take(s, &d->path.scope[i]->volume, q, d->kib);
 	}
+	warmup_taken(s, d, q->warmup, d->n);
 	*n_r = d->n;
 	session_view(se, &v);
 	s->ops->deliver(s->arg, &v, d->msg, d->idx, d->n);
@@ -392,8 +394,8 @@ deliv_detach(struct sched *s, struct srcpt *r)
 {
 	struct sdeliv *d = r->u.deliv;
 
-	(void)s;
 	d->open--;
+	warmup_given_back(s, d);
 	if (d->kept_by != NULL && d->open == 0) {
 		/* Kept over a restart of qmgr: no end will be announced. */
 		TAILQ_REMOVE(&d->kept_by->kept, d, link);
@@ -536,6 +538,7 @@ sched_rcpt_held_by(struct sched *s, struct smsg *m, uint32_t idx,
 		r->flags |= RF_HOLD;
 	TAILQ_INSERT_TAIL(&w->kept, d, link);
 	sched_rcpt_tried(s, s->now, m, idx, s->now.wall.us, 0);
+	warmup_taken(s, d, r->q->warmup, 1);
 	rcpt_inflight(s, r, d);
 	return true;
 }

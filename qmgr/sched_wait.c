@@ -107,6 +107,8 @@ scope_name(const struct squeue *q, const struct sscope *sc)
 	for (int i = 0; i < q->vm->npools; i++)
 		if (sc == &q->vm->pools[i]->scope)
 			return q->vm->pools[i]->path_name;
+	if (q->warmup != NULL && sc == &q->warmup->scope)
+		return q->warmup->path_name;
 	return SV("");
 }
 
@@ -165,6 +167,10 @@ setting_of(const struct sched *s, const struct squeue *q,
 		return "max-smtp-out";
 	case WAIT_VOLUME:
 		return "max-smtp-data-volume-rate";
+	case WAIT_WARMUP:
+		/* one that is not configured has no queues that wait */
+		return q->warmup->conf != NULL &&
+		    q->warmup->conf->days > 0 ? "to" : "day-list";
 	default:
 		return "max-smtp-msg-rate";
 	}
@@ -190,6 +196,8 @@ limit_tell(const struct sched *s, const struct squeue *q,
 		why->used = l->used;
 		why->cap = l->cap;
 	}
+	if (q->wait == WAIT_WARMUP)
+		warmup_used(q->warmup, &why->used, &why->cap);
 }
 
 static double

@@ -112,6 +112,8 @@ walk_step(struct client *cl)
 	}
 	if (w->name_at == w->nnames)
 		return false;
+	if (w->ops->name != NULL)
+		return w->ops->name(cl, w->names[w->name_at++]);
 	if (w->ops->queue == NULL) {
 		places_load(cl);
 		return true;

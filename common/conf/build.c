@@ -406,7 +406,8 @@ build(struct conf *c, struct conf_report *rep)
 		    build_blocks(&b) && build_index(&b) &&
 		    build_relay(&b) && build_accts(&b);
 	}
-	if (ok && !(relay_regexes_make(c) && replies_make(c, rep)))
+	if (ok && !(relay_regexes_make(c) && replies_make(c, rep) &&
+	    warmups_make(c, rep)))
 		ok = too_large(&b);
 	if (ok)
 		check_names(&b);

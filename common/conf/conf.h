@@ -33,6 +33,7 @@
 #define CONF_LISTENERS_MAX 1000u
 #define CONF_ACCTS_MAX     100u
 #define CONF_REPLY_LISTS_MAX 1000u
+#define CONF_WARMUPS_MAX   1000u
 
 #define CONF_FIELD(T, field, name, arg, lo, hi, def, help) \
 	conf_t_##T field;
@@ -88,6 +89,15 @@ struct conf_reply_list {
 	uint32_t n;
 };
 
+struct conf_warmup {
+	struct sv name;
+	/* virtual_mta: at least one; all of them exist. */
+	CONF_WARMUP_ROWS(CONF_FIELD, CONF_FIELD, CONF_NO_FIELD, CONF_NO_FIELD)
+	struct conf_svs domains; /* without macros; at least "*" */
+	const uint32_t *plan;    /* deliveries on each day, */
+	uint32_t nplan;          /* 1..CONF_DAYS_MAX of them */
+};
+
 struct conf_acct {
 	struct sv path;        /* "/x/acct.csv"; a pipe starts with "|" */
 	CONF_ACCT_ROWS(CONF_FIELD, CONF_FIELD, CONF_NO_FIELD, CONF_NO_FIELD)
@@ -107,6 +117,14 @@ enum conf_dsn_return {
 	CONF_DSN_RETURN_HEADERS,
 	CONF_DSN_RETURN_FULL,
 	CONF_DSN_RETURN_SYSTEM
+};
+enum conf_curve {
+	CONF_CURVE_LINEAR,
+	CONF_CURVE_EXPONENTIAL
+};
+enum conf_on_deferral {
+	CONF_DEFERRAL_HOLD,
+	CONF_DEFERRAL_STEP_BACK
 };
 enum conf_domain_type {
 	CONF_TYPE_SMTP,
@@ -177,6 +195,15 @@ const struct conf_reply *conf_reply_find(const struct conf *c,
     const struct conf_reply_list *l, struct sv text);
 enum conf_match conf_regex_match(const struct conf *c,
     const struct conf_regex *re, struct sv text);
+
+/* In the order of the file. */
+size_t conf_nwarmups(const struct conf *c);
+const struct conf_warmup *conf_warmup(const struct conf *c, size_t i);
+/* NULL if there is none. */
+const struct conf_warmup *conf_warmup_find(const struct conf *c,
+    struct sv name);
+/* Is this plan for the domain? */
+bool conf_warmup_has(const struct conf_warmup *w, struct sv domain);
 
 /*
  * Policy for a client: the <source> blocks whose networks hold its address,

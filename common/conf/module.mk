@@ -23,6 +23,7 @@ libconf_a_SOURCES = \
 	common/conf/store.c common/conf/store.h \
 	common/conf/system.c \
 	common/conf/value.c common/conf/value.h \
+	common/conf/warmup.c \
 	common/conf/wire.c
 
 check_PROGRAMS += tests/unit/conf/test_conf tests/unit/conf/test_value
@@ -47,3 +48,8 @@ tests_unit_conf_test_conf_SOURCES = tests/unit/conf/test_conf.c
 tests_unit_conf_test_conf_LDADD = $(LIB_CONF) $(LIBS_CHECK)
 tests_unit_conf_test_value_SOURCES = tests/unit/conf/test_value.c
 tests_unit_conf_test_value_LDADD = $(LIB_CONF) $(LIBS_CHECK)
+check_PROGRAMS += tests/unit/conf/test_warmup
+TESTS += tests/unit/conf/test_warmup
+tests_unit_conf_test_warmup_SOURCES = tests/unit/conf/test_warmup.c \
+	tests/unit/conf/mistakes.h
+tests_unit_conf_test_warmup_LDADD = $(LIB_CONF) $(LIBS_CHECK)

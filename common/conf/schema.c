@@ -61,6 +61,11 @@ static const struct conf_row rows_REPLIES[] = {
 	CONF_REPLIES_ROWS(ROW_R, ROW_N, ROW_K, ROW_A)
 };
 #undef ROW_OF
+#define ROW_OF conf_warmup
+static const struct conf_row rows_WARMUP[] = {
+	CONF_WARMUP_ROWS(ROW_R, ROW_N, ROW_K, ROW_A)
+};
+#undef ROW_OF
 
 #define N_OF(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -492,6 +497,20 @@ parse_text(const struct conf_row *row, struct sv v, struct sv *out)
 	return why;
 }
 
+/* A value of <warmup>; an empty one is the default. */
+static const char *
+parse_warmup(const struct conf_row *row, struct sv v, void *out)
+{
+	switch ((enum conf_type)row->type) {
+	case CONF_T_DATE:
+		return conf_parse_date(v, out);
+	case CONF_T_ZONE:
+		return conf_parse_zone(v, out);
+	default:
+		return conf_parse_overflow(v, out);
+	}
+}
+
 const char *
 row_parse(const struct conf_row *row, struct sv v, void *out)
 {
@@ -522,6 +541,10 @@ row_parse(const struct conf_row *row, struct sv v, void *out)
 		return conf_parse_days(v, out);
 	case CONF_T_RECORDS:
 		return conf_parse_records(v, out);
+	case CONF_T_DATE:
+	case CONF_T_ZONE:
+	case CONF_T_OVERFLOW:
+		return parse_warmup(row, v, out);
 	case CONF_T_STR:
 	case CONF_T_NAME:
 	case CONF_T_PATH:

@@ -291,6 +291,12 @@ bool blocks_make(struct conf *c, struct conf_report *rep);
  * without room; mistakes are reported. */
 bool pools_make(struct conf *c, struct conf_report *rep);
 
+/* ---- warmup.c ---- */
+
+/* Makes the plans and domains of all <warmup>, after the macros were checked.
+ * False without room; mistakes are reported. */
+bool warmups_make(struct conf *c, struct conf_report *rep);
+
 /* ---- build.c ---- */
 
 /* Makes structs and indexes. False with a report if something is wrong. */

@@ -111,6 +111,14 @@ struct conf_days {
 	uint32_t day[CONF_DAYS_MAX];
 };
 
+/* What becomes of mail that a warmup has no room for. */
+enum conf_overflow_kind { CONF_OVERFLOW_WAIT, CONF_OVERFLOW_HOLD,
+	CONF_OVERFLOW_VMTA };
+struct conf_overflow {
+	uint8_t kind;           /* enum conf_overflow_kind */
+	struct sv name;         /* of a VMTA or pool, "" otherwise */
+};
+
 /* Bits of type RECORDS. */
 enum conf_record {
 	CONF_REC_D = 1,    /* delivery */
@@ -168,7 +176,10 @@ enum conf_record {
 	X(CIDRDRATES, struct conf_cidr_rates, 1) \
 	X(MXNUMS, struct conf_mx_nums, 1) \
 	X(REPLY, uint32_t, 2) \
-	X(SAMPLE, uint32_t, 2)
+	X(SAMPLE, uint32_t, 2) \
+	X(DATE, uint32_t, 0)         /* days since 1970-01-01; 0: none */ \
+	X(ZONE, int32_t, 0)          /* minutes east of UTC */ \
+	X(OVERFLOW, struct conf_overflow, 0)
 
 enum conf_type {
 #define X(T, ctype, repeat) CONF_T_##T,
@@ -235,6 +246,12 @@ const char *conf_parse_cidr_rate(struct sv v, bool bytes,
 const char *conf_parse_mx_num(struct sv v, struct conf_mx_num *r);
 /* "100/d,200/d", "100,200". */
 const char *conf_parse_days(struct sv v, struct conf_days *r);
+/* "2026-01-31" */
+const char *conf_parse_date(struct sv v, uint32_t *r);
+/* "+02:00", "-0530", "+2", "0"; minutes. */
+const char *conf_parse_zone(struct sv v, int32_t *r);
+/* "wait", "hold", "virtual-mta NAME". */
+const char *conf_parse_overflow(struct sv v, struct conf_overflow *r);
 /* A pattern of host names: as conf_check_pattern(), but no address. */
 const char *conf_check_mx_pattern(struct sv v);
 const char *conf_check_header(struct sv v);

@@ -206,7 +206,8 @@ qmgr_begin(struct qmgr *q)
 {
 	static const char text[] = "host-name mx.test\n"
 	    "<virtual-mta v1>\nsmtp-source-host 127.0.0.1 a.test\n"
-	    "</virtual-mta>\n";
+	    "</virtual-mta>\n"
+	    "<warmup w>\nvirtual-mta v1\nday-list 5,9\n</warmup>\n";
 	struct segtab_conf sc = { .epoch = 1, .segment_size = 32768 };
 	struct conf_report rep;
 

@@ -407,6 +407,46 @@ START_TEST(test_explain_says_it_in_sentences)
 }
 END_TEST
 
+START_TEST(test_warmup_is_a_table_for_each_plan)
+{
+	static const struct answer a = {
+		.rows = { "{\"warmup\":\"g\",\"vmta\":\"v1\",\"day\":1,"
+		    "\"date\":\"2026-03-01\",\"plan\":50,\"actual\":50,"
+		    "\"forecast\":50,\"state\":\"kept\"}",
+		    "{\"warmup\":\"g\",\"vmta\":\"v1\",\"day\":2,"
+		    "\"date\":\"2026-03-02\",\"plan\":100,\"actual\":40,"
+		    "\"forecast\":98,\"state\":\"today\",\"inflight\":1,"
+		    "\"queued\":7,\"replies\":20,\"deferrals\":3}",
+		    "{\"warmup\":\"g\",\"vmta\":\"v2\",\"day\":1,"
+		    "\"date\":\"2026-03-01\",\"plan\":50,\"actual\":3,"
+		    "\"forecast\":3,\"state\":\"short\"}" }
+	}, why = {
+		.rows = { "{\"queue\":\"a.org/v1\",\"ready\":1,\"why\":"
+		    "\"warmup\",\"limit\":{\"setting\":\"day-list\","
+		    "\"value\":\"50,100\",\"file\":\"/c\",\"line\":9,"
+		    "\"scope\":\"warmup g\",\"used\":40,\"most\":100}}" }
+	};
+	char path[128];
+
+	daemon_start(&a);
+	ck_assert_int_eq(command("show warmup"), 0);
+	ck_has("out", "warmup g of v1\n");
+	ck_has("out", "DAY DATE       PLAN ACTUAL FORECAST STATE\n");
+	ck_has("out", "  1 2026-03-01   50     50       50 kept\n");
+	ck_has("out", "  2 2026-03-02  100     40       98 today: 7 "
+	    "queued, 3 of 20 replies in the last hour were deferrals\n");
+	ck_has("out", "\n\nwarmup g of v2\n");
+	ck_assert_int_eq(waitpid(daemon_pid, NULL, 0), daemon_pid);
+	daemon_pid = 0;
+	path_of("control.sock", path, sizeof(path));
+	ck_assert_int_eq(unlink(path), 0);
+	daemon_start(&why);
+	ck_assert_int_eq(command("explain queue a.org/v1"), 0);
+	ck_has("out", "day-list 50,100 (warmup g, /c:9): a warmup, of whose "
+	    "plan for today 40 of 100 are used");
+}
+END_TEST
+
 START_TEST(test_refusal_exits_1_and_misuse_2)
 {
 	static const struct answer no = { .status = 1, .text = "no such" };
@@ -598,6 +638,7 @@ main(void)
 	tcase_add_test(tc, test_json_is_one_object);
 	tcase_add_test(tc, test_queue_table_shows_and_escapes);
 	tcase_add_test(tc, test_explain_says_it_in_sentences);
+	tcase_add_test(tc, test_warmup_is_a_table_for_each_plan);
 	tcase_add_test(tc, test_refusal_exits_1_and_misuse_2);
 	tcase_add_test(tc, test_silent_daemon_exits_111);
 	tcase_add_test(tc, test_row_that_is_no_object_exits_111);

@@ -32,6 +32,10 @@
  *   expect rule D/V = DIRECTIVE|reply|none  what it is parked on
  *   expect share D/V 1m|10m|1h NAME OP PERCENT
  *   expect rivals|arrive|leave D/V OP N     the latter two: in an hour
+ *   expect kept NAME/V N1 N2 PERCENT   days N1 to N2 of the plan (from 1) have
+ *                            delivered that much of their plan, and not more
+ *   expect plan|actual NAME/V N OP COUNT    of the Nth day since the first
+ *   expect behind NAME/V OP DAYS
  *   expect status|diag = TEXT       of the last one given up (diag: begins)
  *
  * WHAT: dispatched delivers delivered deferred failed given-up opened closed

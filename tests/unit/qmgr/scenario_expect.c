@@ -334,6 +334,70 @@ expect_why_number(struct script *sc, const char *what)
 		check_number(sc, (int64_t)why.delivered_per_hour, 3);
 }
 
+/* ---- warmup ---- */
+
+static const struct swarmup *
+warmup_named(struct script *sc, const char *name)
+{
+	const struct swarmup *w = NULL;
+	struct sv rest = sv_from(name), plan = sv_cut(&rest, '/');
+	struct sched_warmup i;
+
+	while ((w = sched_warmup_next(sc->w.s, w)) != NULL) {
+		sched_warmup(sc->w.s, world_now(&sc->w), w, &i);
+		if (sv_eq(i.name, plan) && sv_eq(i.vmta, rest))
+			return w;
+	}
+	syntax(sc, "no such warmup");
+	return NULL;
+}
+
+/* The nth day, from 1. */
+static struct sched_warmup_day
+warmup_day(struct script *sc, const struct swarmup *w, uint32_t n)
+{
+	struct sched_warmup i;
+	struct sched_warmup_day d;
+
+	sched_warmup(sc->w.s, world_now(&sc->w), w, &i);
+	(void)sched_warmup_day(sc->w.s, w, i.first, &d);
+	if (!sched_warmup_day(sc->w.s, w, d.start + (int32_t)n - 1, &d))
+		wrong(sc, "nothing is planned for day %u", n);
+	return d;
+}
+
+/* expect kept NAME/V N1 N2 PERCENT */
+static void
+expect_kept(struct script *sc)
+{
+	const struct swarmup *w = warmup_named(sc, word(sc, 2));
+	uint32_t last = number_of(sc, word(sc, 4));
+	uint32_t percent = number_of(sc, word(sc, 5));
+
+	for (uint32_t n = number_of(sc, word(sc, 3)); n <= last; n++) {
+		struct sched_warmup_day d = warmup_day(sc, w, n);
+
+		if (d.done > d.plan ||
+		    (uint64_t)d.done * 100 < (uint64_t)d.plan * percent)
+			wrong(sc, "day %u: %u delivered, planned %u", n,
+			    d.done, d.plan);
+	}
+}
+
+/* expect plan|actual NAME/V N OP COUNT; expect behind NAME/V OP DAYS */
+static void
+expect_warmup(struct script *sc, char what)
+{
+	const struct swarmup *w = warmup_named(sc, word(sc, 2));
+	struct sched_warmup_day d = warmup_day(sc, w, what == 'b' ? 1 :
+	    number_of(sc, word(sc, 3)));
+
+	if (what == 'b')
+		check_number(sc, d.behind, 3);
+	else
+		check_number(sc, what == 'p' ? d.plan : d.done, 4);
+}
+
 void
 do_expect(struct script *sc)
 {
@@ -358,6 +422,11 @@ do_expect(struct script *sc)
 	else if (strcmp(w, "rivals") == 0 || strcmp(w, "arrive") == 0 ||
 	    strcmp(w, "leave") == 0)
 		expect_why_number(sc, w);
+	else if (strcmp(w, "kept") == 0)
+		expect_kept(sc);
+	else if (strcmp(w, "plan") == 0 || strcmp(w, "actual") == 0 ||
+	    strcmp(w, "behind") == 0)
+		expect_warmup(sc, w[0]);
 	else if (strcmp(w, "mode") == 0)
 		expect_mode(sc);
 	else if (strcmp(w, "status") == 0)

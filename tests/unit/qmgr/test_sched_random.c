@@ -16,7 +16,12 @@ static const char random_conf[] =
     "</domain>\n"
     "<domain d.test>\nmax-rcpt-per-transaction 2\n</domain>\n"
     "<virtual-mta v1>\nmax-smtp-out 3\n</virtual-mta>\n"
-    "<virtual-mta v2>\nmax-smtp-msg-rate 30/m\n</virtual-mta>\n";
+    "<virtual-mta v2>\nmax-smtp-msg-rate 30/m\n</virtual-mta>\n"
+    "<warmup g>\nvirtual-mta v1\ndomain e.test\nday-list 40,80,4000\n"
+    "max-deferral-percent 40\ndeferral-sample 5\non-deferral step-back\n"
+    "</warmup>\n"
+    "<warmup h>\nvirtual-mta v1\nvirtual-mta v2\nfrom 700\nto 9000\n"
+    "days 9\n</warmup>\n";
 static const char free_conf[] = "<domain *>\nbounce-after 20d\n"
     "retry-recipients-after 1m\nretry-after 1m\nmax-retries 0\n</domain>\n";
 

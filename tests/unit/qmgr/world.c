@@ -716,6 +716,15 @@ used_restore(void *arg, const struct sched_used *u)
 	return 0;
 }
 
+static int
+warmup_restore(void *arg, const struct sched_warmup_day *d)
+{
+	const struct world *w = arg;
+
+	sched_warmup_restore(w->s, world_now(w), d);
+	return 0;
+}
+
 /* In order; or, keep, a crash after which the workers live on. */
 void
 world_restart(struct world *w, bool keep)
@@ -733,6 +742,7 @@ world_restart(struct world *w, bool keep)
 	while ((m = sched_msg_next(old, &at)) != NULL)
 		msg_restore(w, old, m);
 	(void)sched_used_each(old, used_restore, w);
+	(void)sched_warmup_each(old, warmup_restore, w);
 	at = 0;
 	while ((q = sched_queue_next(old, &at)) != NULL) {
 		struct sched_queue_state st;
