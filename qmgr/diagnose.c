@@ -42,13 +42,6 @@ backlog(const struct dg_queue *q)
 	return q->ready + q->retry + q->inflight;
 }
 
-static bool
-is_slow(const struct dg_input *in, const struct dg_queue *q)
-{
-	return !q->paused && backlog(q) >= SLOW_RCPTS &&
-	    q->oldest_ms >= in->slow_ms && q->seen_ms >= in->slow_ms &&
-	    q->delivered * SLOW_DRAIN_H < (double)backlog(q);
-}
 
 /* Mostly tried already, and more often put off than taken. */
 static bool
@@ -69,6 +62,28 @@ dominant(const struct dg_queue *q)
 			most = (enum sched_wait)w;
 	}
 	return most;
+}
+
+/* Whatever the reason. */
+static bool
+stands(const struct dg_input *in, const struct dg_queue *q)
+{
+	return !q->paused && backlog(q) >= SLOW_RCPTS &&
+	    q->oldest_ms >= in->slow_ms && q->seen_ms >= in->slow_ms &&
+	    q->delivered * SLOW_DRAIN_H < (double)backlog(q);
+}
+
+/* As planned. */
+static bool
+is_warming(const struct dg_queue *q)
+{
+	return dominant(q) == WAIT_WARMUP && q->share[WAIT_WARMUP] > 0;
+}
+
+static bool
+is_slow(const struct dg_input *in, const struct dg_queue *q)
+{
+	return stands(in, q) && !is_warming(q);
 }
 
 static bool
@@ -530,6 +545,30 @@ paused_judge(struct judge *j)
 	}
 }
 
+static void
+warmups_judge(struct judge *j)
+{
+	unsigned shown = 0;
+
+	for (size_t i = 0; i < j->in->nqueues && shown < P_SHOWN; i++) {
+		const struct dg_queue *q = &j->in->queues[i];
+		struct dg_finding *f;
+		struct str s;
+
+		if (!is_warming(q) || !stands(j->in, q))
+			continue;
+		f = finding(j, 'W', "a warmup goes by its plan: nothing is "
+		    "wrong", q->name);
+		if (f == NULL)
+			return;
+		STR_ON(&s, f->evidence);
+		add_counts(&s, q);
+		STR_ON(&s, f->command);
+		str_adds(&s, "pinnace show warmup");
+		shown++;
+	}
+}
+
 unsigned
 dg_judge(struct dg_input *in, struct dg_finding *out)
 {
@@ -542,6 +581,7 @@ dg_judge(struct dg_input *in, struct dg_finding *out)
 	bounces_judge(&j);
 	selection_judge(&j);
 	paused_judge(&j);
+	warmups_judge(&j);
 	free(j.domains);
 	return j.n;
 }

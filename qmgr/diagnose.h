@@ -11,6 +11,7 @@
  *	N  a limit lets out less than comes in: never drains
  *	S  clients name VMTAs that do not exist
  *	P  an operator has paused it
+ *	W  a warmup goes by its plan
  *
  * A queue is slow if it has SLOW_RCPTS recipients or more, the oldest of them
  * has waited for slow_ms, and at the rate of the last hour they will take

@@ -341,6 +341,25 @@ START_TEST(test_s_and_p)
 }
 END_TEST
 
+/* What waits for its warmup is not slow, whoever else delivers there. */
+START_TEST(test_w_warmup_is_no_fault)
+{
+	stuck("a.test", "cold", WAIT_WARMUP)->delivered = 0;
+	stuck("b.test", "cold", WAIT_WARMUP)->delivered = 0;
+	stuck("c.test", "cold", WAIT_WARMUP)->delivered = 0;
+	queue("a.test", "warm");
+	ck_assert_str_eq(patterns(), "WWW");
+	ck_assert_str_eq(found[0].command, "pinnace show warmup");
+	queues[0].oldest_ms = 1000;
+	ck_assert_str_eq(patterns(), "WW");
+	/* it has room, and still does not move */
+	setup();
+	stuck("a.test", "cold", WAIT_RETRY)->share[WAIT_WARMUP] = 0.1F;
+	queue("b.test", "cold");
+	ck_assert_str_eq(patterns(), "A");
+}
+END_TEST
+
 /* More than can be told, and texts that are too long. */
 START_TEST(test_many_and_long)
 {
@@ -386,6 +405,7 @@ main(void)
 	tcase_add_test(tc, test_e_one_vmta);
 	tcase_add_test(tc, test_n_never_drains_at_this_cap);
 	tcase_add_test(tc, test_s_and_p);
+	tcase_add_test(tc, test_w_warmup_is_no_fault);
 	tcase_add_test(tc, test_many_and_long);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);
