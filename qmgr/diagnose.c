@@ -15,6 +15,7 @@
 #define E_WORSE       0.2   /* of what the peers deliver */
 #define E_SHARE       0.6   /* of the domains that it shares */
 #define OWN_LIMIT     0.5F  /* of the time */
+#define HARDLY        0.1F  /* less is no reason */
 #define NEVER_SEEN_MS 600000 /* before that nobody says never */
 #define A_SHOWN       5u
 #define P_SHOWN       3u
@@ -61,7 +62,7 @@ dominant(const struct dg_queue *q)
 		    q->share[w] > q->share[most]))
 			most = (enum sched_wait)w;
 	}
-	return most;
+	return q->share[most] < HARDLY ? WAIT_NOTHING : most;
 }
 
 /* Whatever the reason. */
@@ -77,7 +78,7 @@ stands(const struct dg_input *in, const struct dg_queue *q)
 static bool
 is_warming(const struct dg_queue *q)
 {
-	return dominant(q) == WAIT_WARMUP && q->share[WAIT_WARMUP] > 0;
+	return dominant(q) == WAIT_WARMUP;
 }
 
 static bool
@@ -145,7 +146,7 @@ add_wait(struct str *s, const struct dg_queue *q)
 {
 	enum sched_wait w = dominant(q);
 
-	if (q->share[w] >= 0.01F)
+	if (w != WAIT_NOTHING)
 		str_addf(s, "; it waits for: %s (%.0f %% of the last 10 "
 		    "minutes)", sched_wait_name(w),
 		    (double)q->share[w] * 100);

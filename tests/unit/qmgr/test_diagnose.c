@@ -154,6 +154,11 @@ START_TEST(test_a_names_the_destination_and_what_to_do)
 	queues[0].error = SV("connect to mx.a.test: timed out");
 	ck_assert_str_eq(patterns(), "A");
 	ck_assert_str_eq(found[0].command, "pinnace explain queue a.test/v1");
+	/* hardly the reason */
+	memset(queues[0].share, 0, sizeof(queues[0].share));
+	queues[0].share[WAIT_DNS] = 0.09F;
+	ck_assert_str_eq(patterns(), "A");
+	ck_assert_str_eq(found[0].command, "pinnace explain queue a.test/v1");
 	queues[0].share[WAIT_DNS] = 0.95F;
 	ck_assert_str_eq(patterns(), "A");
 	ck_assert_str_eq(found[0].command, "dig a.test MX");
