@@ -188,8 +188,9 @@ curve_check(struct maker *m)
 		s[i] = setting_find(m, names[i]);
 		if (s[i] != NULL)
 			continue;
-		error_at(m, m->b->at, "<warmup %.*s> needs a day-list, or from, "
-		    "to and days: %s is missing", SV_FMT(w->name), names[i]);
+		error_at(m, m->b->at, "<warmup %.*s> needs a day-list, or "
+		    "from, to and days: %s is missing", SV_FMT(w->name),
+		    names[i]);
 		return;
 	}
 	if (w->days < 2)
