@@ -195,7 +195,7 @@ victim_is_wanted(struct client *cl, const struct smsg *m, uint32_t idx)
 	    (s->rcpt.n == 0 || glob_matches(s->rcpt, e.rcpts[idx].addr));
 }
 
-static struct sv
+struct sv
 client_who(const struct client *cl, char mem[32])
 {
 	struct str s;

@@ -285,6 +285,9 @@ static const struct command {
 	{ "release", 1, cmd_release },
 	{ "reload", 1, cmd_master },
 	{ "stop", 1, cmd_master },
+	{ "disable source", 2, cmd_disable_source },
+	{ "enable source", 2, cmd_enable_source },
+	{ "show disabled sources", 3, cmd_show_disabled },
 };
 
 static bool

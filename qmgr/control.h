@@ -26,6 +26,7 @@ struct selector {
 	bool mode_set, backoff;
 	struct sv reason;           /* hold, bounce */
 	struct sv sort;
+	int64_t reenable_ms;        /* disable source; 0: never */
 };
 
 /* The words of a command behind its name. */
@@ -108,6 +109,12 @@ void cmd_delete(struct client *cl, const struct words *w);
 void cmd_hold(struct client *cl, const struct words *w);
 void cmd_bounce(struct client *cl, const struct words *w);
 void cmd_release(struct client *cl, const struct words *w);
+/* Who gave the command, for the log: "uid 0". */
+struct sv client_who(const struct client *cl, char mem[32]);
+/* sources.c */
+void cmd_disable_source(struct client *cl, const struct words *w);
+void cmd_enable_source(struct client *cl, const struct words *w);
+void cmd_show_disabled(struct client *cl, const struct words *w);
 /* children.c */
 json_t *children_rows(const struct qmgr *q);
 /* mismatch.c */

@@ -413,6 +413,7 @@ checkpoint_write(struct qmgr *q, uint64_t number, const union ev_any *stop)
 	    messages_save(q, cp) != 0 ||
 	    hold_orders_save(q, cp) != 0 ||
 	    queues_save(q->sched, cp) != 0 ||
+	    sources_save(q, cp) != 0 ||
 	    sched_used_each(q->sched, on_used_save, cp) != 0 ||
 	    (stop != NULL && checkpoint_add(cp, EV_STOP, stop) != 0)) {
 		checkpoint_abort(&cp);

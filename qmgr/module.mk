@@ -14,6 +14,7 @@ libqmgr_a_SOURCES = \
 	qmgr/outcome.c \
 	qmgr/qmgr.h \
 	qmgr/pools.c \
+	qmgr/sources.c \
 	qmgr/mismatch.c \
 	qmgr/readers.c \
 	qmgr/recover.c \

@@ -332,6 +332,14 @@ void hold_order_use(struct qmgr *q, uint32_t number);
 /* Behind the recipients; 0 or -1. */
 int hold_orders_save(const struct qmgr *q, struct checkpoint *cp);
 
+/* sources.c */
+/* 0 or -1 */
+int sources_save(const struct qmgr *q, struct checkpoint *cp);
+void source_replay(struct qmgr *q, struct sched_now now,
+    const struct ev_source *e);
+void sources_by_reply(void *arg, const struct sched_source *so,
+    const struct conf_reply *rule);
+
 /* suspects.c */
 void suspects_init(struct qmgr *q);
 /* How a process ended. */

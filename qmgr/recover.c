@@ -219,6 +219,8 @@ event_replay(struct recovery *rec, enum ev_type type, const union ev_any *e)
 		    .queue = e->rate.queue,
 		    .rate = (enum sched_rate)e->rate.rate,
 		    .until_us = (int64_t)e->rate.until_us });
+	else if (type == EV_SOURCE)
+		source_replay(q, rec->now, &e->source);
 }
 
 /* Two lives ended here. What only this event knows is lost to the queue, but

@@ -83,6 +83,10 @@ sched_new(const struct sched_ops *ops, void *arg, const struct conf *conf,
 	TAILQ_INIT(&s->active);
 	TAILQ_INIT(&s->workers);
 	TAILQ_INIT(&s->idle);
+	TAILQ_INIT(&s->off_all);
+	TAILQ_INIT(&s->off_wide);
+	TAILQ_INIT(&s->sourceless);
+	s->sources_gen = 1;
 	scope_init(&s->scope, WAIT_CONN_GLOBAL, WAIT_CONN_RATE,
 	    WAIT_MSG_RATE);
 	s->scope.conns.shared = SHARED_CONNS;
@@ -110,6 +114,7 @@ sched_free(struct sched **sp)
 		free(m);
 	while ((q = TAILQ_FIRST(&s->all_queues)) != NULL)
 		queue_free(s, q);
+	sources_free(s);
 	vmtas_free(s);
 	pools_free(s);
 	htab_fini(&s->msgs);
@@ -131,6 +136,7 @@ sched_conf_set(struct sched *s, struct sched_now now, const struct conf *conf)
 	pools_conf(s);
 	TAILQ_FOREACH(vm, &s->vmtas, link)
 		vmta_conf(s, vm);
+	sources_changed(s);
 	s->conf_walk = TAILQ_FIRST(&s->all_queues);
 }
 
@@ -189,6 +195,10 @@ timer_fire(struct sched *s, struct stimer *t)
 	struct squeue *q;
 
 	(void)timer_set(&s->timers, t, NEVER);
+	if (t->kind == TIMER_SOURCE) {
+		source_timer(s, t);
+		return;
+	}
 	if (t->kind == TIMER_LIMIT) {
 		l = (struct slimit *)((uintptr_t)t -
 		    offsetof(struct slimit, timer));
@@ -248,10 +258,11 @@ sched_run(struct sched *s, struct sched_now now)
 	conf_walk(s);
 	for (int i = 0; i < RUN_TIMERS && timers_due(s); i++)
 		timer_fire(s, timers_first(&s->timers));
+	(void)sources_wake(s);
 	while (turns > 0 && !TAILQ_EMPTY(&s->active))
 		vmta_turns(s, TAILQ_FIRST(&s->active), &turns);
 	return !TAILQ_EMPTY(&s->active) || timers_due(s) ||
-	    s->conf_walk != NULL;
+	    s->conf_walk != NULL || s->sources_wake > 0;
 }
 
 struct mono
@@ -259,7 +270,8 @@ sched_next(const struct sched *s)
 {
 	const struct stimer *t = timers_first(&s->timers);
 
-	if (!TAILQ_EMPTY(&s->active) || s->conf_walk != NULL)
+	if (!TAILQ_EMPTY(&s->active) || s->conf_walk != NULL ||
+	    s->sources_wake > 0)
 		return s->now.mono;
 	return (struct mono){ t == NULL ? NEVER : t->due };
 }

@@ -118,6 +118,9 @@ check_session(const struct squeue *q, const struct ssession *se, int place)
 
 	CHECK(se->q == q && se->place == place, q);
 	CHECK(se->outstanding <= SCHED_WINDOW, q);
+	/* taken before it was disabled, and not looked at yet */
+	CHECK(se->state != SE_UP || q->sources_check ||
+	    !source_is_off(q->s, q, &se->source), q);
 	CHECK(se->max_msgs == 0 || se->handed <= se->max_msgs, q);
 	CHECK(se->idle == (se->state == SE_UP && se->outstanding == 0), q);
 	TAILQ_FOREACH(d, &se->delivs, link) {
@@ -160,11 +163,37 @@ check_queue(const struct squeue *q)
 	/* Something is going to happen to a queue with mail. */
 	if (q->count[SR_READY] > 0)
 		CHECK(q->active || q->parked != NULL || q->paused ||
-		    q->timer.pos != 0 || q->resolving || q->nsessions > 0, q);
+		    q->timer.pos != 0 || q->resolving || q->nsessions > 0 ||
+		    q->sourceless, q);
+	if (q->sourceless)
+		CHECK(q->active || q->s->sources_wake > 0 ||
+		    q->none_left == q->s->sources_gen, q);
+	if (q->sources_check)
+		CHECK(q->active, q);
 	if (q->count[SR_RETRY] > 0)
 		CHECK(q->active || q->timer.pos != 0, q);
 	if (!TAILQ_EMPTY(&q->live))
 		CHECK(q->expire_at != NEVER, q);
+}
+
+static void
+check_sources(const struct sched *s)
+{
+	const struct squeue *q;
+	const struct soff *o;
+	uint32_t n = 0, wide = 0, none = 0;
+
+	TAILQ_FOREACH(o, &s->off_all, all) {
+		n++;
+		wide += o->q == NULL;
+		CHECK((o->until_us == 0) == (o->timer.pos == 0), o->q);
+	}
+	CHECK(n == s->noff && wide == s->noff_wide, NULL);
+	TAILQ_FOREACH(q, &s->sourceless, sourceless_link) {
+		CHECK(q->sourceless, q);
+		none++;
+	}
+	CHECK(none == s->nsourceless, NULL);
 }
 
 static void
@@ -215,5 +244,6 @@ sched_check(const struct sched *s)
 	CHECK(htab_count(&s->sessions) == sessions, NULL);
 	check_scope(&s->scope);
 	check_limit(&s->worker_limit);
+	check_sources(s);
 	check_timers(s);
 }

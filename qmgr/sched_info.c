@@ -11,7 +11,8 @@ sched_wait_name(enum sched_wait w)
 		"retry", "dns", "connecting", "remote", "queue-connections",
 		"vmta-connections", "total-connections", "connect-rate",
 		"message-rate", "vmta-message-rate", "workers",
-		"pool-connections", "pool-message-rate", "data-volume" };
+		"pool-connections", "pool-message-rate", "data-volume",
+		"sources-disabled", "source-connections" };
 
 	return w < SCHED_WAITS ? names[w] : "?";
 }

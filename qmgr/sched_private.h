@@ -61,7 +61,7 @@
 
 /* ---- timers: one heap for all queues and limits ---- */
 
-enum timer_kind { TIMER_QUEUE, TIMER_LIMIT };
+enum timer_kind { TIMER_QUEUE, TIMER_LIMIT, TIMER_SOURCE };
 
 struct stimer {
 	int64_t due;
@@ -255,6 +255,8 @@ struct ssession {
 	uint8_t state;                 /* enum se_state */
 	uint8_t place;                 /* which q->sessions list */
 	bool idle;
+	struct route_addr source;      /* its address, */
+	uint32_t source_index;         /* and which it was when it opened */
 };
 TAILQ_HEAD(ssessions, ssession);
 
@@ -281,6 +283,19 @@ struct svpool {
 	TAILQ_ENTRY(svpool) link;
 };
 
+/* A source address that is disabled. q: for this one; NULL: see domain and
+ * vmta. Wall clock; texts in text[]. */
+struct soff {
+	TAILQ_ENTRY(soff) all, of;     /* of: q's, or sched.off_wide */
+	struct squeue *q;
+	struct route_addr ip;
+	struct stimer timer;           /* when it is enabled again */
+	int64_t since_us, until_us;
+	struct sv domain, vmta, reason, who;
+	char text[];
+};
+TAILQ_HEAD(soffs, soff);
+
 struct svmta {
 	struct sv name, path_name;     /* "/name", in text[] */
 	struct sched *s;
@@ -294,6 +309,7 @@ struct svmta {
 	uint8_t npools;
 	struct svpool *pools[CONF_VMTA_POOLS_MAX];
 	bool active_on;
+	const struct conf_srchosts *sources; /* NULL: the system chooses */
 	char text[];
 };
 
@@ -377,6 +393,14 @@ struct squeue {
 	struct sring minute, hour;     /* delivered */
 	struct sring arrived;          /* in the hour's slots */
 	void *user;
+
+	struct soffs off;              /* sources that it may not use */
+	uint32_t source_turn;          /* which is next */
+	uint64_t none_left;            /* sched.sources_gen when it had none, */
+	uint64_t all_full;             /* or no room in those it had */
+	bool sources_check;            /* sessions may have to be closed */
+	bool sourceless;               /* waits for one */
+	TAILQ_ENTRY(squeue) sourceless_link;
 	char text[];
 };
 
@@ -415,6 +439,14 @@ struct sched {
 	uint32_t give_ups_left;        /* in this run */
 	uint32_t promotions_left;
 	uint64_t finals;               /* counts, to see that give_up() did */
+
+	struct soffs off_all, off_wide;/* disabled sources; for more than one
+	                                * queue */
+	uint32_t noff, noff_wide;
+	uint64_t sources_gen;          /* counts what enables sources */
+	struct squeues sourceless;     /* queues without any, */
+	uint32_t nsourceless;
+	uint32_t sources_wake;         /* so many of them are to look again */
 };
 
 /* When m arrived, on s->clock. */
@@ -485,10 +517,12 @@ const struct conf_rate *rate_lower(const struct conf_rate *a,
     const struct conf_rate *b);
 /* sched_reply.c */
 /* The line of the queue's list that acts on this reply, after it has acted on
- * the queue; what it does to the recipient is the caller's. */
+ * the queue; what it does to the recipient is the caller's. source: of the
+ * session that got it; NULL: not known. */
 const struct conf_reply *reply_act(struct sched *s, struct squeue *q,
-    const struct sched_why *why);
-void reply_delivered(struct sched *s, struct squeue *q, struct sv reply);
+    const struct sched_why *why, const struct route_addr *source);
+void reply_delivered(struct sched *s, struct squeue *q, struct sv reply,
+    const struct route_addr *source);
 void react_conf(struct sched *s, struct squeue *q);
 void react_limits(const struct squeue *q, uint32_t *most,
     const struct conf_rate **rate);
@@ -508,6 +542,24 @@ void pools_free(struct sched *s);
 void waits_init(struct squeue *q, int64_t now);
 void queue_wait_set(struct sched *s, struct squeue *q, enum sched_wait w);
 void queue_arrived(struct sched *s, struct squeue *q, const struct smsg *m);
+/* sched_source.c */
+bool source_is_off(const struct sched *s, const struct squeue *q,
+    const struct route_addr *ip);
+bool source_is_full(const struct squeue *q, const struct route_addr *ip);
+/* WAIT_NOTHING, or why the queue can have none. */
+enum sched_wait source_choose(struct sched *s, struct squeue *q,
+    uint32_t *index_r);
+void source_take(struct squeue *q, struct ssession *se, uint32_t index);
+void sourceless_set(struct sched *s, struct squeue *q, bool on);
+void sources_changed(struct sched *s);
+/* True if there is more to do at once. */
+bool sources_wake(struct sched *s);
+void source_timer(struct sched *s, struct stimer *t);
+void source_react(struct sched *s, struct squeue *q,
+    const struct conf_reply *rule, const struct route_addr *ip,
+    struct sv reply);
+void queue_sources_free(struct sched *s, struct squeue *q);
+void sources_free(struct sched *s);
 /* sched_used.c */
 void volume_take(const struct squeue *q, int64_t at, uint32_t kib);
 void connects_unknown(struct sched *s, struct squeue *q);
@@ -559,7 +611,11 @@ bool queue_expire(struct sched *s, struct squeue *q);
 bool queue_doom(struct sched *s, struct squeue *q);
 
 /* sched_session.c */
-struct ssession *session_open(struct sched *s, struct squeue *q);
+/* source: see source_choose(). */
+struct ssession *session_open(struct sched *s, struct squeue *q,
+    uint32_t source);
+/* Sessions from addresses that are disabled now get no more work. */
+void sessions_sources_check(struct sched *s, struct squeue *q);
 struct ssession *session_pick(struct sched *s, struct squeue *q);
 bool session_hand(struct sched *s, struct squeue *q, struct ssession *se,
     uint32_t most, uint32_t *n_r);

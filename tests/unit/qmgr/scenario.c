@@ -21,6 +21,7 @@
  *   restart [keep]           keep: the workers live on
  *   clock TIME | clock -TIME the wall clock jumps
  *   forget routes
+ *   disable|enable source IP D/V [for=T]    D, V may be *
  *   expect WHAT [X] OP N     X: D, D/V, /V, * ; OP: = <= >= < >
  *   expect between T1 T2 WHAT X OP N
  *   expect first|last WHAT X OP TIME
@@ -32,6 +33,8 @@
  *   expect rule D/V = DIRECTIVE|reply|none  what it is parked on
  *   expect share D/V 1m|10m|1h NAME OP PERCENT
  *   expect rivals|arrive|leave D/V OP N     the latter two: in an hour
+ *   expect source IP opened|now|max OP N  connections from it
+ *   expect disabled OP N     source addresses, each with its queues
  *   expect status|diag = TEXT       of the last one given up (diag: begins)
  *
  * WHAT: dispatched delivers delivered deferred failed given-up opened closed
@@ -401,12 +404,39 @@ do_queue(struct script *sc)
 		queue_rcpts(sc, q, what);
 }
 
+/* disable|enable source IP D/V [for=T] */
+static void
+do_source(struct script *sc)
+{
+	struct sched_now now = world_now(&sc->w);
+	struct sv queue = sv_from(word(sc, 3));
+	const char *t = option(sc, "for");
+	struct sched_source so = { .since_us = now.wall.us };
+
+	if (strcmp(word(sc, 1), "source") != 0)
+		syntax(sc, "want source IP D/V");
+	if (strcmp(word(sc, 2), "system") != 0 &&
+	    !route_addr_parse(sv_from(word(sc, 2)), &so.ip))
+		syntax(sc, "want an address");
+	so.domain = sv_cut(&queue, '/');
+	so.vmta = queue;
+	if (t != NULL)
+		so.until_us = now.wall.us + time_of(sc, t);
+	if (word(sc, 0)[0] == 'e')
+		(void)sched_source_enable(sc->w.s, now, so.domain, so.vmta,
+		    &so.ip);
+	else if (!sched_source_disable(sc->w.s, now, &so))
+		wrong(sc, "it cannot be disabled");
+}
+
 static void
 do_other(struct script *sc)
 {
 	const char *what = word(sc, 0);
 
-	if (strcmp(what, "seed") == 0)
+	if (strcmp(what, "disable") == 0 || strcmp(what, "enable") == 0)
+		do_source(sc);
+	else if (strcmp(what, "seed") == 0)
 		sc->w.seed = number_of(sc, word(sc, 1));
 	else if (strcmp(what, "worker") == 0 &&
 	    strcmp(word(sc, 1), "add") == 0)
