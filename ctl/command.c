@@ -69,6 +69,10 @@ static const struct ctl_command commands[] = {
 	{ "show disabled sources", "[domain[/vmta]] [--maxitems=N]",
 	    "source addresses that are not used, for whom and until when",
 	    run_plain, view_sources },
+	{ "rebind", "{--queue=domain[/vmta] | --jobId=J | --id=ID} --vmta=NEW "
+	    "[--orig=A] [--rcpt=A] [--older-than=T] [--yes]",
+	    "move recipients to another VMTA; says how many first and asks",
+	    run_delete, NULL },
 	{ "reload", "", "read the configuration again; the old one stays if "
 	    "there is a mistake", run_plain, NULL },
 	{ "stop", "", "finish what is under way and stop", run_plain, NULL },

@@ -173,7 +173,7 @@ cmd_schedule(struct client *cl, const struct words *w)
 
 /* ---- delete, release ---- */
 
-static bool
+bool
 victim_is_wanted(struct client *cl, const struct smsg *m, uint32_t idx)
 {
 	const struct selector *s = &cl->sel;
@@ -300,8 +300,7 @@ bounce_end(struct client *cl)
 	victims_end(cl, "bounced");
 }
 
-/* All that the words select, which must select something. */
-static void
+void
 select_walk(struct client *cl, const struct words *w, const char *verb,
     const struct walk_ops *ops)
 {

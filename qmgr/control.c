@@ -288,6 +288,7 @@ static const struct command {
 	{ "disable source", 2, cmd_disable_source },
 	{ "enable source", 2, cmd_enable_source },
 	{ "show disabled sources", 3, cmd_show_disabled },
+	{ "rebind", 1, cmd_rebind },
 };
 
 static bool

@@ -15,6 +15,7 @@ libqmgr_a_SOURCES = \
 	qmgr/qmgr.h \
 	qmgr/pools.c \
 	qmgr/sources.c \
+	qmgr/move.c \
 	qmgr/mismatch.c \
 	qmgr/readers.c \
 	qmgr/recover.c \

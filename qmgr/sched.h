@@ -394,6 +394,15 @@ uint32_t sched_source_enable(struct sched *s, struct sched_now now,
 /* Walks what is disabled; *at is NULL to start; false at the end. */
 bool sched_source_next(const struct sched *s, const void **at,
     struct sched_source *so_r);
+/*
+ * To the same domain's queue of another VMTA: its attempts, its times, its hold
+ * stay. One that is in flight is moved when it comes back. False without
+ * memory, or if it is over.
+ */
+bool sched_rcpt_move(struct sched *s, struct sched_now now, struct smsg *m,
+    uint32_t idx, struct sv vmta);
+/* The VMTA that it is with, or will be when it comes back; "": it is done. */
+struct sv smsg_rcpt_vmta(const struct smsg *m, uint32_t idx);
 /* The resolver died: every queue that waits for it asks again. */
 void sched_routes_forget(struct sched *s);
 

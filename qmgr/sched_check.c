@@ -68,6 +68,9 @@ check_rcpt(const struct squeue *q, const struct srcpt *r)
 	if (r->state == SR_RETRY)
 		CHECK(r->u.retry.pos < q->count[SR_RETRY] &&
 		    q->heap[r->u.retry.pos] == r, q);
+	if ((r->flags & RF_MOVE) != 0)
+		CHECK(r->state == SR_INFLIGHT &&
+		    vmta_numbered(q->s, r->u.held.vmta) != NULL, q);
 	if (r->state == SR_INFLIGHT)
 		CHECK(r->u.deliv->open > 0 && r->u.deliv->msg == m, q);
 }

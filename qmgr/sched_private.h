@@ -153,6 +153,8 @@ struct srcpt {
 		struct {       /* HELD, or INFLIGHT with RF_HOLD */
 			struct sdeliv *deliv;
 			uint32_t order;
+			uint32_t vmta; /* INFLIGHT with RF_MOVE: number of
+			                * the VMTA that it goes to */
 		} held;
 	} u;
 	uint32_t idx;                  /* in its message */
@@ -166,6 +168,7 @@ enum rcpt_flags {
 	RF_DUE = 1,    /* was a retry: READY means the due list */
 	RF_LOST = 2,   /* the last attempt ended in a lost connection */
 	RF_HOLD = 4,   /* in flight, to be held if it comes back */
+	RF_MOVE = 8,   /* in flight, to be moved to u.held.vmta */
 };
 
 #define SEGMENT_BITS 36   /* of 64 MiB each */
@@ -306,6 +309,7 @@ struct svmta {
 	TAILQ_ENTRY(svmta) active_link, link;
 	int64_t deficit;
 	uint32_t nqueues;
+	uint32_t number;               /* in order of making */
 	uint8_t npools;
 	struct svpool *pools[CONF_VMTA_POOLS_MAX];
 	bool active_on;
@@ -426,6 +430,7 @@ struct sched {
 	struct squeue *last_queue;     /* found last: mail comes in runs */
 	struct squeues all_queues, resolving;
 	TAILQ_HEAD(, svmta) vmtas, active;
+	uint32_t nvmtas;
 	TAILQ_HEAD(, svpool) pools;
 	TAILQ_HEAD(, sworker) workers;
 	TAILQ_HEAD(, ssession) idle;
@@ -535,6 +540,7 @@ void react_free(struct squeue *q);
 struct squeue *queue_get(struct sched *s, struct sv domain, struct sv vmta);
 /* NULL without memory. */
 struct svmta *vmta_get(struct sched *s, struct sv name);
+struct svmta *vmta_numbered(const struct sched *s, uint32_t number);
 struct svpool *pool_get(struct sched *s, struct sv name);
 void pools_conf(struct sched *s);
 void pools_free(struct sched *s);
@@ -587,6 +593,8 @@ void rcpt_retry(struct sched *s, struct srcpt *r, int64_t due);
 void rcpt_inflight(struct sched *s, struct srcpt *r, struct sdeliv *d);
 void rcpt_aside(struct sched *s, struct srcpt *r, enum srcpt_state state);
 void rcpt_hold(struct sched *s, struct srcpt *r, uint32_t order);
+/* To another queue, in the state that it is in; not one in flight. */
+void rcpt_move(struct sched *s, struct srcpt *r, struct squeue *to);
 /* May free the message: true then. */
 bool rcpt_done(struct sched *s, struct srcpt *r);
 bool rcpt_final(struct sched *s, struct srcpt *r, bool bouncing);

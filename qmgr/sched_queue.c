@@ -82,9 +82,22 @@ vmta_get(struct sched *s, struct sv name)
 		TAILQ_INIT(&vm->groups[i].queues);
 	TAILQ_INIT(&vm->idle);
 	TAILQ_INIT(&vm->active);
+	vm->number = s->nvmtas++;
 	TAILQ_INSERT_TAIL(&s->vmtas, vm, link);
 	vmta_conf(s, vm);
 	return vm;
+}
+
+struct svmta *
+vmta_numbered(const struct sched *s, uint32_t number)
+{
+	struct svmta *vm;
+
+	TAILQ_FOREACH(vm, &s->vmtas, link) {
+		if (vm->number == number)
+			return vm;
+	}
+	return NULL;
 }
 
 struct svpool *

@@ -17,6 +17,7 @@
  *       [connect=ok|fail|4xx|5xx|421|lost|route]
  *       [dns=ok|temp|nodomain|nullmx|unusable|self|again]
  *   backoff|normal|pause|resume|schedule|retry-now|hold|release|delete queue D/V
+ *   rebind queue D/V to=V2
  *   worker add|kill N        there is worker 0
  *   restart [keep]           keep: the workers live on
  *   clock TIME | clock -TIME the wall clock jumps
@@ -348,7 +349,7 @@ queue_named(struct script *sc, const char *name, struct sv *domain,
 	return sched_queue_find(sc->w.s, *domain, *vmta);
 }
 
-/* hold, release, delete: all recipients of the queue. */
+/* hold, release, delete, rebind: all recipients of the queue. */
 static void
 queue_rcpts(struct script *sc, struct squeue *q, const char *what)
 {
@@ -371,6 +372,9 @@ queue_rcpts(struct script *sc, struct squeue *q, const char *what)
 		if (strcmp(what, "delete") == 0)
 			sched_final(sc->w.s, world_now(&sc->w), sm,
 			    all[i].idx, SR_DONE);
+		else if (strcmp(what, "rebind") == 0)
+			(void)sched_rcpt_move(sc->w.s, world_now(&sc->w), sm,
+			    all[i].idx, sv_from(option(sc, "to")));
 		else
 			sched_rcpt_hold(sc->w.s, world_now(&sc->w), sm,
 			    all[i].idx, strcmp(what, "hold") == 0, 0);

@@ -164,6 +164,20 @@ random_sources_enable(struct world *w)
 }
 
 static void
+random_move(struct world *w)
+{
+	struct smsg *m = sched_msg_find(w->s, 1 + rnd(w, 500));
+	struct sv vmta = sv_from(random_vmtas[rnd(w, 3)]);
+	uint32_t idx;
+
+	if (m == NULL)
+		return;
+	idx = rnd(w, smsg_nrcpts(m));
+	if (sched_rcpt_move(w->s, w->now, m, idx, vmta))
+		ck_assert(sv_eq(smsg_rcpt_vmta(m, idx), vmta));
+}
+
+static void
 random_operator(struct world *w)
 {
 	struct sv domain = sv_from(random_domains[rnd(w, 5)]);
@@ -173,7 +187,7 @@ random_operator(struct world *w)
 	const void *at = NULL;
 	uint32_t idx;
 
-	switch (rnd(w, 9)) {
+	switch (rnd(w, 10)) {
 	case 0:
 		(void)queue_pause(w->s, w->now, domain, vmta,
 		    rnd(w, 3) == 0);
@@ -211,6 +225,9 @@ random_operator(struct world *w)
 			random_source(w);
 		else if (rnd(w, 8) == 0)
 			random_sources_enable(w);
+		return;
+	case 8:
+		random_move(w);
 		return;
 	default:
 		if (rnd(w, 5) == 0) {

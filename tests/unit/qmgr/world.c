@@ -715,6 +715,9 @@ msg_restore(struct world *w, struct sched *old, const struct smsg *om)
 		enum srcpt_state st = smsg_rcpt_state(om, i);
 
 		m = sched_msg_find(w->s, info.id);
+		if (st != SR_DONE)
+			(void)sched_rcpt_move(w->s, world_now(w), m, i,
+			    smsg_rcpt_vmta(om, i));
 		sched_rcpt_restore(w->s, world_now(w), m, i,
 		    st == SR_INFLIGHT ? SR_READY : st,
 		    smsg_rcpt_attempts(om, i), smsg_rcpt_next_us(om, i));
