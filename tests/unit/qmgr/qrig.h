@@ -250,5 +250,6 @@ void qmgr_tests_intake(Suite *s);
 void qmgr_tests_journal(Suite *s);
 void qmgr_tests_outcome(Suite *s);
 void qmgr_tests_recover(Suite *s);
+void qmgr_tests_move(Suite *s);
 
 #endif
