@@ -75,6 +75,19 @@ static const struct ctl_command commands[] = {
 	    "[--orig=A] [--rcpt=A] [--older-than=T]",
 	    "let them go: recipients on hold are tried again", run_plain,
 	    NULL },
+	{ "disable source", "IP [domain[/vmta]] [vmta=V] [--reenable-after=T] "
+	    "[--reason=TEXT]",
+	    "a source address is not used for new connections of these "
+	    "queues", run_plain, NULL },
+	{ "enable source", "IP [domain[/vmta]] [vmta=V]",
+	    "it is used again", run_plain, NULL },
+	{ "show disabled sources", "[domain[/vmta]] [--maxitems=N]",
+	    "source addresses that are not used, for whom and until when",
+	    run_plain, view_sources },
+	{ "rebind", "{--queue=domain[/vmta] | --jobId=J | --id=ID} --vmta=NEW "
+	    "[--orig=A] [--rcpt=A] [--older-than=T] [--yes]",
+	    "move recipients to another VMTA; says how many first and asks",
+	    run_delete, NULL },
 	{ "reload", "", "read the configuration again; the old one stays if "
 	    "there is a mistake", run_plain, NULL },
 	{ "stop", "", "finish what is under way and stop", run_plain, NULL },
@@ -94,7 +107,11 @@ static const struct ctl_command commands[] = {
 unsigned
 ctl_command_nwords(const struct ctl_command *cmd)
 {
-	return strchr(cmd->words, ' ') == NULL ? 1 : 2;
+	unsigned n = 1;
+
+	for (const char *p = cmd->words; *p != '\0'; p++)
+		n += *p == ' ';
+	return n;
 }
 
 void
@@ -135,7 +152,7 @@ spell_out(struct ctl *ctl, const struct ctl_command *cmd)
 {
 	struct sv rest = sv_from(cmd->words);
 
-	for (unsigned i = 0; i < 2 && rest.p != NULL; i++)
+	for (unsigned i = 0; i < CTL_NAME_WORDS && rest.p != NULL; i++)
 		if (sv_to_cstr(sv_cut(&rest, ' '), ctl->full[i],
 		    sizeof(ctl->full[i])))
 			ctl->words[i] = ctl->full[i];

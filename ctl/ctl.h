@@ -13,6 +13,7 @@
 #include "common/base/sv.h"
 
 #define CTL_WORDS_MAX 64u
+#define CTL_NAME_WORDS 3 /* of the longest name of a command */
 #define CTL_ROWS_MAX  1000000u /* of one answer that are kept */
 
 enum ctl_exit {
@@ -29,7 +30,7 @@ struct ctl {
 	unsigned timeout_s;   /* without a row */
 	const char *words[CTL_WORDS_MAX]; /* command and arguments */
 	unsigned nwords;
-	char full[2][16];     /* the command's words, spelled out */
+	char full[CTL_NAME_WORDS][16];     /* the command's words, spelled out */
 };
 
 /* An answer, from the daemon or made here. */
@@ -89,6 +90,7 @@ void view_config(const struct ctl_reply *r);
 void view_diff(const struct ctl_reply *r);
 void view_version(const struct ctl_reply *r);
 void view_warmup(const struct ctl_reply *r);
+void view_sources(const struct ctl_reply *r);
 /* explain.c */
 void view_diagnose(const struct ctl_reply *r);
 void view_orders(const struct ctl_reply *r);

@@ -152,6 +152,10 @@ add_wait(struct str *s, const json_t *row)
 		{ "remote", "all connections are busy: the receiver's answers "
 		    "are waited for" },
 		{ "workers", "no delivery process can take more" },
+		{ "sources-disabled", "all its source addresses are disabled; "
+		    "\"pinnace show disabled sources\" says why" },
+		{ "source-connections", "the source addresses that are not "
+		    "disabled have source-ip-max-smtp-out connections" },
 	};
 	struct sv why = text_of(row, "why");
 

@@ -449,6 +449,34 @@ view_version(const struct ctl_reply *r)
 	    SV_FMT(text_of(row, "version")));
 }
 
+/* ---- disabled sources ---- */
+
+void
+view_sources(const struct ctl_reply *r)
+{
+	struct table *t = table_new("source|domain|vmta|since|until|by|"
+	    "reason");
+	size_t i;
+	json_t *row;
+
+	json_array_foreach(r->rows, i, row) {
+		cell_text(t, row, "source");
+		cell_text(t, row, "domain");
+		cell_text(t, row, "vmta");
+		cell_time(t, row, "since");
+		if (text_of(row, "until").n > 0)
+			cell_time(t, row, "until");
+		else
+			table_cell(t, SV("enabled"));
+		cell_text(t, row, "disabledBy");
+		cell_text(t, row, "reason");
+	}
+	if (i > 0)
+		table_out(t);
+	else
+		table_free(&t);
+}
+
 void
 view_problems(const struct ctl_reply *r)
 {

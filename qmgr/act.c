@@ -173,7 +173,7 @@ cmd_schedule(struct client *cl, const struct words *w)
 
 /* ---- delete, release ---- */
 
-static bool
+bool
 victim_is_wanted(struct client *cl, const struct smsg *m, uint32_t idx)
 {
 	const struct selector *s = &cl->sel;
@@ -197,7 +197,7 @@ victim_is_wanted(struct client *cl, const struct smsg *m, uint32_t idx)
 	    (s->rcpt.n == 0 || glob_matches(s->rcpt, e.rcpts[idx].addr));
 }
 
-static struct sv
+struct sv
 client_who(const struct client *cl, char mem[32])
 {
 	struct str s;
@@ -326,7 +326,7 @@ victims_select(struct client *cl, const struct words *w, const char *verb)
 	return cl->sel.given;
 }
 
-static void
+void
 select_walk(struct client *cl, const struct words *w, const char *verb,
     const struct walk_ops *ops)
 {

@@ -291,6 +291,7 @@ static const struct command {
 	{ "show audit", 2, cmd_show_audit, AUDIT_NO },
 	{ "show orders", 2, cmd_show_orders, AUDIT_NO },
 	{ "show warmup", 2, cmd_show_warmup, AUDIT_NO },
+	{ "show disabled sources", 3, cmd_show_disabled, AUDIT_NO },
 	{ "show message", 2, cmd_show_message, AUDIT_NO },
 	{ "list", 1, cmd_list, AUDIT_NO },
 	{ "diagnose", 1, cmd_diagnose, AUDIT_NO },
@@ -306,6 +307,9 @@ static const struct command {
 	{ "hold", 1, cmd_hold, AUDIT_YES },
 	{ "bounce", 1, cmd_bounce, AUDIT_IF_YES },
 	{ "release", 1, cmd_release, AUDIT_YES },
+	{ "disable source", 2, cmd_disable_source, AUDIT_YES },
+	{ "enable source", 2, cmd_enable_source, AUDIT_YES },
+	{ "rebind", 1, cmd_rebind, AUDIT_IF_YES },
 	{ "reload", 1, cmd_master, AUDIT_YES },
 	{ "stop", 1, cmd_master, AUDIT_YES },
 };

@@ -29,6 +29,8 @@ struct selector {
 	int64_t for_ms;             /* for so long; 0: until it is ended */
 	uint64_t order;             /* release: on hold by it; 0: any */
 	struct sv sort;
+	int64_t reenable_ms;        /* disable source; 0: never */
+	struct sv target;           /* rebind: the VMTA */
 };
 
 /* The words of a command behind its name. */
@@ -49,7 +51,7 @@ struct client {
 	uid_t uid;
 	uint64_t token;      /* of a question to the master, 0: none */
 	bool wants_stop;     /* the question */
-	char *texts[64];     /* of the command's words */
+	char *texts[65];     /* of the command's words, and one more */
 	unsigned ntexts;
 	/* of a command that goes on in slices */
 	struct walk *walk;   /* NULL: none */
@@ -131,6 +133,19 @@ void cmd_delete(struct client *cl, const struct words *w);
 void cmd_hold(struct client *cl, const struct words *w);
 void cmd_bounce(struct client *cl, const struct words *w);
 void cmd_release(struct client *cl, const struct words *w);
+/* Who gave the command, for the log: "uid 0". */
+struct sv client_who(const struct client *cl, char mem[32]);
+/* Does something to all that the words select, which must select something. */
+void select_walk(struct client *cl, const struct words *w, const char *verb,
+    const struct walk_ops *ops);
+/* Is this recipient meant by cl->sel? */
+bool victim_is_wanted(struct client *cl, const struct smsg *m, uint32_t idx);
+/* move.c */
+void cmd_rebind(struct client *cl, const struct words *w);
+/* sources.c */
+void cmd_disable_source(struct client *cl, const struct words *w);
+void cmd_enable_source(struct client *cl, const struct words *w);
+void cmd_show_disabled(struct client *cl, const struct words *w);
 /* warmup.c */
 void cmd_show_warmup(struct client *cl, const struct words *w);
 /* children.c */

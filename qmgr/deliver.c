@@ -136,24 +136,21 @@ session_flags(const struct conf_domain *c)
 	    (c->smtp_421_means_mx_unavailable ? SESSION_421_IS_QUEUE : 0);
 }
 
-/*
- * The VMTA's source addresses in turn, by the session's number; each with its
- * EHLO name.
- */
+/* The source address that the scheduler chose, with its EHLO name. */
 static void
-source_choose(const struct qmgr *q, struct sv vmta, uint64_t session,
+source_put(const struct qmgr *q, const struct sched_session *se,
     struct ipc_session_open *m, char ip[46])
 {
-	const struct conf_vmta *v = conf_vmta_find(q->conf, vmta);
+	const struct conf_vmta *v = conf_vmta_find(q->conf, se->vmta);
 
 	m->helo = conf_hostname(q->conf);
 	if (v == NULL)
 		return;
 	if (v->host_name.n > 0)
 		m->helo = v->host_name;
-	if (v->smtp_source_host.n > 0) {
+	if (se->source < v->smtp_source_host.n) {
 		const struct conf_srchost *h =
-		    &v->smtp_source_host.v[session % v->smtp_source_host.n];
+		    &v->smtp_source_host.v[se->source];
 
 		if (h->ip.family != 0)
 			m->source_ip = sv_from(route_addr_format(&h->ip, ip));
@@ -185,7 +182,7 @@ on_session_open(void *arg, const struct sched_session *se)
 	};
 	char ip[46];
 
-	source_choose(q, se->vmta, se->id, &m, ip);
+	source_put(q, se, &m, ip);
 	ipc_send_session_open(q->workers[se->worker].reader.chan, &m);
 }
 
@@ -300,4 +297,5 @@ const struct sched_ops qmgr_sched_ops = {
 	.msg_done = on_msg_done,
 	.queue_gone = routes_queue_gone,
 	.warmup_changed = warmup_changed,
+	.source_disabled = sources_by_reply,
 };

@@ -257,6 +257,25 @@ order_save(struct qmgr *q, const struct smsg *m, uint32_t i,
 	return checkpoint_add(cp, EV_HOLD, &e);
 }
 
+/* Recipients that are with another VMTA than the one that ACCEPT names. */
+static int
+vmtas_save(const struct smsg *m, struct sv vmta, struct checkpoint *cp)
+{
+	struct sched_msg info;
+
+	smsg_info(m, &info);
+	for (uint32_t i = 0; i < smsg_nrcpts(m); i++) {
+		struct sv own = smsg_rcpt_vmta(m, i);
+		union ev_any e = { .rebind = { .id = info.id, .vmta = own,
+		    .rcpts = { .array = &i, .n = 1 }, .who = SV("") } };
+
+		if (own.n > 0 && !sv_eq(own, vmta) &&
+		    checkpoint_add(cp, EV_REBIND, &e) != 0)
+			return -1;
+	}
+	return 0;
+}
+
 static int
 message_save(struct qmgr *q, const struct smsg *m, struct checkpoint *cp,
     struct sv *domains, uint32_t ndomains)
@@ -279,11 +298,12 @@ message_save(struct qmgr *q, const struct smsg *m, struct checkpoint *cp,
 		.offset = info.offset, .length = info.length,
 		.body_len = info.body_len, .large_id = info.large_id,
 		.arrival_us = (uint64_t)info.arrival_us,
-		.vmta = squeue_vmta(smsg_rcpt_queue(m, open)),
+		.vmta = smsg_rcpt_vmta(m, open),
 		.dsn_for = info.dsn_for,
 		.domains = { .array = domains, .n = n },
 	};
-	if (checkpoint_add(cp, EV_ACCEPT, &e) != 0)
+	if (checkpoint_add(cp, EV_ACCEPT, &e) != 0 ||
+	    vmtas_save(m, e.accept.vmta, cp) != 0)
 		return -1;
 	for (uint32_t i = 0; i < n; i++) {
 		enum ev_rcpt_state state = rcpt_state_saved(m, i, quiet);
@@ -413,6 +433,7 @@ checkpoint_write(struct qmgr *q, uint64_t number, const union ev_any *stop)
 	    messages_save(q, cp) != 0 ||
 	    standing_save(q, cp) != 0 || hold_orders_save(q, cp) != 0 ||
 	    queues_save(q->sched, cp) != 0 ||
+	    sources_save(q, cp) != 0 ||
 	    sched_used_each(q->sched, on_used_save, cp) != 0 ||
 	    warmups_save(q, cp) != 0 ||
 	    colds_save(q, cp) != 0 ||

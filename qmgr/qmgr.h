@@ -391,6 +391,14 @@ void cold_replay(struct qmgr *q, const struct ev_cold *e);
 /* In a checkpoint; 0 or -1. */
 int colds_save(const struct qmgr *q, struct checkpoint *cp);
 
+/* sources.c */
+/* 0 or -1 */
+int sources_save(const struct qmgr *q, struct checkpoint *cp);
+void source_replay(struct qmgr *q, struct sched_now now,
+    const struct ev_source *e);
+void sources_by_reply(void *arg, const struct sched_source *so,
+    const struct conf_reply *rule);
+
 /* suspects.c */
 void suspects_init(struct qmgr *q);
 /* How a process ended. */

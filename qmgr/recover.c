@@ -191,6 +191,16 @@ move_replay(struct qmgr *q, const struct ev_move *e)
 }
 
 static void
+rebind_replay(struct recovery *rec, const struct ev_rebind *e)
+{
+	struct smsg *m = sched_msg_find(rec->q->sched, e->id);
+
+	for (uint32_t i = 0; m != NULL && i < e->rcpts.n; i++)
+		(void)sched_rcpt_move(rec->q->sched, rec->now, m,
+		    u32s_get(&e->rcpts, i), e->vmta);
+}
+
+static void
 event_replay(struct recovery *rec, enum ev_type type, const union ev_any *e)
 {
 	struct qmgr *q = rec->q;
@@ -226,6 +236,10 @@ event_replay(struct recovery *rec, enum ev_type type, const union ev_any *e)
 		    .queue = e->rate.queue,
 		    .rate = (enum sched_rate)e->rate.rate,
 		    .until_us = (int64_t)e->rate.until_us });
+	else if (type == EV_SOURCE)
+		source_replay(q, rec->now, &e->source);
+	else if (type == EV_REBIND)
+		rebind_replay(rec, &e->rebind);
 }
 
 /* Two lives ended here. What only this event knows is lost to the queue, but

@@ -84,6 +84,10 @@ sched_new(const struct sched_ops *ops, void *arg, const struct conf *conf,
 	TAILQ_INIT(&s->active);
 	TAILQ_INIT(&s->workers);
 	TAILQ_INIT(&s->idle);
+	TAILQ_INIT(&s->off_all);
+	TAILQ_INIT(&s->off_wide);
+	TAILQ_INIT(&s->sourceless);
+	s->sources_gen = 1;
 	scope_init(&s->scope, WAIT_CONN_GLOBAL, WAIT_CONN_RATE,
 	    WAIT_MSG_RATE);
 	s->scope.conns.shared = SHARED_CONNS;
@@ -113,6 +117,7 @@ sched_free(struct sched **sp)
 	while ((q = TAILQ_FIRST(&s->all_queues)) != NULL)
 		queue_free(s, q);
 	warmups_free(s);
+	sources_free(s);
 	vmtas_free(s);
 	pools_free(s);
 	htab_fini(&s->msgs);
@@ -135,6 +140,7 @@ sched_conf_set(struct sched *s, struct sched_now now, const struct conf *conf)
 	TAILQ_FOREACH(vm, &s->vmtas, link)
 		vmta_conf(s, vm);
 	warmups_conf(s);
+	sources_changed(s);
 	s->conf_walk = TAILQ_FIRST(&s->all_queues);
 }
 
@@ -193,6 +199,10 @@ timer_fire(struct sched *s, struct stimer *t)
 	struct squeue *q;
 
 	(void)timer_set(&s->timers, t, NEVER);
+	if (t->kind == TIMER_SOURCE) {
+		source_timer(s, t);
+		return;
+	}
 	if (t->kind == TIMER_LIMIT) {
 		l = (struct slimit *)((uintptr_t)t -
 		    offsetof(struct slimit, timer));
@@ -253,10 +263,11 @@ sched_run(struct sched *s, struct sched_now now)
 	warmups_turn(s);
 	for (int i = 0; i < RUN_TIMERS && timers_due(s); i++)
 		timer_fire(s, timers_first(&s->timers));
+	(void)sources_wake(s);
 	while (turns > 0 && !TAILQ_EMPTY(&s->active))
 		vmta_turns(s, TAILQ_FIRST(&s->active), &turns);
 	return !TAILQ_EMPTY(&s->active) || timers_due(s) ||
-	    s->conf_walk != NULL;
+	    s->conf_walk != NULL || s->sources_wake > 0;
 }
 
 struct mono
@@ -265,7 +276,7 @@ sched_next(const struct sched *s)
 	const struct stimer *t = timers_first(&s->timers);
 
 	if (!TAILQ_EMPTY(&s->active) || s->conf_walk != NULL ||
-	    s->warmup_at < s->now.mono.us)
+	    s->warmup_at < s->now.mono.us || s->sources_wake > 0)
 		return s->now.mono;
 	return (struct mono){ t != NULL && t->due < s->warmup_at ? t->due :
 	    s->warmup_at };

@@ -76,6 +76,8 @@ enum sched_wait {
 	WAIT_POOL_RATE,   /* messages of the pool */
 	WAIT_VOLUME,      /* data volume, of whichever scope */
 	WAIT_WARMUP,      /* the day's plan, or its pace */
+	WAIT_SOURCES,     /* all source addresses are disabled */
+	WAIT_CONN_SOURCE, /* source-ip-max-smtp-out of those that are not */
 	SCHED_WAITS
 };
 
@@ -86,6 +88,16 @@ struct sched_session {
 	const struct conf_domain *conf; /* effective settings */
 	struct sv domain, vmta;
 	uint32_t window;                /* messages that may be outstanding */
+	uint32_t source;                /* index of its smtp-source-host */
+};
+
+/* A source address that is disabled. */
+struct sched_source {
+	struct sv domain, vmta;  /* "*": any */
+	struct route_addr ip;    /* family 0: the one that the system chooses */
+	int64_t until_us;        /* wall clock; 0: until it is enabled */
+	int64_t since_us;        /* wall clock */
+	struct sv reason, who;
 };
 
 struct sched_why {       /* of a failure, for logs and DSNs */
@@ -137,6 +149,10 @@ struct sched_ops {
 	 * NULL. */
 	void (*warmup_changed)(void *arg, const struct swarmup *w,
 	    enum sched_warmup_event what, const struct sched_warmup_day *day);
+	/* A reply has disabled a source address of a queue, which is to be
+	 * kept: sched_source_disable() at the next start. May be NULL. */
+	void (*source_disabled)(void *arg, const struct sched_source *so,
+	    const struct conf_reply *rule);
 };
 
 /* seed makes jitter and shuffles repeatable. conf is the caller's, may be
@@ -382,6 +398,30 @@ void sched_queue_schedule(struct sched *s, struct sched_now now,
  * hold when it comes back. */
 void sched_rcpt_hold(struct sched *s, struct sched_now now, struct smsg *m,
     uint32_t idx, bool hold, uint32_t order);
+/*
+ * No new session of these queues is opened from that address; those that are
+ * open end with what they have under way. A queue that has no other address
+ * waits. What was said before of the same queues is replaced. Creates the
+ * queue if it is one. False without memory, or if there are too many.
+ */
+bool sched_source_disable(struct sched *s, struct sched_now now,
+    const struct sched_source *so);
+/* Ends all that was disabled for these queues, not what is for more than them;
+ * the number of those. */
+uint32_t sched_source_enable(struct sched *s, struct sched_now now,
+    struct sv domain, struct sv vmta, const struct route_addr *ip);
+/* Walks what is disabled; *at is NULL to start; false at the end. */
+bool sched_source_next(const struct sched *s, const void **at,
+    struct sched_source *so_r);
+/*
+ * To the same domain's queue of another VMTA: its attempts, its times, its hold
+ * stay. One that is in flight is moved when it comes back. False without
+ * memory, or if it is over.
+ */
+bool sched_rcpt_move(struct sched *s, struct sched_now now, struct smsg *m,
+    uint32_t idx, struct sv vmta);
+/* The VMTA that it is with, or will be when it comes back; "": it is done. */
+struct sv smsg_rcpt_vmta(const struct smsg *m, uint32_t idx);
 /* The resolver died: every queue that waits for it asks again. */
 void sched_routes_forget(struct sched *s);
 

@@ -68,6 +68,9 @@ check_rcpt(const struct squeue *q, const struct srcpt *r)
 	if (r->state == SR_RETRY)
 		CHECK(r->u.retry.pos < q->count[SR_RETRY] &&
 		    q->heap[r->u.retry.pos] == r, q);
+	if ((r->flags & RF_MOVE) != 0)
+		CHECK(r->state == SR_INFLIGHT &&
+		    vmta_numbered(q->s, r->u.held.vmta) != NULL, q);
 	if (r->state == SR_INFLIGHT)
 		CHECK(r->u.deliv->open > 0 && r->u.deliv->msg == m, q);
 }
@@ -118,6 +121,9 @@ check_session(const struct squeue *q, const struct ssession *se, int place)
 
 	CHECK(se->q == q && se->place == place, q);
 	CHECK(se->outstanding <= SCHED_WINDOW, q);
+	/* taken before it was disabled, and not looked at yet */
+	CHECK(se->state != SE_UP || q->sources_check ||
+	    !source_is_off(q->s, q, &se->source), q);
 	CHECK(se->max_msgs == 0 || se->handed <= se->max_msgs, q);
 	CHECK(se->idle == (se->state == SE_UP && se->outstanding == 0), q);
 	TAILQ_FOREACH(d, &se->delivs, link) {
@@ -160,7 +166,13 @@ check_queue(const struct squeue *q)
 	/* Something is going to happen to a queue with mail. */
 	if (q->count[SR_READY] > 0)
 		CHECK(q->active || q->parked != NULL || q->paused ||
-		    q->timer.pos != 0 || q->resolving || q->nsessions > 0, q);
+		    q->timer.pos != 0 || q->resolving || q->nsessions > 0 ||
+		    q->sourceless, q);
+	if (q->sourceless)
+		CHECK(q->active || q->s->sources_wake > 0 ||
+		    q->none_left == q->s->sources_gen, q);
+	if (q->sources_check)
+		CHECK(q->active, q);
 	if (q->count[SR_RETRY] > 0)
 		CHECK(q->active || q->timer.pos != 0, q);
 	if (!TAILQ_EMPTY(&q->live))
@@ -184,6 +196,26 @@ check_warmup(const struct sched *s, const struct swarmup *w)
 		CHECK(i == 0 || w->days[i - 1].day < w->days[i].day, NULL);
 	}
 	CHECK(n <= s->count[SR_INFLIGHT], NULL);
+}
+
+static void
+check_sources(const struct sched *s)
+{
+	const struct squeue *q;
+	const struct soff *o;
+	uint32_t n = 0, wide = 0, none = 0;
+
+	TAILQ_FOREACH(o, &s->off_all, all) {
+		n++;
+		wide += o->q == NULL;
+		CHECK((o->until_us == 0) == (o->timer.pos == 0), o->q);
+	}
+	CHECK(n == s->noff && wide == s->noff_wide, NULL);
+	TAILQ_FOREACH(q, &s->sourceless, sourceless_link) {
+		CHECK(q->sourceless, q);
+		none++;
+	}
+	CHECK(none == s->nsourceless, NULL);
 }
 
 static void
@@ -237,5 +269,6 @@ sched_check(const struct sched *s)
 	CHECK(htab_count(&s->sessions) == sessions, NULL);
 	check_scope(&s->scope);
 	check_limit(&s->worker_limit);
+	check_sources(s);
 	check_timers(s);
 }

@@ -100,6 +100,8 @@ wants_session(struct sched *s, const struct squeue *q)
 static enum sched_wait
 queue_open_sessions(struct sched *s, struct squeue *q)
 {
+	enum sched_wait wait;
+	uint32_t source;
 	struct slimit *l;
 
 	/* with none left up, what it tells of the destination is stale */
@@ -108,6 +110,11 @@ queue_open_sessions(struct sched *s, struct squeue *q)
 		return WAIT_REMOTE;
 	}
 	while (wants_session(s, q)) {
+		wait = source_choose(s, q, &source);
+		if (wait != WAIT_NOTHING) {
+			queue_unpark(s, q);
+			return wait;
+		}
 		l = open_block(s, q);
 		if (l != NULL) {
 			if (q->parked != l) {
@@ -116,7 +123,7 @@ queue_open_sessions(struct sched *s, struct squeue *q)
 			}
 			return (enum sched_wait)l->cause;
 		}
-		if (session_open(s, q) == NULL) {
+		if (session_open(s, q, source) == NULL) {
 			q->poke_at = sched_mono(s) + NO_MEMORY_US;
 			break;
 		}
@@ -243,6 +250,8 @@ queue_turn(struct sched *s, struct squeue *q, bool *again)
 	if (q->poke_at <= sched_mono(s))
 		q->poke_at = NEVER;
 	react_turn(s, q);
+	if (q->sources_check)
+		sessions_sources_check(s, q);
 	more = retry_promote(s, q);
 	more |= queue_expire(s, q);
 	if (q->doomed)
@@ -255,6 +264,7 @@ queue_turn(struct sched *s, struct squeue *q, bool *again)
 	else if (q->deficit <= 0)
 		more = true;
 	queue_wait_set(s, q, wait);
+	sourceless_set(s, q, wait == WAIT_SOURCES);
 	queue_grant_end(s, q);
 	*again = more;
 	if (!queue_collect(s, q))

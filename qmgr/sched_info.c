@@ -12,7 +12,7 @@ sched_wait_name(enum sched_wait w)
 		"vmta-connections", "total-connections", "connect-rate",
 		"message-rate", "vmta-message-rate", "workers",
 		"pool-connections", "pool-message-rate", "data-volume",
-		"warmup" };
+		"warmup", "sources-disabled", "source-connections" };
 
 	return w < SCHED_WAITS ? names[w] : "?";
 }

@@ -318,3 +318,41 @@ sched_rcpt_hold(struct sched *s, struct sched_now now, struct smsg *m,
 	else if (!hold && r->state == SR_HELD)
 		rcpt_ready(s, r, false);
 }
+
+struct sv
+smsg_rcpt_vmta(const struct smsg *m, uint32_t idx)
+{
+	const struct srcpt *r = &m->rcpts[idx];
+	const struct svmta *vm;
+
+	if (r->q == NULL || (r->flags & RF_MOVE) == 0)
+		return squeue_vmta(r->q);
+	vm = vmta_numbered(r->q->s, r->u.held.vmta);
+	return vm == NULL ? r->q->vmta : vm->name;
+}
+
+bool
+sched_rcpt_move(struct sched *s, struct sched_now now, struct smsg *m,
+    uint32_t idx, struct sv vmta)
+{
+	struct squeue *to;
+	struct srcpt *r;
+
+	sched_clock_advance(s, now);
+	if (idx >= m->nrcpts)
+		return false;
+	r = &m->rcpts[idx];
+	if (r->state == SR_DONE || r->state == SR_BOUNCING ||
+	    (to = queue_get(s, r->q->domain, vmta)) == NULL)
+		return false;
+	if (r->state != SR_INFLIGHT) {
+		rcpt_move(s, r, to);
+		return true;
+	}
+	r->flags &= (uint8_t)~RF_MOVE;
+	if (to != r->q) {
+		r->flags |= RF_MOVE;
+		r->u.held.vmta = to->vm->number;
+	}
+	return true;
+}

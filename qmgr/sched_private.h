@@ -61,7 +61,7 @@
 
 /* ---- timers: one heap for all queues and limits ---- */
 
-enum timer_kind { TIMER_QUEUE, TIMER_LIMIT };
+enum timer_kind { TIMER_QUEUE, TIMER_LIMIT, TIMER_SOURCE };
 
 struct stimer {
 	int64_t due;
@@ -153,6 +153,8 @@ struct srcpt {
 		struct {       /* HELD, or INFLIGHT with RF_HOLD */
 			struct sdeliv *deliv;
 			uint32_t order;
+			uint32_t vmta; /* INFLIGHT with RF_MOVE: number of
+			                * the VMTA that it goes to */
 		} held;
 	} u;
 	uint32_t idx;                  /* in its message */
@@ -166,6 +168,7 @@ enum rcpt_flags {
 	RF_DUE = 1,    /* was a retry: READY means the due list */
 	RF_LOST = 2,   /* the last attempt ended in a lost connection */
 	RF_HOLD = 4,   /* in flight, to be held if it comes back */
+	RF_MOVE = 8,   /* in flight, to be moved to u.held.vmta */
 };
 
 #define SEGMENT_BITS 36   /* of 64 MiB each */
@@ -257,6 +260,8 @@ struct ssession {
 	uint8_t state;                 /* enum se_state */
 	uint8_t place;                 /* which q->sessions list */
 	bool idle;
+	struct route_addr source;      /* its address, */
+	uint32_t source_index;         /* and which it was when it opened */
 };
 TAILQ_HEAD(ssessions, ssession);
 
@@ -309,6 +314,19 @@ struct swarmup {
 	char text[];
 };
 
+/* A source address that is disabled. q: for this one; NULL: see domain and
+ * vmta. Wall clock; texts in text[]. */
+struct soff {
+	TAILQ_ENTRY(soff) all, of;     /* of: q's, or sched.off_wide */
+	struct squeue *q;
+	struct route_addr ip;
+	struct stimer timer;           /* when it is enabled again */
+	int64_t since_us, until_us;
+	struct sv domain, vmta, reason, who;
+	char text[];
+};
+TAILQ_HEAD(soffs, soff);
+
 struct svmta {
 	struct sv name, path_name;     /* "/name", in text[] */
 	struct sched *s;
@@ -320,9 +338,11 @@ struct svmta {
 	TAILQ_ENTRY(svmta) active_link, link;
 	int64_t deficit;
 	uint32_t nqueues;
+	uint32_t number;               /* in order of making */
 	uint8_t npools;
 	struct svpool *pools[CONF_VMTA_POOLS_MAX];
 	bool active_on;
+	const struct conf_srchosts *sources; /* NULL: the system chooses */
 	char text[];
 };
 
@@ -408,6 +428,14 @@ struct squeue {
 	struct sring arrived;          /* in the hour's slots */
 	struct sring put_off, refused; /* attempts, in the hour's slots */
 	void *user;
+
+	struct soffs off;              /* sources that it may not use */
+	uint32_t source_turn;          /* which is next */
+	uint64_t none_left;            /* sched.sources_gen when it had none, */
+	uint64_t all_full;             /* or no room in those it had */
+	bool sources_check;            /* sessions may have to be closed */
+	bool sourceless;               /* waits for one */
+	TAILQ_ENTRY(squeue) sourceless_link;
 	char text[];
 };
 
@@ -433,6 +461,7 @@ struct sched {
 	struct squeue *last_queue;     /* found last: mail comes in runs */
 	struct squeues all_queues, resolving;
 	TAILQ_HEAD(, svmta) vmtas, active;
+	uint32_t nvmtas;
 	TAILQ_HEAD(, svpool) pools;
 	TAILQ_HEAD(, swarmup) warmups;
 	int64_t warmup_at;             /* warmups_turn() has something to do */
@@ -448,6 +477,14 @@ struct sched {
 	uint32_t give_ups_left;        /* in this run */
 	uint32_t promotions_left;
 	uint64_t finals;               /* counts, to see that give_up() did */
+
+	struct soffs off_all, off_wide;/* disabled sources; for more than one
+	                                * queue */
+	uint32_t noff, noff_wide;
+	uint64_t sources_gen;          /* counts what enables sources */
+	struct squeues sourceless;     /* queues without any, */
+	uint32_t nsourceless;
+	uint32_t sources_wake;         /* so many of them are to look again */
 };
 
 /* When m arrived, on s->clock. */
@@ -518,10 +555,12 @@ const struct conf_rate *rate_lower(const struct conf_rate *a,
     const struct conf_rate *b);
 /* sched_reply.c */
 /* The line of the queue's list that acts on this reply, after it has acted on
- * the queue; what it does to the recipient is the caller's. */
+ * the queue; what it does to the recipient is the caller's. source: of the
+ * session that got it; NULL: not known. */
 const struct conf_reply *reply_act(struct sched *s, struct squeue *q,
-    const struct sched_why *why);
-void reply_delivered(struct sched *s, struct squeue *q, struct sv reply);
+    const struct sched_why *why, const struct route_addr *source);
+void reply_delivered(struct sched *s, struct squeue *q, struct sv reply,
+    const struct route_addr *source);
 void react_conf(struct sched *s, struct squeue *q);
 void react_limits(const struct squeue *q, uint32_t *most,
     const struct conf_rate **rate);
@@ -534,6 +573,7 @@ void react_free(struct squeue *q);
 struct squeue *queue_get(struct sched *s, struct sv domain, struct sv vmta);
 /* NULL without memory. */
 struct svmta *vmta_get(struct sched *s, struct sv name);
+struct svmta *vmta_numbered(const struct sched *s, uint32_t number);
 struct svpool *pool_get(struct sched *s, struct sv name);
 void pools_conf(struct sched *s);
 void pools_free(struct sched *s);
@@ -541,6 +581,24 @@ void pools_free(struct sched *s);
 void waits_init(struct squeue *q, int64_t now);
 void queue_wait_set(struct sched *s, struct squeue *q, enum sched_wait w);
 void queue_arrived(struct sched *s, struct squeue *q, const struct smsg *m);
+/* sched_source.c */
+bool source_is_off(const struct sched *s, const struct squeue *q,
+    const struct route_addr *ip);
+bool source_is_full(const struct squeue *q, const struct route_addr *ip);
+/* WAIT_NOTHING, or why the queue can have none. */
+enum sched_wait source_choose(struct sched *s, struct squeue *q,
+    uint32_t *index_r);
+void source_take(struct squeue *q, struct ssession *se, uint32_t index);
+void sourceless_set(struct sched *s, struct squeue *q, bool on);
+void sources_changed(struct sched *s);
+/* True if there is more to do at once. */
+bool sources_wake(struct sched *s);
+void source_timer(struct sched *s, struct stimer *t);
+void source_react(struct sched *s, struct squeue *q,
+    const struct conf_reply *rule, const struct route_addr *ip,
+    struct sv reply);
+void queue_sources_free(struct sched *s, struct squeue *q);
+void sources_free(struct sched *s);
 /* sched_used.c */
 void volume_take(const struct squeue *q, int64_t at, uint32_t kib);
 void connects_unknown(struct sched *s, struct squeue *q);
@@ -568,6 +626,8 @@ void rcpt_retry(struct sched *s, struct srcpt *r, int64_t due);
 void rcpt_inflight(struct sched *s, struct srcpt *r, struct sdeliv *d);
 void rcpt_aside(struct sched *s, struct srcpt *r, enum srcpt_state state);
 void rcpt_hold(struct sched *s, struct srcpt *r, uint32_t order);
+/* To another queue, in the state that it is in; not one in flight. */
+void rcpt_move(struct sched *s, struct srcpt *r, struct squeue *to);
 /* May free the message: true then. */
 bool rcpt_done(struct sched *s, struct srcpt *r);
 bool rcpt_final(struct sched *s, struct srcpt *r, bool bouncing);
@@ -592,7 +652,11 @@ bool queue_expire(struct sched *s, struct squeue *q);
 bool queue_doom(struct sched *s, struct squeue *q);
 
 /* sched_session.c */
-struct ssession *session_open(struct sched *s, struct squeue *q);
+/* source: see source_choose(). */
+struct ssession *session_open(struct sched *s, struct squeue *q,
+    uint32_t source);
+/* Sessions from addresses that are disabled now get no more work. */
+void sessions_sources_check(struct sched *s, struct squeue *q);
 struct ssession *session_pick(struct sched *s, struct squeue *q);
 bool session_hand(struct sched *s, struct squeue *q, struct ssession *se,
     uint32_t most, uint32_t *n_r);

@@ -83,9 +83,22 @@ vmta_get(struct sched *s, struct sv name)
 	TAILQ_INIT(&vm->idle);
 	TAILQ_INIT(&vm->warmups);
 	TAILQ_INIT(&vm->active);
+	vm->number = s->nvmtas++;
 	TAILQ_INSERT_TAIL(&s->vmtas, vm, link);
 	vmta_conf(s, vm);
 	return vm;
+}
+
+struct svmta *
+vmta_numbered(const struct sched *s, uint32_t number)
+{
+	struct svmta *vm;
+
+	TAILQ_FOREACH(vm, &s->vmtas, link) {
+		if (vm->number == number)
+			return vm;
+	}
+	return NULL;
 }
 
 struct svpool *
@@ -187,6 +200,7 @@ vmta_conf(struct sched *s, struct svmta *vm)
 	    &c->max_smtp_msg_rate);
 	limit_volume(s, &vm->scope.volume, c == NULL ? &no_limit :
 	    &c->max_smtp_data_volume_rate);
+	vm->sources = c == NULL ? NULL : &c->smtp_source_host;
 	vmta_pools(s, vm);
 }
 
@@ -326,6 +340,7 @@ queue_init(struct sched *s, struct squeue *q, struct sv name, size_t ndomain)
 	TAILQ_INIT(&q->due);
 	TAILQ_INIT(&q->live);
 	TAILQ_INIT(&q->aside);
+	TAILQ_INIT(&q->off);
 	for (int i = 0; i <= SCHED_WINDOW; i++)
 		TAILQ_INIT(&q->sessions[i]);
 	scope_init(&q->scope, WAIT_CONN_QUEUE, WAIT_CONN_RATE, WAIT_MSG_RATE);
@@ -381,6 +396,7 @@ queue_free(struct sched *s, struct squeue *q)
 {
 	if (s->ops->queue_gone != NULL)
 		s->ops->queue_gone(s->arg, q);
+	queue_sources_free(s, q);
 	queue_unpark(s, q);
 	queue_deactivate(s, q);
 	if (s->conf_walk == q)
@@ -424,7 +440,8 @@ queue_collect(struct sched *s, struct squeue *q)
 
 	if (!TAILQ_EMPTY(&q->live) || !TAILQ_EMPTY(&q->aside) ||
 	    q->nsessions > 0 || q->paused || react_holds(q) || q->resolving ||
-	    q->retry_at > sched_mono(s) || q->grant != NULL) {
+	    q->retry_at > sched_mono(s) || q->grant != NULL ||
+	    !TAILQ_EMPTY(&q->off)) {
 		q->gc_at = NEVER;
 		return false;
 	}

@@ -116,10 +116,79 @@ rcpt_add(struct sched *s, struct squeue *q, struct srcpt *r)
 	queue_activate(s, q);
 }
 
+/* Where it goes when it comes back; NULL: it stays. Asked while it is still in
+ * flight. Without memory for the queue it stays, too. */
+static struct squeue *
+move_target(struct sched *s, struct srcpt *r)
+{
+	const struct svmta *vm;
+
+	if ((r->flags & RF_MOVE) == 0)
+		return NULL;
+	r->flags &= (uint8_t)~RF_MOVE;
+	vm = vmta_numbered(s, r->u.held.vmta);
+	return vm == NULL ? NULL : queue_get(s, r->q->domain, vm->name);
+}
+
+/* Into the place that its state has in r->q. */
+static void
+place_enter(struct sched *s, struct srcpt *r, int64_t due)
+{
+	struct squeue *q = r->q;
+
+	if (r->state == SR_RETRY) {
+		r->u.retry.due = due;
+		if (!retry_heap_push(q, r))
+			r->state = SR_READY;
+	}
+	if (r->state == SR_READY)
+		TAILQ_INSERT_TAIL(ready_list(q, r), r, u.ready);
+	q->count[r->state]++;
+	s->count[r->state]++;
+	if (!is_live((enum srcpt_state)r->state)) {
+		TAILQ_INSERT_TAIL(&q->aside, r, all);
+		return;
+	}
+	live_insert(q, r);
+	expire_soon(s, q, r);
+}
+
+void
+rcpt_move(struct sched *s, struct srcpt *r, struct squeue *to)
+{
+	int64_t due = r->state == SR_RETRY ? r->u.retry.due : 0;
+	struct squeue *q = r->q;
+
+	if (q == to)
+		return;
+	rcpt_leave(s, r);
+	if (q->expire_next == r)
+		q->expire_next = TAILQ_NEXT(r, all);
+	TAILQ_REMOVE(is_live((enum srcpt_state)r->state) ? &q->live :
+	    &q->aside, r, all);
+	q->bytes -= rcpt_msg(r)->body_len;
+	to->bytes += rcpt_msg(r)->body_len;
+	if (q->warmup != NULL)
+		q->warmup->nrcpts--;
+	if (to->warmup != NULL)
+		to->warmup->nrcpts++;
+	r->q = to;
+	place_enter(s, r, due);
+	queue_activate(s, q);
+	queue_activate(s, to);
+}
+
+static void
+move_end(struct sched *s, struct srcpt *r, struct squeue *to)
+{
+	if (to != NULL)
+		rcpt_move(s, r, to);
+}
+
 void
 rcpt_ready(struct sched *s, struct srcpt *r, bool at_head)
 {
-	struct squeue *q = r->q;
+	struct squeue *q = r->q, *to = move_target(s, r);
 
 	rcpt_leave(s, r);
 	rcpt_enter(s, r, SR_READY);
@@ -129,12 +198,13 @@ rcpt_ready(struct sched *s, struct srcpt *r, bool at_head)
 		TAILQ_INSERT_TAIL(ready_list(q, r), r, u.ready);
 	expire_soon(s, q, r);
 	queue_activate(s, q);
+	move_end(s, r, to);
 }
 
 void
 rcpt_retry(struct sched *s, struct srcpt *r, int64_t due)
 {
-	struct squeue *q = r->q;
+	struct squeue *q = r->q, *to = move_target(s, r);
 
 	rcpt_leave(s, r);
 	r->u.retry.due = due;
@@ -148,6 +218,7 @@ rcpt_retry(struct sched *s, struct srcpt *r, int64_t due)
 	}
 	expire_soon(s, q, r);
 	queue_activate(s, q);
+	move_end(s, r, to);
 }
 
 void
@@ -162,6 +233,7 @@ rcpt_inflight(struct sched *s, struct srcpt *r, struct sdeliv *d)
 void
 rcpt_aside(struct sched *s, struct srcpt *r, enum srcpt_state state)
 {
+	r->flags &= (uint8_t)~RF_MOVE;
 	rcpt_leave(s, r);
 	rcpt_enter(s, r, state);
 	queue_activate(s, r->q);
@@ -170,8 +242,11 @@ rcpt_aside(struct sched *s, struct srcpt *r, enum srcpt_state state)
 void
 rcpt_hold(struct sched *s, struct srcpt *r, uint32_t order)
 {
+	struct squeue *to = move_target(s, r);
+
 	rcpt_aside(s, r, SR_HELD);
 	r->u.held.order = order;
+	move_end(s, r, to);
 }
 
 static void

@@ -248,7 +248,8 @@ rule_find(struct sched *s, struct squeue *q, struct sv reply)
 }
 
 const struct conf_reply *
-reply_act(struct sched *s, struct squeue *q, const struct sched_why *why)
+reply_act(struct sched *s, struct squeue *q, const struct sched_why *why,
+    const struct route_addr *source)
 {
 	const struct conf_reply *rule = rule_find(s, q, why->diag);
 
@@ -265,11 +266,14 @@ reply_act(struct sched *s, struct squeue *q, const struct sched_why *why)
 		queue_defer(s, q, rule, why);
 	if ((rule->actions & CONF_ACT_BOUNCE_QUEUE) != 0)
 		queue_bounce(s, q, why);
+	if ((rule->actions & CONF_ACT_DISABLE_SOURCE_IP) != 0)
+		source_react(s, q, rule, source, why->diag);
 	return rule;
 }
 
 void
-reply_delivered(struct sched *s, struct squeue *q, struct sv reply)
+reply_delivered(struct sched *s, struct squeue *q, struct sv reply,
+    const struct route_addr *source)
 {
 	const struct sched_why why = { .diag = reply };
 
@@ -278,7 +282,7 @@ reply_delivered(struct sched *s, struct squeue *q, struct sv reply)
 	if (q->backoff && queue_conf(s, q)->backoff_to_normal_after_delivery)
 		normal_again(s, q, "mode normal, by a delivery", NULL, reply);
 	else
-		(void)reply_act(s, q, &why);
+		(void)reply_act(s, q, &why, source);
 }
 
 /* ---- settings and time ---- */

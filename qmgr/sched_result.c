@@ -133,6 +133,7 @@ sched_result(struct sched *s, struct sched_now now, uint64_t session,
     struct sched_decision *d_r)
 {
 	const struct conf_reply *rule = NULL;
+	const struct ssession *se;
 	struct srcpt *r;
 
 	sched_clock_advance(s, now);
@@ -158,11 +159,14 @@ sched_result(struct sched *s, struct sched_now now, uint64_t session,
 	d_r->attempts = r->attempts;
 	if (res->outcome != OUT_DELIVERED)
 		queue_error_set(s, r->q, res->status, res->text);
+	se = session_find(s, session);
 	if (res->outcome == OUT_TEMPORARY || res->outcome == OUT_PERMANENT)
 		rule = reply_act(s, r->q, &(struct sched_why){
-		    .status = res->status, .diag = res->text });
+		    .status = res->status, .diag = res->text },
+		    se == NULL ? NULL : &se->source);
 	else if (res->outcome == OUT_DELIVERED)
-		reply_delivered(s, r->q, res->text);
+		reply_delivered(s, r->q, res->text,
+		    se == NULL ? NULL : &se->source);
 	if (res->outcome == OUT_DELIVERED && r->state == SR_INFLIGHT)
 		d_r->volume_kib = volume_count(s, r);
 	d_r->hardened = rule != NULL && res->outcome == OUT_TEMPORARY &&

@@ -116,7 +116,8 @@ session_view(const struct ssession *se, struct sched_session *v)
 	*v = (struct sched_session){ .id = se->id,
 		.worker = se->worker->number, .queue = se->q,
 		.conf = se->q->conf, .domain = se->q->domain,
-		.vmta = se->q->vmta, .window = SCHED_WINDOW };
+		.vmta = se->q->vmta, .window = SCHED_WINDOW,
+		.source = se->source_index };
 }
 
 /* ---- opening and closing ---- */
@@ -140,7 +141,7 @@ session_count(struct sched *s, struct ssession *se)
 
 /* NULL without memory. The limits allow it, there is a worker. */
 struct ssession *
-session_open(struct sched *s, struct squeue *q)
+session_open(struct sched *s, struct squeue *q, uint32_t source)
 {
 	struct ssession *se = calloc(1, sizeof(*se));
 	struct sched_session v;
@@ -158,6 +159,7 @@ session_open(struct sched *s, struct squeue *q)
 	se->place = TAKES_NOTHING;
 	se->max_msgs = q->conf->max_msg_per_connection;
 	se->path = q->path;
+	source_take(q, se, source);
 	TAILQ_INIT(&se->delivs);
 	TAILQ_INSERT_TAIL(&q->sessions[TAKES_NOTHING], se, qlink);
 	TAILQ_INSERT_TAIL(&se->worker->sessions, se, wlink);
@@ -186,6 +188,23 @@ session_close(struct sched *s, struct ssession *se)
 	se->state = SE_CLOSING;
 	session_place(s, se);
 	s->ops->session_close(s->arg, se->id, se->worker->number);
+}
+
+/* One that connects is closed when it is up. */
+void
+sessions_sources_check(struct sched *s, struct squeue *q)
+{
+	struct ssession *se, *next;
+
+	q->sources_check = false;
+	for (int i = 0; i <= SCHED_WINDOW; i++) {
+		for (se = TAILQ_FIRST(&q->sessions[i]); se != NULL; se = next) {
+			next = TAILQ_NEXT(se, qlink);
+			if (se->state == SE_UP &&
+			    source_is_off(s, q, &se->source))
+				session_close(s, se);
+		}
+	}
 }
 
 /* One of those that have been idle longest. */
@@ -263,6 +282,7 @@ session_remove(struct sched *s, struct ssession *se)
 	htab_remove(&s->sessions, se);
 	se->worker->nsessions--;
 	q->nsessions--;
+	q->all_full = 0;
 	s->nsessions--;
 	for (int i = 0; i < se->path.n; i++)
 		limit_release(s, &se->path.scope[i]->conns);
@@ -581,6 +601,7 @@ sched_session_up(struct sched *s, struct sched_now now, uint64_t session)
 	se->state = SE_UP;
 	se->up_at = sched_mono(s);
 	se->q->nup++;
+	se->q->sources_check = s->noff > 0;
 	session_place(s, se);
 	queue_activate(s, se->q);
 }
@@ -643,6 +664,7 @@ sched_session_end(struct sched *s, struct sched_now now, uint64_t session,
 	static const struct sched_why no_why;
 	struct sched_why w;
 	struct ssession *se;
+	struct route_addr source;
 	struct squeue *q;
 	uint32_t delivered;
 
@@ -653,6 +675,7 @@ sched_session_end(struct sched *s, struct sched_now now, uint64_t session,
 		return;
 	q = se->q;
 	delivered = se->delivered;
+	source = se->source;
 	session_give_back(s, se);
 	session_remove(s, se);
 	w = why != NULL ? *why : no_why;
@@ -660,7 +683,7 @@ sched_session_end(struct sched *s, struct sched_now now, uint64_t session,
 	w.said = end == END_421 || end == END_GREETING_TEMP ||
 	    end == END_GREETING_PERM;
 	if (w.said)
-		(void)reply_act(s, q, &w);
+		(void)reply_act(s, q, &w, &source);
 	session_end_act(s, q, end, delivered, &w);
 	queue_activate(s, q);
 }

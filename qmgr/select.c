@@ -127,6 +127,10 @@ word_take(struct selector *s, struct sv w)
 	else if (option_value(w, SV("id"), &v))
 		return s->given = msgid_parse(v, &s->id), s->given ? NULL :
 		    "--id wants a queue ID";
+	else if (option_value(w, SV("reenable-after"), &v))
+		return conf_parse_time(v, 1, INT64_MAX / 2000,
+		    &s->reenable_ms) == NULL ? NULL :
+		    "--reenable-after wants a time such as 4h";
 	else if (sv_starts(w, SV("-")))
 		return "unknown option";
 	else

@@ -174,7 +174,7 @@ add_setting(struct reader *r, const struct conf_row *row, struct sv value,
 		warn_at(r, "\"%s\" has no effect yet", row->name);
 	if (!clear && row->type == CONF_T_REPLY &&
 	    (scratch.reply.actions & CONF_ACT_NOT_YET) != 0)
-		warn_at(r, "skip-mx and disable-source-ip have no effect yet");
+		warn_at(r, "skip-mx has no effect yet");
 	note_seen(r, row);
 	if (!store_setting(r->c, top(r)->id, row, value, clear, here(r)))
 		error_at(r, "the configuration is too large");

@@ -38,7 +38,7 @@ enum conf_action {
 	CONF_ACT_RETRY_AFTER = 512    /* the recipient, after retry_after_ms */
 };
 
-#define CONF_ACT_NOT_YET (CONF_ACT_SKIP_MX | CONF_ACT_DISABLE_SOURCE_IP)
+#define CONF_ACT_NOT_YET CONF_ACT_SKIP_MX
 
 /* reply /REGEX/ ACTION[,ACTION] */
 struct conf_reply {

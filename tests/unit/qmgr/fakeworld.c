@@ -28,6 +28,7 @@ on_session_open(void *arg, const struct sched_session *se)
 	ck_assert_uint_lt(w->nse, WORLD_SESSIONS);
 	w->se[w->nse].id = se->id;
 	w->se[w->nse].up = w->se[w->nse].closing = false;
+	w->se[w->nse].source = se->source;
 	w->se[w->nse++].q = (struct squeue *)(uintptr_t)se->queue;
 }
 

@@ -25,7 +25,7 @@ struct world {
 	struct sched *s;
 	struct conf *conf;
 	struct sched_now now;
-	struct { uint64_t id; struct squeue *q; bool up, closing; }
+	struct { uint64_t id; struct squeue *q; uint32_t source; bool up, closing; }
 	    se[WORLD_SESSIONS];
 	uint32_t nse;
 	struct wdeliver d[WORLD_DELIVERS];

@@ -251,5 +251,6 @@ void qmgr_tests_journal(Suite *s);
 void qmgr_tests_outcome(Suite *s);
 void qmgr_tests_recover(Suite *s);
 void qmgr_tests_warmup(Suite *s);
+void qmgr_tests_move(Suite *s);
 
 #endif

@@ -17,10 +17,12 @@
  *       [connect=ok|fail|4xx|5xx|421|lost|route]
  *       [dns=ok|temp|nodomain|nullmx|unusable|self|again]
  *   backoff|normal|pause|resume|schedule|retry-now|hold|release|delete queue D/V
+ *   rebind queue D/V to=V2
  *   worker add|kill N        there is worker 0
  *   restart [keep]           keep: the workers live on
  *   clock TIME | clock -TIME the wall clock jumps
  *   forget routes
+ *   disable|enable source IP D/V [for=T]    D, V may be *
  *   expect WHAT [X] OP N     X: D, D/V, /V, * ; OP: = <= >= < >
  *   expect between T1 T2 WHAT X OP N
  *   expect first|last WHAT X OP TIME
@@ -36,6 +38,8 @@
  *                            delivered that much of their plan, and not more
  *   expect plan|actual NAME/V N OP COUNT    of the Nth day since the first
  *   expect behind NAME/V OP DAYS
+ *   expect source IP opened|now|max OP N  connections from it
+ *   expect disabled OP N     source addresses, each with its queues
  *   expect status|diag = TEXT       of the last one given up (diag: begins)
  *
  * WHAT: dispatched delivers delivered deferred failed given-up opened closed
@@ -349,7 +353,7 @@ queue_named(struct script *sc, const char *name, struct sv *domain,
 	return sched_queue_find(sc->w.s, *domain, *vmta);
 }
 
-/* hold, release, delete: all recipients of the queue. */
+/* hold, release, delete, rebind: all recipients of the queue. */
 static void
 queue_rcpts(struct script *sc, struct squeue *q, const char *what)
 {
@@ -372,6 +376,9 @@ queue_rcpts(struct script *sc, struct squeue *q, const char *what)
 		if (strcmp(what, "delete") == 0)
 			sched_final(sc->w.s, world_now(&sc->w), sm,
 			    all[i].idx, SR_DONE);
+		else if (strcmp(what, "rebind") == 0)
+			(void)sched_rcpt_move(sc->w.s, world_now(&sc->w), sm,
+			    all[i].idx, sv_from(option(sc, "to")));
 		else
 			sched_rcpt_hold(sc->w.s, world_now(&sc->w), sm,
 			    all[i].idx, strcmp(what, "hold") == 0, 0);
@@ -405,12 +412,39 @@ do_queue(struct script *sc)
 		queue_rcpts(sc, q, what);
 }
 
+/* disable|enable source IP D/V [for=T] */
+static void
+do_source(struct script *sc)
+{
+	struct sched_now now = world_now(&sc->w);
+	struct sv queue = sv_from(word(sc, 3));
+	const char *t = option(sc, "for");
+	struct sched_source so = { .since_us = now.wall.us };
+
+	if (strcmp(word(sc, 1), "source") != 0)
+		syntax(sc, "want source IP D/V");
+	if (strcmp(word(sc, 2), "system") != 0 &&
+	    !route_addr_parse(sv_from(word(sc, 2)), &so.ip))
+		syntax(sc, "want an address");
+	so.domain = sv_cut(&queue, '/');
+	so.vmta = queue;
+	if (t != NULL)
+		so.until_us = now.wall.us + time_of(sc, t);
+	if (word(sc, 0)[0] == 'e')
+		(void)sched_source_enable(sc->w.s, now, so.domain, so.vmta,
+		    &so.ip);
+	else if (!sched_source_disable(sc->w.s, now, &so))
+		wrong(sc, "it cannot be disabled");
+}
+
 static void
 do_other(struct script *sc)
 {
 	const char *what = word(sc, 0);
 
-	if (strcmp(what, "seed") == 0)
+	if (strcmp(what, "disable") == 0 || strcmp(what, "enable") == 0)
+		do_source(sc);
+	else if (strcmp(what, "seed") == 0)
 		sc->w.seed = number_of(sc, word(sc, 1));
 	else if (strcmp(what, "worker") == 0 &&
 	    strcmp(word(sc, 1), "add") == 0)

@@ -398,6 +398,39 @@ expect_warmup(struct script *sc, char what)
 		check_number(sc, what == 'p' ? d.plan : d.done, 4);
 }
 
+/* expect source IP opened|now|max OP N */
+static void
+expect_source(struct script *sc)
+{
+	const struct wsource *so = NULL;
+	const char *what = word(sc, 3);
+
+	for (uint32_t i = 0; i < sc->w.nsources; i++) {
+		if (strcmp(sc->w.sources[i].ip, word(sc, 2)) == 0)
+			so = &sc->w.sources[i];
+	}
+	if (so == NULL)
+		check_number(sc, 0, 4);
+	else if (strcmp(what, "opened") == 0)
+		check_number(sc, so->opened, 4);
+	else if (strcmp(what, "now") == 0)
+		check_number(sc, so->now, 4);
+	else
+		check_number(sc, so->max, 4);
+}
+
+static int64_t
+count_disabled(const struct script *sc)
+{
+	struct sched_source so;
+	const void *at = NULL;
+	int64_t n = 0;
+
+	while (sched_source_next(sc->w.s, &at, &so))
+		n++;
+	return n;
+}
+
 void
 do_expect(struct script *sc)
 {
@@ -429,6 +462,10 @@ do_expect(struct script *sc)
 		expect_warmup(sc, w[0]);
 	else if (strcmp(w, "mode") == 0)
 		expect_mode(sc);
+	else if (strcmp(w, "source") == 0)
+		expect_source(sc);
+	else if (strcmp(w, "disabled") == 0)
+		check_number(sc, count_disabled(sc), 2);
 	else if (strcmp(w, "status") == 0)
 		expect_text(sc, sc->w.last_status);
 	else if (strcmp(w, "diag") == 0)

@@ -15,6 +15,9 @@ static const char random_conf[] =
     "<domain c.test>\nmax-connect-rate 6/m\nmax-msg-per-connection 3\n"
     "</domain>\n"
     "<domain d.test>\nmax-rcpt-per-transaction 2\n</domain>\n"
+    "<domain e.test>\nsource-ip-max-smtp-out 1\n</domain>\n"
+    "<virtual-mta v3>\nsmtp-source-host 192.0.2.1 a.test\n"
+    "smtp-source-host 192.0.2.2 b.test\n</virtual-mta>\n"
     "<virtual-mta v1>\nmax-smtp-out 3\n</virtual-mta>\n"
     "<virtual-mta v2>\nmax-smtp-msg-rate 30/m\n</virtual-mta>\n"
     "<warmup g>\nvirtual-mta v1\ndomain e.test\nday-list 40,80,4000\n"
@@ -55,7 +58,7 @@ random_add(struct world *w, uint64_t id)
 static void
 random_limits_hold(struct world *w)
 {
-	uint32_t v1 = 0, a[3] = { 0 };
+	uint32_t v1 = 0, a[3] = { 0 }, e3[2] = { 0 };
 
 	ck_assert_uint_le(w->nse, 6);
 	for (uint32_t i = 0; i < w->nse; i++) {
@@ -64,7 +67,11 @@ random_limits_hold(struct world *w)
 		v1 += sv_eq(vmta, SV("v1"));
 		if (sv_eq(squeue_domain(w->se[i].q), SV("a.test")))
 			a[vmta.p[1] - '1']++;
+		if (sv_eq(squeue_name(w->se[i].q), SV("e.test/v3")))
+			e3[w->se[i].source]++;
 	}
+	ck_assert_uint_le(e3[0], 1);
+	ck_assert_uint_le(e3[1], 1);
 	ck_assert_uint_le(v1, 3);
 	for (int i = 0; i < 3; i++)
 		ck_assert_uint_le(a[i], 2);
@@ -124,6 +131,58 @@ random_final(struct world *w)
 }
 
 static void
+random_source(struct world *w)
+{
+	struct sched_source so = { .ip = { .family = 4,
+		.ip = { 192, 0, 2, (unsigned char)(1 + rnd(w, 2)) } },
+		.domain = sv_from(random_domains[rnd(w, 5)]),
+		.vmta = sv_from(random_vmtas[rnd(w, 3)]) };
+
+	if (rnd(w, 4) == 0)
+		so.ip = (struct route_addr){ .family = 0 };
+	if (rnd(w, 4) == 0)
+		so.domain = SV("*");
+	if (rnd(w, 4) == 0)
+		so.vmta = SV("*");
+	if (rnd(w, 2) == 0)
+		so.until_us = w->now.wall.us + rnd(w, 100) * US_PER_SEC;
+	if (rnd(w, 3) == 0)
+		(void)sched_source_enable(w->s, w->now, so.domain, so.vmta,
+		    &so.ip);
+	else
+		ck_assert(sched_source_disable(w->s, w->now, &so));
+}
+
+static void
+random_sources_enable(struct world *w)
+{
+	struct sched_source so;
+	const void *at = NULL;
+
+	while (sched_source_next(w->s, &at, &so)) {
+		(void)sched_source_enable(w->s, w->now, SV("*"), SV("*"),
+		    &(struct route_addr){ .family = so.ip.family,
+		    .ip = { so.ip.ip[0], so.ip.ip[1], so.ip.ip[2],
+		    so.ip.ip[3] } });
+		at = NULL;
+	}
+}
+
+static void
+random_move(struct world *w)
+{
+	struct smsg *m = sched_msg_find(w->s, 1 + rnd(w, 500));
+	struct sv vmta = sv_from(random_vmtas[rnd(w, 3)]);
+	uint32_t idx;
+
+	if (m == NULL)
+		return;
+	idx = rnd(w, smsg_nrcpts(m));
+	if (sched_rcpt_move(w->s, w->now, m, idx, vmta))
+		ck_assert(sv_eq(smsg_rcpt_vmta(m, idx), vmta));
+}
+
+static void
 random_operator(struct world *w)
 {
 	struct sv domain = sv_from(random_domains[rnd(w, 5)]);
@@ -133,7 +192,7 @@ random_operator(struct world *w)
 	const void *at = NULL;
 	uint32_t idx;
 
-	switch (rnd(w, 8)) {
+	switch (rnd(w, 10)) {
 	case 0:
 		(void)queue_pause(w->s, w->now, domain, vmta,
 		    rnd(w, 3) == 0);
@@ -165,6 +224,15 @@ random_operator(struct world *w)
 		return;
 	case 6:
 		random_final(w);
+		return;
+	case 7:
+		if (rnd(w, 3) == 0)
+			random_source(w);
+		else if (rnd(w, 8) == 0)
+			random_sources_enable(w);
+		return;
+	case 8:
+		random_move(w);
 		return;
 	default:
 		if (rnd(w, 5) == 0) {
@@ -251,6 +319,7 @@ random_drain(struct world *w)
 			    sched_msg_find(w->s, m->id), i, false, 0);
 	}
 	random_bounces_done(w);
+	random_sources_enable(w);
 	for (int i = 0; ; i++) {
 		run(w);
 		answer_routes(w);

@@ -24,7 +24,7 @@ struct wdeliver {
 
 struct wsession {
 	uint64_t id;
-	uint32_t queue, worker;
+	uint32_t queue, worker, source;
 	uint32_t nmsgs, max_msgs;
 	int64_t idle;
 	uint64_t stamp;      /* idle events with another one are void */
@@ -204,6 +204,7 @@ session_free(struct world *w, uint32_t at)
 		free(d);
 	}
 	w->now_sessions[se->queue]--;
+	w->sources[se->source].now--;
 	w->sessions[at] = w->sessions[--w->nsessions];
 	free(se);
 }
@@ -240,6 +241,35 @@ on_resolve(void *arg, struct squeue *q, struct sv domain, struct sv vmta,
 	    .kind = E_ROUTE });
 }
 
+/* From which address; a world does not have many. */
+static uint32_t
+source_of(struct world *w, const struct sched_session *v)
+{
+	const struct conf_vmta *c = conf_vmta_find(w->conf, v->vmta);
+	char ip[46] = "system";
+	uint32_t i;
+
+	if (c != NULL && v->source < c->smtp_source_host.n)
+		(void)route_addr_format(&c->smtp_source_host.v[v->source].ip,
+		    ip);
+	for (i = 0; i < w->nsources; i++) {
+		if (strcmp(w->sources[i].ip, ip) == 0)
+			return i;
+	}
+	if (i == 64)
+		fail("too many source addresses");
+	memcpy(w->sources[w->nsources++].ip, ip, sizeof(ip));
+	return i;
+}
+
+static void
+source_count(struct wsource *so)
+{
+	so->opened++;
+	if (++so->now > so->max)
+		so->max = so->now;
+}
+
 static void
 on_session_open(void *arg, const struct sched_session *v)
 {
@@ -262,6 +292,8 @@ on_session_open(void *arg, const struct sched_session *v)
 		w->max_sessions[se->queue] = w->now_sessions[se->queue];
 	if (w->nsessions > w->max_all)
 		w->max_all = w->nsessions;
+	se->source = source_of(w, v);
+	source_count(&w->sources[se->source]);
 	note(w, W_OPENED, se->queue, 0, 1);
 	event_push(w, (struct wevent){ .t = w->t +
 	    remote_of(w, se->queue)->connect_latency, .session = se->id,
@@ -683,6 +715,9 @@ msg_restore(struct world *w, struct sched *old, const struct smsg *om)
 		enum srcpt_state st = smsg_rcpt_state(om, i);
 
 		m = sched_msg_find(w->s, info.id);
+		if (st != SR_DONE)
+			(void)sched_rcpt_move(w->s, world_now(w), m, i,
+			    smsg_rcpt_vmta(om, i));
 		sched_rcpt_restore(w->s, world_now(w), m, i,
 		    st == SR_INFLIGHT ? SR_READY : st,
 		    smsg_rcpt_attempts(om, i), smsg_rcpt_next_us(om, i));
@@ -731,6 +766,8 @@ world_restart(struct world *w, bool keep)
 {
 	struct sched *old = w->s;
 	const struct smsg *m;
+	struct sched_source so;
+	const void *off = NULL;
 	struct squeue *q;
 	size_t at = 0;
 
@@ -751,6 +788,8 @@ world_restart(struct world *w, bool keep)
 		(void)sched_queue_state_set(w->s, world_now(w), squeue_domain(q),
 		    squeue_vmta(q), &st);
 	}
+	while (sched_source_next(old, &off, &so))
+		(void)sched_source_disable(w->s, world_now(w), &so);
 	if (keep)
 		sched_connects_unknown(w->s, world_now(w));
 	sched_worker_add(w->s, 0);

@@ -71,6 +71,11 @@ struct wmsg {
 	uint32_t i;
 };
 
+struct wsource {        /* a source address, of all queues */
+	char ip[46];
+	uint32_t opened, now, max;
+};
+
 struct world {
 	struct sched *s;
 	struct conf *conf;
@@ -96,6 +101,8 @@ struct world {
 	uint32_t max_all, max_group;
 	char last_status[32], last_diag[600];
 	bool in_run;
+	struct wsource sources[64];
+	uint32_t nsources;
 };
 
 void world_init(struct world *w);
