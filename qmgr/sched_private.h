@@ -225,6 +225,7 @@ struct sdeliv {
 	uint64_t id;
 	uint32_t n, open;              /* recipients; without result yet */
 	uint32_t kib;                  /* of the message */
+	int64_t sent_at;
 	bool delivered;                /* to one of them at least */
 	struct spath path;             /* whose volume rates it was taken of */
 	uint32_t idx[];
@@ -248,7 +249,8 @@ struct ssession {
 	TAILQ_ENTRY(ssession) wlink, qlink, vm_idle, all_idle;
 	struct sdelivs delivs;
 	struct spath path;             /* of the queue when it was opened */
-	int64_t up_at;
+	int64_t opened_at, up_at;
+	int64_t answered_at;           /* the last delivery; 0: none */
 	uint32_t outstanding;
 	uint32_t handed, max_msgs;     /* 0: no limit */
 	uint32_t delivered;
@@ -362,6 +364,8 @@ struct squeue {
 	TAILQ_ENTRY(squeue) resolve_link;
 	enum route_status route;
 	int64_t route_until;           /* 0: not known */
+	int64_t asked_at;              /* the resolver, while resolving */
+	float took_us[SCHED_TIMES];    /* moving means */
 
 	struct stimer timer;
 	int64_t expire_at, gc_at, poke_at;
@@ -509,6 +513,8 @@ void pools_free(struct sched *s);
 void waits_init(struct squeue *q, int64_t now);
 void queue_wait_set(struct sched *s, struct squeue *q, enum sched_wait w);
 void queue_arrived(struct sched *s, struct squeue *q, const struct smsg *m);
+/* One look-up, connection or answer took so long. */
+void queue_took(struct squeue *q, enum sched_time t, int64_t us);
 /* sched_used.c */
 void volume_take(const struct squeue *q, int64_t at, uint32_t kib);
 void connects_unknown(struct sched *s, struct squeue *q);

@@ -5,7 +5,7 @@
 
 #include "common/spool/event.h"
 #include "qmgr/sched_private.h"
-#include "tests/unit/qmgr/world.h"
+#include "qmgr/world.h"
 
 enum wevent_kind { E_ROUTE, E_CONNECTED, E_ANSWER, E_IDLE };
 
@@ -69,10 +69,12 @@ world_queue(struct world *w, struct sv name)
 	w->names = reallocarray(w->names, w->nnames + 1, sizeof(*w->names));
 	w->max_sessions = reallocarray(w->max_sessions, w->nnames + 1, 4);
 	w->now_sessions = reallocarray(w->now_sessions, w->nnames + 1, 4);
+	w->own = reallocarray(w->own, w->nnames + 1, sizeof(struct remote *));
 	if (w->names == NULL || w->max_sessions == NULL ||
-	    w->now_sessions == NULL)
+	    w->now_sessions == NULL || w->own == NULL)
 		abort();
-	snprintf(w->names[w->nnames], 256, "%.*s", SV_FMT(name));
+	snprintf(w->names[w->nnames], WORLD_NAME, "%.*s", SV_FMT(name));
+	w->own[w->nnames] = NULL;
 	w->max_sessions[w->nnames] = w->now_sessions[w->nnames] = 0;
 	return w->nnames++;
 }
@@ -93,9 +95,15 @@ queue_of(struct world *w, const struct squeue *q)
 static void
 note(struct world *w, enum what what, uint32_t queue, uint64_t id, uint32_t n)
 {
+	struct happening h = { .t = w->t, .id = id, .queue = queue, .n = n,
+		.what = (uint8_t)what };
+
+	if (w->told != NULL) {
+		w->told(w->told_arg, &h);
+		return;
+	}
 	w->log = grown(w->log, &w->log_size, w->nlog, sizeof(*w->log));
-	w->log[w->nlog++] = (struct happening){ .t = w->t, .id = id,
-		.queue = queue, .n = n, .what = (uint8_t)what };
+	w->log[w->nlog++] = h;
 }
 
 /* ---- events to come: a heap by time, then by order of making ---- */
@@ -141,6 +149,15 @@ event_pop(struct world *w)
 
 /* ---- remotes ---- */
 
+static void
+remote_init(struct remote *r)
+{
+	*r = (struct remote){ .latency = 10 * US_PER_MS,
+		.connect_latency = 10 * US_PER_MS,
+		.dns_latency = 10 * US_PER_MS, .ttl = 3600 * US_PER_SEC,
+		.reply = 250, .connect = -1 };
+}
+
 struct remote *
 world_remote(struct world *w, const char *domain)
 {
@@ -154,12 +171,21 @@ world_remote(struct world *w, const char *domain)
 	if (w->remotes == NULL)
 		abort();
 	r = &w->remotes[w->nremotes++];
-	*r = (struct remote){ .latency = 10 * US_PER_MS,
-		.connect_latency = 10 * US_PER_MS,
-		.dns_latency = 10 * US_PER_MS, .ttl = 3600 * US_PER_SEC,
-		.reply = 250, .connect = -1 };
+	remote_init(r);
 	snprintf(r->domain, sizeof(r->domain), "%s", domain);
 	return r;
+}
+
+struct remote *
+world_queue_remote(struct world *w, uint32_t queue)
+{
+	if (w->own[queue] == NULL) {
+		w->own[queue] = malloc(sizeof(struct remote));
+		if (w->own[queue] == NULL)
+			abort();
+		remote_init(w->own[queue]);
+	}
+	return w->own[queue];
 }
 
 static struct remote *
@@ -168,6 +194,8 @@ remote_of(struct world *w, uint32_t queue)
 	char domain[128];
 	struct remote *r;
 
+	if (w->own[queue] != NULL)
+		return w->own[queue];
 	snprintf(domain, sizeof(domain), "%.*s",
 	    (int)strcspn(w->names[queue], "/"), w->names[queue]);
 	for (uint32_t i = 0; i < w->nremotes; i++) {
@@ -377,11 +405,20 @@ on_msg_done(void *arg, const struct smsg *m)
 	w->done++;
 }
 
+static void
+on_queue_gone(void *arg, struct squeue *q)
+{
+	struct world *w = arg;
+
+	if (w->gone != NULL)
+		w->gone(w->told_arg, q);
+}
+
 static const struct sched_ops world_ops = {
 	.resolve = on_resolve, .session_open = on_session_open,
 	.deliver = on_deliver, .session_close = on_session_close,
 	.give_up = on_give_up, .queue_deferred = on_queue_deferred,
-	.msg_done = on_msg_done,
+	.msg_done = on_msg_done, .queue_gone = on_queue_gone,
 };
 
 /* ---- what happens ---- */
@@ -430,9 +467,29 @@ happens_connected(struct world *w, uint64_t id)
 		idle_start(w, se);
 }
 
-static enum outcome
-outcome_of(struct remote *r, const struct smsg *m, uint32_t idx)
+/* The same for the same try of the same message, whatever else happens: what
+ * two configurations make of it can be compared. */
+static float
+chance(const struct world *w, const struct smsg *m, uint32_t idx)
 {
+	uint64_t x = w->seed * UINT64_C(0x9e3779b97f4a7c15) + m->id * 1024 +
+	    smsg_rcpt_attempts(m, idx);
+
+	x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+	x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
+	return (float)((x ^ (x >> 31)) >> 40) / (float)(1 << 24);
+}
+
+static enum outcome
+outcome_of(const struct world *w, struct remote *r, const struct smsg *m,
+    uint32_t idx)
+{
+	if (r->defer > 0 || r->refuse > 0) {
+		float c = chance(w, m, idx);
+
+		return c < r->defer ? OUT_TEMPORARY :
+		    c < r->defer + r->refuse ? OUT_PERMANENT : OUT_DELIVERED;
+	}
 	if (smsg_rcpt_attempts(m, idx) < r->fail_first)
 		return OUT_TEMPORARY;
 	if (r->drop != 0 && r->count % r->drop == 0)
@@ -461,7 +518,7 @@ answer(struct world *w, struct wsession *se, const struct wdeliver *d,
 
 		if (m == NULL)
 			continue;
-		out = res.outcome = outcome_of(r, m, d->idx[i]);
+		out = res.outcome = outcome_of(w, r, m, d->idx[i]);
 		snprintf(text, sizeof(text), "%u %s", out == OUT_DELIVERED ?
 		    250 : r->reply < 400 ? 451 : r->reply,
 		    r->say[0] != '\0' ? r->say : "4.2.0 as told");
@@ -589,7 +646,11 @@ world_fini(struct world *w)
 	while (w->nsessions > 0)
 		session_free(w, 0);
 	sched_free(&w->s);
-	conf_free(&w->conf);
+	if (!w->borrowed)
+		conf_free(&w->conf);
+	for (uint32_t i = 0; i < w->nnames; i++)
+		free(w->own[i]);
+	free(w->own);
 	free(w->remotes);
 	free(w->events);
 	free(w->sessions);
@@ -613,6 +674,15 @@ world_conf(struct world *w, struct conf *conf)
 		sched_conf_set(w->s, world_now(w), conf);
 	}
 	conf_free(&old);
+}
+
+void
+world_conf_borrow(struct world *w, const struct conf *conf)
+{
+	w->borrowed = true;
+	w->conf = (struct conf *)(uintptr_t)conf;
+	w->s = sched_new(&world_ops, w, conf, w->seed);
+	sched_worker_add(w->s, 0);
 }
 
 /* The domains of message number i of a spec, one per recipient. */
