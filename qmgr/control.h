@@ -106,6 +106,8 @@ void cmd_show_audit(struct client *cl, const struct words *w);
 /* diagnose_cmd.c */
 void cmd_diagnose(struct client *cl, const struct words *w);
 void figures_free(struct client *cl);
+/* simulate_cmd.c */
+void cmd_simulate(struct client *cl, const struct words *w);
 /* explain.c */
 /* value, scope, file and line of the setting that binds the queue; scope: as in
  * struct sched_queue_why. */

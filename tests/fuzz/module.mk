@@ -81,7 +81,8 @@ tests_fuzz_fuzz_conf_decode_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LINK)
 tests_fuzz_fuzz_control_SOURCES = tests/fuzz/fuzz_control.c \
 	qmgr/act.c qmgr/audit.c qmgr/children.c qmgr/control.c \
 	qmgr/diagnose_cmd.c qmgr/explain.c \
-	qmgr/holds.c qmgr/mismatch.c qmgr/select.c qmgr/show.c qmgr/walk.c \
+	qmgr/holds.c qmgr/mismatch.c qmgr/select.c qmgr/show.c \
+	qmgr/simulate_cmd.c qmgr/walk.c \
 	$(FUZZ_MAIN)
 tests_fuzz_fuzz_control_LDADD = libsched.a $(FUZZ_LIBS) $(JANSSON_LIBS)
 tests_fuzz_fuzz_control_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LINK)
