@@ -5,7 +5,7 @@
 #include "qmgr/simulate.h"
 #include "qmgr/world.h"
 
-#define STEP_US   US_PER_SEC
+#define LOOKS_MAX 50000000.0 /* at queues, in a run: a second or so */
 #define HOUR_US   (3600 * US_PER_SEC)
 #define MINUTE_US (60 * US_PER_SEC)
 /* of a host that nobody knows yet */
@@ -29,6 +29,7 @@ struct sim {
 	size_t n;
 	struct sim_result *out;
 	struct track *t;
+	int64_t step_us;          /* arrivals are made, queues looked at */
 	size_t *of;               /* by queue of the world: index + 1 */
 	size_t nof;
 };
@@ -196,11 +197,20 @@ step(struct sim *s)
 		queue_look(s, i);
 		if (!t->used)
 			continue;
-		t->due += s->q[i].arrived * STEP_US / HOUR_US;
+		t->due += s->q[i].arrived * (double)s->step_us / HOUR_US;
 		for (; t->due >= 1; t->due--)
 			message_add(s, i, 0);
 	}
-	world_until(&s->w, s->w.t + STEP_US);
+	world_until(&s->w, s->w.t + s->step_us);
+}
+
+/* A second; more for many queues and hours. */
+static int64_t
+step_length(size_t n, int64_t end)
+{
+	double looks = (double)n * (double)end / US_PER_SEC / LOOKS_MAX;
+
+	return looks <= 1 ? US_PER_SEC : (int64_t)(looks * US_PER_SEC);
 }
 
 static void
@@ -208,6 +218,7 @@ play(struct sim *s, int64_t end)
 {
 	bool halved = false;
 
+	s->step_us = step_length(s->n, end);
 	while (s->w.t < end) {
 		if (!halved && s->w.t >= end / 2) {
 			for (size_t i = 0; i < s->n; i++)

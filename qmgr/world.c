@@ -24,12 +24,18 @@ struct wdeliver {
 
 struct wsession {
 	uint64_t id;
+	uint32_t at;         /* in w->sessions */
 	uint32_t queue, worker;
 	uint32_t nmsgs, max_msgs;
 	int64_t idle;
 	uint64_t stamp;      /* idle events with another one are void */
 	bool up, closing;
 	struct wdeliver *first, **last;
+};
+
+struct wname {           /* of a queue */
+	uint32_t queue, n;
+	char text[];
 };
 
 static void *
@@ -58,14 +64,56 @@ world_now(const struct world *w)
 		.wall = { WORLD_WALL0 + w->t + w->wall_off } };
 }
 
+static uint64_t
+name_hash(struct sv name)
+{
+	uint64_t h = UINT64_C(0xcbf29ce484222325);
+
+	for (size_t i = 0; i < name.n; i++)
+		h = (h ^ (unsigned char)name.p[i]) *
+		    UINT64_C(0x100000001b3);
+	return h ^ h >> 32;
+}
+
+static uint64_t
+wname_hash(const void *entry)
+{
+	const struct wname *n = entry;
+
+	return name_hash(sv_make(n->text, n->n));
+}
+
+static bool
+wname_is(const void *entry, const void *key)
+{
+	const struct wname *n = entry;
+
+	return sv_eq(sv_make(n->text, n->n), *(const struct sv *)key);
+}
+
+static void
+name_keep(struct world *w, struct sv name, uint32_t queue)
+{
+	struct wname *n = malloc(sizeof(*n) + name.n);
+
+	if (n == NULL)
+		abort();
+	n->queue = queue;
+	n->n = (uint32_t)name.n;
+	memcpy(n->text, name.p, name.n);
+	if (htab_insert(&w->by_name, n) != 0)
+		abort();
+}
+
 uint32_t
 world_queue(struct world *w, struct sv name)
 {
-	for (uint32_t i = 0; i < w->nnames; i++) {
-		if (strlen(w->names[i]) == name.n &&
-		    memcmp(w->names[i], name.p, name.n) == 0)
-			return i;
-	}
+	const struct wname *known = htab_find(&w->by_name, name_hash(name),
+	    wname_is, &name);
+
+	if (known != NULL)
+		return known->queue;
+	name_keep(w, name, w->nnames);
 	w->names = reallocarray(w->names, w->nnames + 1, sizeof(*w->names));
 	w->max_sessions = reallocarray(w->max_sessions, w->nnames + 1, 4);
 	w->now_sessions = reallocarray(w->now_sessions, w->nnames + 1, 4);
@@ -209,16 +257,34 @@ remote_of(struct world *w, uint32_t queue)
 
 /* ---- sessions ---- */
 
+static uint64_t
+id_hash(uint64_t id)
+{
+	id *= UINT64_C(0x9e3779b97f4a7c15);
+	return id ^ id >> 32;
+}
+
+static uint64_t
+wsession_hash(const void *entry)
+{
+	return id_hash(((const struct wsession *)entry)->id);
+}
+
+static bool
+wsession_is(const void *entry, const void *key)
+{
+	return ((const struct wsession *)entry)->id == *(const uint64_t *)key;
+}
+
 static struct wsession *
 wsession_find(const struct world *w, uint64_t id, uint32_t *at_r)
 {
-	for (uint32_t i = 0; i < w->nsessions; i++) {
-		if (w->sessions[i]->id == id) {
-			*at_r = i;
-			return w->sessions[i];
-		}
-	}
-	return NULL;
+	struct wsession *se = htab_find(&w->by_id, id_hash(id), wsession_is,
+	    &id);
+
+	if (se != NULL)
+		*at_r = se->at;
+	return se;
 }
 
 static void
@@ -232,7 +298,9 @@ session_free(struct world *w, uint32_t at)
 		free(d);
 	}
 	w->now_sessions[se->queue]--;
+	(void)htab_remove(&w->by_id, se);
 	w->sessions[at] = w->sessions[--w->nsessions];
+	w->sessions[at]->at = at;
 	free(se);
 }
 
@@ -285,7 +353,10 @@ on_session_open(void *arg, const struct sched_session *v)
 	se->last = &se->first;
 	w->sessions = grown(w->sessions, &size, w->nsessions, sizeof(se));
 	w->sessions_size = (uint32_t)size;
+	se->at = w->nsessions;
 	w->sessions[w->nsessions++] = se;
+	if (htab_insert(&w->by_id, se) != 0)
+		abort();
 	if (++w->now_sessions[se->queue] > w->max_sessions[se->queue])
 		w->max_sessions[se->queue] = w->now_sessions[se->queue];
 	if (w->nsessions > w->max_all)
@@ -637,12 +708,17 @@ void
 world_init(struct world *w)
 {
 	*w = (struct world){ .seed = 1 };
+	htab_init(&w->by_id, wsession_hash);
+	htab_init(&w->by_name, wname_hash);
 	(void)world_remote(w, "*");
 }
 
 void
 world_fini(struct world *w)
 {
+	void *name;
+	size_t at = 0;
+
 	while (w->nsessions > 0)
 		session_free(w, 0);
 	sched_free(&w->s);
@@ -650,6 +726,10 @@ world_fini(struct world *w)
 		conf_free(&w->conf);
 	for (uint32_t i = 0; i < w->nnames; i++)
 		free(w->own[i]);
+	while ((name = htab_next(&w->by_name, &at)) != NULL)
+		free(name);
+	htab_fini(&w->by_name);
+	htab_fini(&w->by_id);
 	free(w->own);
 	free(w->remotes);
 	free(w->events);

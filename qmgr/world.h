@@ -87,8 +87,10 @@ struct world {
 	size_t nevents, events_size;
 	uint64_t seq;
 	struct wsession **sessions;
+	struct htab by_id;      /* the same */
 	uint32_t nsessions, sessions_size;
 	char (*names)[WORLD_NAME];     /* of queues */
+	struct htab by_name;    /* struct wname */
 	uint32_t nnames;
 	/* told of what happens, which is not kept then; NULL: it is in log */
 	void (*told)(void *arg, const struct happening *h);
