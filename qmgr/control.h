@@ -128,8 +128,10 @@ void cmd_release(struct client *cl, const struct words *w);
 json_t *children_rows(const struct qmgr *q);
 /* mismatch.c */
 json_t *mismatch_row(const struct qmgr *q);
-/* Messages that named such a VMTA, and which one did so last. */
-uint64_t mismatch_count(const struct qmgr *q, struct sv *last_r);
+/* Messages that named such a VMTA, which name was the last, and when (wall
+ * clock; 0: never). */
+uint64_t mismatch_count(const struct qmgr *q, struct sv *last_r,
+    int64_t *last_us_r);
 /* control.c */
 void cmd_master(struct client *cl, const struct words *w);
 
