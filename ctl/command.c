@@ -41,6 +41,10 @@ static const struct ctl_command commands[] = {
 	    "what is wrong, if anything: the pattern, the evidence, and the one "
 	    "command; a queue whose oldest is younger than T (5m) is not looked "
 	    "at", run_plain, view_diagnose },
+	{ "simulate", "-c NEWCONFIG [domain[/vmta]] [--hours=N] [--seed=N]",
+	    "what would become of the queues in N hours (24) under the "
+	    "configuration that runs and under a new one; nothing is changed",
+	    local_simulate, view_simulate },
 	{ "explain queue", "domain[/vmta]",
 	    "what holds a queue now and of late, by which line of the "
 	    "configuration, and when it will have drained", run_plain,

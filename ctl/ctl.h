@@ -98,6 +98,11 @@ void view_audit(const struct ctl_reply *r);
 void view_explain(const struct ctl_reply *r);
 void view_problems(const struct ctl_reply *r);
 
+/* ---- simulate.c ---- */
+
+int local_simulate(const struct ctl *ctl, const struct ctl_command *cmd);
+void view_simulate(const struct ctl_reply *r);
+
 /* ---- local.c ---- */
 
 int local_test_config(const struct ctl *ctl, const struct ctl_command *cmd);

@@ -7,11 +7,13 @@ ctl_pinnace_SOURCES = \
 	ctl/explain.c \
 	ctl/local.c \
 	ctl/main.c \
+	ctl/simulate.c \
 	ctl/spool.c \
 	ctl/table.c ctl/table.h \
 	ctl/view.c ctl/view.h \
 	ctl/warmup.c
-ctl_pinnace_LDADD = $(LIB_CONF) $(LIBS_OS) $(JANSSON_LIBS)
+ctl_pinnace_LDADD = libworld.a libsched.a $(LIB_CONF) $(LIBS_OS) \
+	$(JANSSON_LIBS) $(PCRE2_LIBS)
 
 check_PROGRAMS += tests/unit/ctl/test_ctl
 TESTS += tests/unit/ctl/test_ctl

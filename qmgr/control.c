@@ -295,6 +295,7 @@ static const struct command {
 	{ "show message", 2, cmd_show_message, AUDIT_NO },
 	{ "list", 1, cmd_list, AUDIT_NO },
 	{ "diagnose", 1, cmd_diagnose, AUDIT_NO },
+	{ "simulate", 1, cmd_simulate, AUDIT_NO },
 	{ "explain queue", 2, cmd_explain_queue, AUDIT_NO },
 	{ "explain message", 2, cmd_explain_message, AUDIT_NO },
 	{ "pause queue", 2, cmd_pause, AUDIT_YES },

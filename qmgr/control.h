@@ -115,6 +115,8 @@ void cmd_show_orders(struct client *cl, const struct words *w);
 /* diagnose_cmd.c */
 void cmd_diagnose(struct client *cl, const struct words *w);
 void figures_free(struct client *cl);
+/* simulate_cmd.c */
+void cmd_simulate(struct client *cl, const struct words *w);
 /* explain.c */
 /* value, scope, file and line of the setting that binds the queue; scope: as in
  * struct sched_queue_why. */
@@ -152,8 +154,10 @@ void cmd_show_warmup(struct client *cl, const struct words *w);
 json_t *children_rows(const struct qmgr *q);
 /* mismatch.c */
 json_t *mismatch_row(const struct qmgr *q);
-/* Messages that named such a VMTA, and which one did so last. */
-uint64_t mismatch_count(const struct qmgr *q, struct sv *last_r);
+/* Messages that named such a VMTA, which name was the last, and when (wall
+ * clock; 0: never). */
+uint64_t mismatch_count(const struct qmgr *q, struct sv *last_r,
+    int64_t *last_us_r);
 /* control.c */
 void cmd_master(struct client *cl, const struct words *w);
 

@@ -17,6 +17,8 @@
 #define OWN_LIMIT     0.5F  /* of the time */
 #define HARDLY        0.1F  /* less is no reason */
 #define NEVER_SEEN_MS 600000 /* before that nobody says never */
+#define TOOK_LONG_MS  1000.0 /* look-up, connection, answer */
+#define RATE_SHARE    0.9    /* of what a host takes */
 #define A_SHOWN       5u
 #define P_SHOWN       3u
 
@@ -141,6 +143,29 @@ add_counts(struct str *s, const struct dg_queue *q)
 	    "%.0f fail", q->arrived, q->delivered, q->deferred, q->failed);
 }
 
+/* What takes a second or more outside. */
+static void
+add_took(struct str *s, const struct dg_queue *q)
+{
+	static const char *const what[SCHED_TIMES] = { "a DNS look-up",
+		"a connection", "an answer" };
+
+	for (int i = 0; i < SCHED_TIMES; i++)
+		if (q->took_ms[i] >= TOOK_LONG_MS)
+			str_addf(s, "; %s takes %.1f s", what[i],
+			    q->took_ms[i] / 1000);
+}
+
+/* What a host that puts mail off would bear. */
+static void
+add_rate(struct str *s, const struct dg_queue *q)
+{
+	if (q->error.n > 0 && q->error.p[0] == '4' && q->deferred > 0 &&
+	    q->delivered * RATE_SHARE >= 1)
+		str_addf(s, "; max-msg-rate %.0f/h is what it would bear",
+		    q->delivered * RATE_SHARE);
+}
+
 static void
 add_wait(struct str *s, const struct dg_queue *q)
 {
@@ -150,6 +175,8 @@ add_wait(struct str *s, const struct dg_queue *q)
 		str_addf(s, "; it waits for: %s (%.0f %% of the last 10 "
 		    "minutes)", sched_wait_name(w),
 		    (double)q->share[w] * 100);
+	add_took(s, q);
+	add_rate(s, q);
 	if (q->error.n > 0)
 		str_addf(s, "; the last error: %.*s", SV_FMT(q->error));
 }
@@ -414,6 +441,17 @@ static const struct {
 	    "network", "pinnace show queues --errors" },
 };
 
+static double
+took_of_all(const struct judge *j, enum sched_time t, size_t slow)
+{
+	double sum = 0;
+
+	for (size_t k = 0; k < j->ndomains; k++)
+		if (j->domains[k].slow)
+			sum += j->domains[k].worst->took_ms[t];
+	return sum / (double)slow;
+}
+
 static void
 find_all_slow(struct judge *j, size_t slow, size_t active)
 {
@@ -432,6 +470,8 @@ find_all_slow(struct judge *j, size_t slow, size_t active)
 	}
 	for (int w = 0; w < SCHED_WAITS; w++)
 		all.share[w] = sum[w] / (float)slow;
+	for (int t = 0; t < SCHED_TIMES; t++)
+		all.took_ms[t] = took_of_all(j, (enum sched_time)t, slow);
 	all.error = j->domains[0].worst->error;
 	while (i < sizeof(b_reasons) / sizeof(b_reasons[0]) &&
 	    b_reasons[i].wait != dominant(&all))
@@ -507,7 +547,8 @@ selection_judge(struct judge *j)
 	struct dg_finding *f;
 	struct str s;
 
-	if (j->in->unknown_vmta == 0)
+	if (j->in->unknown_vmta == 0 ||
+	    j->in->unknown_ago_ms > DG_UNKNOWN_MS)
 		return;
 	f = finding(j, 'S', "clients name VMTAs that do not exist",
 	    j->in->unknown_name);

@@ -9,7 +9,7 @@
  *	D  bounces are not worked off
  *	E  one VMTA fares worse than the others at the same destinations
  *	N  a limit lets out less than comes in: never drains
- *	S  clients name VMTAs that do not exist
+ *	S  clients name VMTAs that do not exist, within the last hour
  *	P  an operator has paused it
  *	W  a warmup goes by its plan
  *
@@ -26,6 +26,7 @@
 
 #define DG_FINDINGS_MAX 16
 #define DG_SLOW_MS      300000  /* default of slow_ms */
+#define DG_UNKNOWN_MS   3600000 /* so long a wrong name is news */
 #define DG_BEHIND_MS    60000   /* bounces that stand for so long, or for
 	                         * slow_ms if that is less */
 
@@ -39,6 +40,7 @@ struct dg_queue {
 	int64_t seen_ms;              /* of that hour, since the start */
 	bool paused;
 	float share[SCHED_WAITS];     /* of the last 10 minutes */
+	double took_ms[SCHED_TIMES];  /* of late; 0: not known */
 };
 
 struct dg_input {
@@ -50,6 +52,7 @@ struct dg_input {
 	int64_t bounce_behind_ms;     /* the bounce process has not moved; -1:
 	                               * it is not there */
 	uint64_t unknown_vmta;        /* messages since the start */
+	int64_t unknown_ago_ms;       /* the last of them */
 	struct sv unknown_name;       /* the last one */
 };
 

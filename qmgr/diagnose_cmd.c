@@ -104,6 +104,7 @@ figures_take(struct client *cl, struct squeue *sq)
 	if (i.oldest_live_us != 0)
 		d->oldest_ms = (now.wall.us - i.oldest_live_us) / US_PER_MS;
 	memcpy(d->share, why.share[WINDOW_10M], sizeof(d->share));
+	memcpy(d->took_ms, why.took_ms, sizeof(d->took_ms));
 	return true;
 }
 
@@ -131,6 +132,7 @@ figures_judge(struct client *cl)
 	struct dg_input in = { .queues = f->v, .nqueues = f->n,
 		.slow_ms = cl->sel.older_than_ms > 0 ? cl->sel.older_than_ms :
 		DG_SLOW_MS, .bounce_behind_ms = -1 };
+	int64_t unknown_us;
 	unsigned n;
 
 	sched_totals(q->sched, &t);
@@ -138,7 +140,8 @@ figures_judge(struct client *cl)
 	if (q->bounce.chan != NULL)
 		in.bounce_behind_ms = mono_diff_ms(clock_mono(),
 		    q->bounce.moved);
-	in.unknown_vmta = mismatch_count(q, &in.unknown_name);
+	in.unknown_vmta = mismatch_count(q, &in.unknown_name, &unknown_us);
+	in.unknown_ago_ms = (qmgr_now().wall.us - unknown_us) / US_PER_MS;
 	n = dg_judge(&in, found);
 	for (unsigned i = 0; i < n; i++)
 		client_row(cl, finding_row(&found[i]));

@@ -75,7 +75,7 @@ mismatch_note(struct qmgr *q, const struct ipc_vmta_unknown *m)
 }
 
 uint64_t
-mismatch_count(const struct qmgr *q, struct sv *last_r)
+mismatch_count(const struct qmgr *q, struct sv *last_r, int64_t *last_us_r)
 {
 	const struct mismatch *m = q->mismatch;
 	int64_t last = 0;
@@ -90,6 +90,7 @@ mismatch_count(const struct qmgr *q, struct sv *last_r)
 		last = m->names[i].last_us;
 		*last_r = sv_from(m->names[i].name);
 	}
+	*last_us_r = last;
 	return n;
 }
 

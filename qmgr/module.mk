@@ -26,6 +26,7 @@ libqmgr_a_SOURCES = \
 	qmgr/routes.c \
 	qmgr/select.c \
 	qmgr/show.c \
+	qmgr/simulate_cmd.c \
 	qmgr/skipped.c \
 	qmgr/suspects.c \
 	qmgr/upkeep.c \

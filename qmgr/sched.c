@@ -319,6 +319,7 @@ sched_route(struct sched *s, struct sched_now now, struct squeue *q,
 	if (q->resolving) {
 		q->resolving = false;
 		TAILQ_REMOVE(&s->resolving, q, resolve_link);
+		queue_took(q, TIME_DNS, sched_mono(s) - q->asked_at);
 	}
 	queue_activate(s, q);
 	if (status == ROUTE_TEMPORARY || status == ROUTE_AGAIN) {

@@ -317,6 +317,9 @@ struct sched_queue_info {
 
 enum sched_window { WINDOW_1M, WINDOW_10M, WINDOW_1H, SCHED_WINDOWS };
 
+/* What takes time outside, as a mean of the last dozen or so. */
+enum sched_time { TIME_DNS, TIME_CONNECT, TIME_ANSWER, SCHED_TIMES };
+
 /* Why a queue does not move. Times are wall clock; 0: not known. */
 struct sched_queue_why {
 	enum sched_wait wait;
@@ -327,6 +330,7 @@ struct sched_queue_why {
 	double arrived_per_hour, delivered_per_hour;  /* recipients, */
 	double deferred_per_hour, failed_per_hour;    /* attempts, */
 	int64_t seen_ms;           /* of this time, at most an hour */
+	double took_ms[SCHED_TIMES]; /* 0: not known */
 	/* the limit that it is parked on */
 	bool limited;
 	struct sv scope;           /* "domain/vmta", "/vmta", "//pool", "" */

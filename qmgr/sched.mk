@@ -22,6 +22,12 @@ libsched_a_SOURCES = \
 	qmgr/sched_wait.c \
 	qmgr/sched_warmup.c
 
+# The scheduler in a simulated world: for `pinnace simulate` and scenarios.
+noinst_LIBRARIES += libworld.a
+libworld_a_SOURCES = \
+	qmgr/simulate.c qmgr/simulate.h \
+	qmgr/world.c qmgr/world.h
+
 check_PROGRAMS += tests/unit/qmgr/test_sched
 TESTS += tests/unit/qmgr/test_sched
 tests_unit_qmgr_test_sched_SOURCES = \
@@ -48,9 +54,8 @@ tests_unit_qmgr_test_sched_nomem_LDADD = libsched.a $(LIB_CONF) \
 check_PROGRAMS += tests/unit/qmgr/scenario
 TESTS += tests/unit/qmgr/scenario
 tests_unit_qmgr_scenario_SOURCES = tests/unit/qmgr/scenario.c \
-	tests/unit/qmgr/scenario.h tests/unit/qmgr/scenario_expect.c \
-	tests/unit/qmgr/world.c tests/unit/qmgr/world.h
-tests_unit_qmgr_scenario_LDADD = libsched.a $(LIB_CONF) $(PCRE2_LIBS) \
+	tests/unit/qmgr/scenario.h tests/unit/qmgr/scenario_expect.c
+tests_unit_qmgr_scenario_LDADD = libworld.a libsched.a $(LIB_CONF) $(PCRE2_LIBS) \
 	$(LIBS_OS)
 EXTRA_DIST += tests/unit/qmgr/scenarios
 
@@ -65,3 +70,9 @@ TESTS += tests/unit/qmgr/test_diagnose
 tests_unit_qmgr_test_diagnose_SOURCES = tests/unit/qmgr/test_diagnose.c
 tests_unit_qmgr_test_diagnose_LDADD = libsched.a $(LIB_CONF) $(PCRE2_LIBS) \
 	$(LIBS_CHECK)
+
+check_PROGRAMS += tests/unit/qmgr/test_simulate
+TESTS += tests/unit/qmgr/test_simulate
+tests_unit_qmgr_test_simulate_SOURCES = tests/unit/qmgr/test_simulate.c
+tests_unit_qmgr_test_simulate_LDADD = libworld.a libsched.a $(LIB_CONF) \
+	$(PCRE2_LIBS) $(LIBS_OS) $(LIBS_CHECK)

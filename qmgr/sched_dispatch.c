@@ -147,6 +147,7 @@ route_valid(struct sched *s, struct squeue *q)
 	}
 	if (!q->resolving) {
 		q->resolving = true;
+		q->asked_at = sched_mono(s);
 		TAILQ_INSERT_TAIL(&s->resolving, q, resolve_link);
 		s->ops->resolve(s->arg, q, q->domain, q->vmta, q->conf);
 	}

@@ -228,6 +228,7 @@ struct sdeliv {
 	uint64_t id;
 	uint32_t n, open;              /* recipients; without result yet */
 	uint32_t kib;                  /* of the message */
+	int64_t sent_at;
 	bool delivered;                /* to one of them at least */
 	struct spath path;             /* whose volume rates it was taken of */
 	struct swarmup *warmup;        /* it has places in, or NULL; */
@@ -253,7 +254,8 @@ struct ssession {
 	TAILQ_ENTRY(ssession) wlink, qlink, vm_idle, all_idle;
 	struct sdelivs delivs;
 	struct spath path;             /* of the queue when it was opened */
-	int64_t up_at;
+	int64_t opened_at, up_at;
+	int64_t answered_at;           /* the last delivery; 0: none */
 	uint32_t outstanding;
 	uint32_t handed, max_msgs;     /* 0: no limit */
 	uint32_t delivered;
@@ -412,6 +414,8 @@ struct squeue {
 	TAILQ_ENTRY(squeue) resolve_link;
 	enum route_status route;
 	int64_t route_until;           /* 0: not known */
+	int64_t asked_at;              /* the resolver, while resolving */
+	float took_us[SCHED_TIMES];    /* moving means */
 
 	struct stimer timer;
 	int64_t expire_at, gc_at, poke_at;
@@ -581,6 +585,8 @@ void pools_free(struct sched *s);
 void waits_init(struct squeue *q, int64_t now);
 void queue_wait_set(struct sched *s, struct squeue *q, enum sched_wait w);
 void queue_arrived(struct sched *s, struct squeue *q, const struct smsg *m);
+/* One look-up, connection or answer took so long. */
+void queue_took(struct squeue *q, enum sched_time t, int64_t us);
 /* sched_source.c */
 bool source_is_off(const struct sched *s, const struct squeue *q,
     const struct route_addr *ip);

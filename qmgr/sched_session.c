@@ -156,6 +156,7 @@ session_open(struct sched *s, struct squeue *q, uint32_t source)
 	}
 	se->worker = worker_least(s);
 	se->state = SE_CONNECTING;
+	se->opened_at = sched_mono(s);
 	se->place = TAKES_NOTHING;
 	se->max_msgs = q->conf->max_msg_per_connection;
 	se->path = q->path;
@@ -364,6 +365,7 @@ deliv_new(struct srcpt *first, uint32_t n)
 	d->id = d->msg->id;
 	d->n = d->open = n;
 	d->kib = (uint32_t)((d->msg->body_len + 1023) / 1024);
+	d->sent_at = 0;
 	d->delivered = false;
 	d->path.n = 0;
 	d->warmup = NULL;
@@ -390,6 +392,7 @@ session_hand(struct sched *s, struct squeue *q, struct ssession *se,
 		rcpt_inflight(s, r, d);
 	}
 	d->se = se;
+	d->sent_at = sched_mono(s);
 	TAILQ_INSERT_TAIL(&se->delivs, d, link);
 	se->outstanding++;
 	se->handed++;
@@ -600,6 +603,7 @@ sched_session_up(struct sched *s, struct sched_now now, uint64_t session)
 	session_leave_state(s, se);
 	se->state = SE_UP;
 	se->up_at = sched_mono(s);
+	queue_took(se->q, TIME_CONNECT, se->up_at - se->opened_at);
 	se->q->nup++;
 	se->q->sources_check = s->noff > 0;
 	session_place(s, se);
@@ -706,6 +710,18 @@ deliv_find(const struct ssession *se, uint64_t id)
 	return first;
 }
 
+/* One after the other: it had its turn when that before it was answered. */
+static void
+deliv_took(struct sched *s, struct ssession *se, const struct sdeliv *d)
+{
+	int64_t now = sched_mono(s), began = d->sent_at;
+
+	if (began < se->answered_at)
+		began = se->answered_at;
+	queue_took(se->q, TIME_ANSWER, now - began);
+	se->answered_at = now;
+}
+
 void
 sched_deliver_done(struct sched *s, struct sched_now now, uint64_t session,
     uint64_t id)
@@ -731,6 +747,7 @@ sched_deliver_done(struct sched *s, struct sched_now now, uint64_t session,
 		else
 			rcpt_retry(s, r, sched_mono(s) + LOST_DELAY_US);
 	}
+	deliv_took(s, se, d);
 	deliv_volume_end(s, d);
 	TAILQ_REMOVE(&se->delivs, d, link);
 	free(d);

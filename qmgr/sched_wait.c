@@ -226,6 +226,8 @@ sched_queue_why(const struct sched *s, struct sched_now now,
 	why->delivered_per_hour = per_hour(&q->hour, now.mono.us, seen);
 	why->deferred_per_hour = per_hour(&q->put_off, now.mono.us, seen);
 	why->failed_per_hour = per_hour(&q->refused, now.mono.us, seen);
+	for (int i = 0; i < SCHED_TIMES; i++)
+		why->took_ms[i] = (double)q->took_us[i] / US_PER_MS;
 	if (q->parked != NULL)
 		limit_tell(s, q, why);
 	else if (q->wait == WAIT_RETRY)
@@ -255,6 +257,18 @@ sched_queue_rivals(const struct squeue *q, const struct squeue **v,
 		}
 	}
 	return n;
+}
+
+/* A new one counts for an eighth. */
+void
+queue_took(struct squeue *q, enum sched_time t, int64_t us)
+{
+	float took = us > 0 ? (float)us : 1;
+
+	if (q->took_us[t] <= 0)
+		q->took_us[t] = took;
+	else
+		q->took_us[t] += (took - q->took_us[t]) / 8;
 }
 
 void

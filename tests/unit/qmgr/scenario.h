@@ -6,7 +6,7 @@
 #ifndef TESTS_UNIT_QMGR_SCENARIO_H
 #define TESTS_UNIT_QMGR_SCENARIO_H
 
-#include "tests/unit/qmgr/world.h"
+#include "qmgr/world.h"
 
 #define WORDS_MAX 32
 #define SPECS_MAX 64

@@ -343,6 +343,54 @@ START_TEST(test_s_and_p)
 	in.unknown_name = SV("nope");
 	ck_assert_str_eq(patterns(), "S");
 	ck_assert(has(found[0].evidence, "\"nope\""));
+	in.unknown_ago_ms = DG_UNKNOWN_MS;
+	ck_assert_str_eq(patterns(), "S");
+	in.unknown_ago_ms = DG_UNKNOWN_MS + 1; /* mended since */
+	ck_assert_str_eq(patterns(), "");
+}
+END_TEST
+
+START_TEST(test_what_takes_long_is_told)
+{
+	struct dg_queue *q = stuck("a.test", "v1", WAIT_REMOTE);
+
+	q->took_ms[TIME_DNS] = 999;
+	q->took_ms[TIME_CONNECT] = 2500;
+	ck_assert_str_eq(patterns(), "A");
+	ck_assert(!has(found[0].evidence, "look-up"));
+	ck_assert(has(found[0].evidence, "a connection takes 2.5 s"));
+	ck_assert(!has(found[0].evidence, "an answer"));
+	queues[0].took_ms[TIME_DNS] = 1000;
+	ck_assert_str_eq(patterns(), "A");
+	ck_assert(has(found[0].evidence, "a DNS look-up takes 1.0 s"));
+	/* all of them: the mean */
+	setup();
+	stuck("a.test", "v1", WAIT_DNS)->took_ms[TIME_DNS] = 2000;
+	stuck("b.test", "v1", WAIT_DNS)->took_ms[TIME_DNS] = 4000;
+	stuck("c.test", "v1", WAIT_DNS)->took_ms[TIME_DNS] = 6000;
+	ck_assert_str_eq(patterns(), "B");
+	ck_assert(has(found[0].evidence, "a DNS look-up takes 4.0 s"));
+}
+END_TEST
+
+START_TEST(test_a_limiting_host_says_what_it_bears)
+{
+	struct dg_queue *q = stuck("a.test", "v1", WAIT_NOTHING);
+
+	q->error = SV("421 4.7.0 slow down");
+	q->delivered = 100;
+	ck_assert_str_eq(patterns(), "A");
+	ck_assert(!has(found[0].evidence, "would bear"));
+	queues[0].deferred = 50;
+	ck_assert_str_eq(patterns(), "A");
+	ck_assert(has(found[0].evidence, "max-msg-rate 90/h"));
+	queues[0].delivered = 1; /* nothing to go by */
+	ck_assert_str_eq(patterns(), "A");
+	ck_assert(!has(found[0].evidence, "would bear"));
+	queues[0].delivered = 100;
+	queues[0].error = SV("550 5.7.1 go away");
+	ck_assert_str_eq(patterns(), "A");
+	ck_assert(!has(found[0].evidence, "would bear"));
 }
 END_TEST
 
@@ -411,6 +459,8 @@ main(void)
 	tcase_add_test(tc, test_n_never_drains_at_this_cap);
 	tcase_add_test(tc, test_s_and_p);
 	tcase_add_test(tc, test_w_warmup_is_no_fault);
+	tcase_add_test(tc, test_what_takes_long_is_told);
+	tcase_add_test(tc, test_a_limiting_host_says_what_it_bears);
 	tcase_add_test(tc, test_many_and_long);
 	suite_add_tcase(s, tc);
 	sr = srunner_create(s);

@@ -282,6 +282,30 @@ START_TEST(test_diagnose_says_what_is_wrong)
 }
 END_TEST
 
+/* The configuration, and the queues that matter; the client does the rest. */
+START_TEST(test_simulate_tells_figures)
+{
+	const char *rows;
+
+	rows = qrig_ctl(&rig, "simulate");
+	ck_assert_uint_eq(rig.ctl_status, 0);
+	ck_assert_str_eq(rig.ctl_text, "0 queues");
+	has(rows, "{\"conf\":\"");
+	qrig_ctl(&rig, "pause queue a.test");
+	qrig_ctl(&rig, "pause queue empty.test/{default}");
+	(void)qrig_submit(&rig, "s@here.test", "r@a.test");
+	QWAIT(&rig, (rows = qrig_ctl(&rig, "simulate"),
+	    strstr(rows, "\"domain\":\"a.test\"") != NULL));
+	ck_assert_str_eq(rig.ctl_text, "1 queues");
+	has(rows, "\"waiting\":1");
+	has(rows, "\"arrived\":60.0");
+	has(rows, "\"down\":false");
+	hasnt(rows, "empty.test");
+	hasnt(qrig_ctl(&rig, "simulate b.test"), "a.test");
+	ends("simulate --nonsense", 2);
+}
+END_TEST
+
 static void
 vmta_unknown(const char *name, enum vmta_taken how)
 {
@@ -882,6 +906,7 @@ qmgr_tests_control(Suite *s)
 	tcase_add_test(tc, test_job_is_paused_and_resumed);
 	tcase_add_test(tc, test_standing_has_its_limits);
 	tcase_add_test(tc, test_diagnose_says_what_is_wrong);
+	tcase_add_test(tc, test_simulate_tells_figures);
 	tcase_add_test(tc, test_audit_has_every_change);
 	tcase_add_test(tc, test_audit_begins_anew_and_bears_errors);
 	tcase_add_test(tc, test_ctl_wrong_commands_are_misuse);

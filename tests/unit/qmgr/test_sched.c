@@ -420,6 +420,44 @@ START_TEST(test_list_restored_out_of_order_sorted)
 }
 END_TEST
 
+static double
+took(struct world *w, enum sched_time t)
+{
+	struct sched_queue_why why;
+
+	sched_queue_why(w->s, w->now, sched_queue_find(w->s, SV("a.test"),
+	    SV("v1")), &why);
+	return why.took_ms[t];
+}
+
+/* Of two deliveries in one session the second begins when the first ends. */
+START_TEST(test_took_looks_connections_answers)
+{
+	struct world *w = world_new("<domain *>\nmax-smtp-out 1\n</domain>\n",
+	    1);
+
+	for (uint64_t id = 1; id <= 2; id++)
+		add(w, id, "a.test", 1);
+	run(w);
+	ck_assert_double_eq(took(w, TIME_DNS), 0);
+	pass(w, 300 * US_PER_MS);
+	answer_routes(w);
+	ck_assert_double_eq_tol(took(w, TIME_DNS), 300, 0.1);
+	pass(w, 50 * US_PER_MS);
+	sessions_up(w);
+	ck_assert_double_eq_tol(took(w, TIME_CONNECT), 50, 0.1);
+	ck_assert_uint_eq(w->nd, 2);
+	pass(w, 800 * US_PER_MS);
+	result(w, 0, OUT_DELIVERED);
+	ck_assert_double_eq_tol(took(w, TIME_ANSWER), 800, 0.1);
+	pass(w, 1600 * US_PER_MS);
+	result(w, 0, OUT_DELIVERED);
+	/* a new one counts for an eighth */
+	ck_assert_double_eq_tol(took(w, TIME_ANSWER), 900, 0.1);
+	world_free(w);
+}
+END_TEST
+
 START_TEST(test_memory_million_messages_below_160_bytes)
 {
 	struct world *w = world_new("", 1);
@@ -503,6 +541,7 @@ sched_suite(void)
 	tcase_add_test(tc, test_reply_hint_table);
 	tcase_add_test(tc, test_queue_empty_freed_after_a_while);
 	tcase_add_test(tc, test_list_restored_out_of_order_sorted);
+	tcase_add_test(tc, test_took_looks_connections_answers);
 	tcase_add_test(tc, test_memory_million_messages_below_160_bytes);
 	sched_tests_random(tc);
 	suite_add_tcase(s, tc);

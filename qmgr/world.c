@@ -5,7 +5,7 @@
 
 #include "common/spool/event.h"
 #include "qmgr/sched_private.h"
-#include "tests/unit/qmgr/world.h"
+#include "qmgr/world.h"
 
 enum wevent_kind { E_ROUTE, E_CONNECTED, E_ANSWER, E_IDLE };
 
@@ -24,12 +24,18 @@ struct wdeliver {
 
 struct wsession {
 	uint64_t id;
+	uint32_t at;         /* in w->sessions */
 	uint32_t queue, worker, source;
 	uint32_t nmsgs, max_msgs;
 	int64_t idle;
 	uint64_t stamp;      /* idle events with another one are void */
 	bool up, closing;
 	struct wdeliver *first, **last;
+};
+
+struct wname {           /* of a queue */
+	uint32_t queue, n;
+	char text[];
 };
 
 static void *
@@ -58,21 +64,65 @@ world_now(const struct world *w)
 		.wall = { WORLD_WALL0 + w->t + w->wall_off } };
 }
 
+static uint64_t
+name_hash(struct sv name)
+{
+	uint64_t h = UINT64_C(0xcbf29ce484222325);
+
+	for (size_t i = 0; i < name.n; i++)
+		h = (h ^ (unsigned char)name.p[i]) *
+		    UINT64_C(0x100000001b3);
+	return h ^ h >> 32;
+}
+
+static uint64_t
+wname_hash(const void *entry)
+{
+	const struct wname *n = entry;
+
+	return name_hash(sv_make(n->text, n->n));
+}
+
+static bool
+wname_is(const void *entry, const void *key)
+{
+	const struct wname *n = entry;
+
+	return sv_eq(sv_make(n->text, n->n), *(const struct sv *)key);
+}
+
+static void
+name_keep(struct world *w, struct sv name, uint32_t queue)
+{
+	struct wname *n = malloc(sizeof(*n) + name.n);
+
+	if (n == NULL)
+		abort();
+	n->queue = queue;
+	n->n = (uint32_t)name.n;
+	memcpy(n->text, name.p, name.n);
+	if (htab_insert(&w->by_name, n) != 0)
+		abort();
+}
+
 uint32_t
 world_queue(struct world *w, struct sv name)
 {
-	for (uint32_t i = 0; i < w->nnames; i++) {
-		if (strlen(w->names[i]) == name.n &&
-		    memcmp(w->names[i], name.p, name.n) == 0)
-			return i;
-	}
+	const struct wname *known = htab_find(&w->by_name, name_hash(name),
+	    wname_is, &name);
+
+	if (known != NULL)
+		return known->queue;
+	name_keep(w, name, w->nnames);
 	w->names = reallocarray(w->names, w->nnames + 1, sizeof(*w->names));
 	w->max_sessions = reallocarray(w->max_sessions, w->nnames + 1, 4);
 	w->now_sessions = reallocarray(w->now_sessions, w->nnames + 1, 4);
+	w->own = reallocarray(w->own, w->nnames + 1, sizeof(struct remote *));
 	if (w->names == NULL || w->max_sessions == NULL ||
-	    w->now_sessions == NULL)
+	    w->now_sessions == NULL || w->own == NULL)
 		abort();
-	snprintf(w->names[w->nnames], 256, "%.*s", SV_FMT(name));
+	snprintf(w->names[w->nnames], WORLD_NAME, "%.*s", SV_FMT(name));
+	w->own[w->nnames] = NULL;
 	w->max_sessions[w->nnames] = w->now_sessions[w->nnames] = 0;
 	return w->nnames++;
 }
@@ -93,9 +143,15 @@ queue_of(struct world *w, const struct squeue *q)
 static void
 note(struct world *w, enum what what, uint32_t queue, uint64_t id, uint32_t n)
 {
+	struct happening h = { .t = w->t, .id = id, .queue = queue, .n = n,
+		.what = (uint8_t)what };
+
+	if (w->told != NULL) {
+		w->told(w->told_arg, &h);
+		return;
+	}
 	w->log = grown(w->log, &w->log_size, w->nlog, sizeof(*w->log));
-	w->log[w->nlog++] = (struct happening){ .t = w->t, .id = id,
-		.queue = queue, .n = n, .what = (uint8_t)what };
+	w->log[w->nlog++] = h;
 }
 
 /* ---- events to come: a heap by time, then by order of making ---- */
@@ -141,6 +197,15 @@ event_pop(struct world *w)
 
 /* ---- remotes ---- */
 
+static void
+remote_init(struct remote *r)
+{
+	*r = (struct remote){ .latency = 10 * US_PER_MS,
+		.connect_latency = 10 * US_PER_MS,
+		.dns_latency = 10 * US_PER_MS, .ttl = 3600 * US_PER_SEC,
+		.reply = 250, .connect = -1 };
+}
+
 struct remote *
 world_remote(struct world *w, const char *domain)
 {
@@ -154,12 +219,21 @@ world_remote(struct world *w, const char *domain)
 	if (w->remotes == NULL)
 		abort();
 	r = &w->remotes[w->nremotes++];
-	*r = (struct remote){ .latency = 10 * US_PER_MS,
-		.connect_latency = 10 * US_PER_MS,
-		.dns_latency = 10 * US_PER_MS, .ttl = 3600 * US_PER_SEC,
-		.reply = 250, .connect = -1 };
+	remote_init(r);
 	snprintf(r->domain, sizeof(r->domain), "%s", domain);
 	return r;
+}
+
+struct remote *
+world_queue_remote(struct world *w, uint32_t queue)
+{
+	if (w->own[queue] == NULL) {
+		w->own[queue] = malloc(sizeof(struct remote));
+		if (w->own[queue] == NULL)
+			abort();
+		remote_init(w->own[queue]);
+	}
+	return w->own[queue];
 }
 
 static struct remote *
@@ -168,6 +242,8 @@ remote_of(struct world *w, uint32_t queue)
 	char domain[128];
 	struct remote *r;
 
+	if (w->own[queue] != NULL)
+		return w->own[queue];
 	snprintf(domain, sizeof(domain), "%.*s",
 	    (int)strcspn(w->names[queue], "/"), w->names[queue]);
 	for (uint32_t i = 0; i < w->nremotes; i++) {
@@ -181,16 +257,34 @@ remote_of(struct world *w, uint32_t queue)
 
 /* ---- sessions ---- */
 
+static uint64_t
+id_hash(uint64_t id)
+{
+	id *= UINT64_C(0x9e3779b97f4a7c15);
+	return id ^ id >> 32;
+}
+
+static uint64_t
+wsession_hash(const void *entry)
+{
+	return id_hash(((const struct wsession *)entry)->id);
+}
+
+static bool
+wsession_is(const void *entry, const void *key)
+{
+	return ((const struct wsession *)entry)->id == *(const uint64_t *)key;
+}
+
 static struct wsession *
 wsession_find(const struct world *w, uint64_t id, uint32_t *at_r)
 {
-	for (uint32_t i = 0; i < w->nsessions; i++) {
-		if (w->sessions[i]->id == id) {
-			*at_r = i;
-			return w->sessions[i];
-		}
-	}
-	return NULL;
+	struct wsession *se = htab_find(&w->by_id, id_hash(id), wsession_is,
+	    &id);
+
+	if (se != NULL)
+		*at_r = se->at;
+	return se;
 }
 
 static void
@@ -205,7 +299,9 @@ session_free(struct world *w, uint32_t at)
 	}
 	w->now_sessions[se->queue]--;
 	w->sources[se->source].now--;
+	(void)htab_remove(&w->by_id, se);
 	w->sessions[at] = w->sessions[--w->nsessions];
+	w->sessions[at]->at = at;
 	free(se);
 }
 
@@ -287,7 +383,10 @@ on_session_open(void *arg, const struct sched_session *v)
 	se->last = &se->first;
 	w->sessions = grown(w->sessions, &size, w->nsessions, sizeof(se));
 	w->sessions_size = (uint32_t)size;
+	se->at = w->nsessions;
 	w->sessions[w->nsessions++] = se;
+	if (htab_insert(&w->by_id, se) != 0)
+		abort();
 	if (++w->now_sessions[se->queue] > w->max_sessions[se->queue])
 		w->max_sessions[se->queue] = w->now_sessions[se->queue];
 	if (w->nsessions > w->max_all)
@@ -409,11 +508,20 @@ on_msg_done(void *arg, const struct smsg *m)
 	w->done++;
 }
 
+static void
+on_queue_gone(void *arg, struct squeue *q)
+{
+	struct world *w = arg;
+
+	if (w->gone != NULL)
+		w->gone(w->told_arg, q);
+}
+
 static const struct sched_ops world_ops = {
 	.resolve = on_resolve, .session_open = on_session_open,
 	.deliver = on_deliver, .session_close = on_session_close,
 	.give_up = on_give_up, .queue_deferred = on_queue_deferred,
-	.msg_done = on_msg_done,
+	.msg_done = on_msg_done, .queue_gone = on_queue_gone,
 };
 
 /* ---- what happens ---- */
@@ -462,9 +570,29 @@ happens_connected(struct world *w, uint64_t id)
 		idle_start(w, se);
 }
 
-static enum outcome
-outcome_of(struct remote *r, const struct smsg *m, uint32_t idx)
+/* The same for the same try of the same message, whatever else happens: what
+ * two configurations make of it can be compared. */
+static float
+chance(const struct world *w, const struct smsg *m, uint32_t idx)
 {
+	uint64_t x = w->seed * UINT64_C(0x9e3779b97f4a7c15) + m->id * 1024 +
+	    smsg_rcpt_attempts(m, idx);
+
+	x = (x ^ (x >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+	x = (x ^ (x >> 27)) * UINT64_C(0x94d049bb133111eb);
+	return (float)((x ^ (x >> 31)) >> 40) / (float)(1 << 24);
+}
+
+static enum outcome
+outcome_of(const struct world *w, struct remote *r, const struct smsg *m,
+    uint32_t idx)
+{
+	if (r->defer > 0 || r->refuse > 0) {
+		float c = chance(w, m, idx);
+
+		return c < r->defer ? OUT_TEMPORARY :
+		    c < r->defer + r->refuse ? OUT_PERMANENT : OUT_DELIVERED;
+	}
 	if (smsg_rcpt_attempts(m, idx) < r->fail_first)
 		return OUT_TEMPORARY;
 	if (r->drop != 0 && r->count % r->drop == 0)
@@ -493,7 +621,7 @@ answer(struct world *w, struct wsession *se, const struct wdeliver *d,
 
 		if (m == NULL)
 			continue;
-		out = res.outcome = outcome_of(r, m, d->idx[i]);
+		out = res.outcome = outcome_of(w, r, m, d->idx[i]);
 		snprintf(text, sizeof(text), "%u %s", out == OUT_DELIVERED ?
 		    250 : r->reply < 400 ? 451 : r->reply,
 		    r->say[0] != '\0' ? r->say : "4.2.0 as told");
@@ -612,16 +740,29 @@ void
 world_init(struct world *w)
 {
 	*w = (struct world){ .seed = 1 };
+	htab_init(&w->by_id, wsession_hash);
+	htab_init(&w->by_name, wname_hash);
 	(void)world_remote(w, "*");
 }
 
 void
 world_fini(struct world *w)
 {
+	void *name;
+	size_t at = 0;
+
 	while (w->nsessions > 0)
 		session_free(w, 0);
 	sched_free(&w->s);
-	conf_free(&w->conf);
+	if (!w->borrowed)
+		conf_free(&w->conf);
+	for (uint32_t i = 0; i < w->nnames; i++)
+		free(w->own[i]);
+	while ((name = htab_next(&w->by_name, &at)) != NULL)
+		free(name);
+	htab_fini(&w->by_name);
+	htab_fini(&w->by_id);
+	free(w->own);
 	free(w->remotes);
 	free(w->events);
 	free(w->sessions);
@@ -645,6 +786,15 @@ world_conf(struct world *w, struct conf *conf)
 		sched_conf_set(w->s, world_now(w), conf);
 	}
 	conf_free(&old);
+}
+
+void
+world_conf_borrow(struct world *w, const struct conf *conf)
+{
+	w->borrowed = true;
+	w->conf = (struct conf *)(uintptr_t)conf;
+	w->s = sched_new(&world_ops, w, conf, w->seed);
+	sched_worker_add(w->s, 0);
 }
 
 /* The domains of message number i of a spec, one per recipient. */

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * world: a scheduler in a simulated world for scenario.c: a virtual clock,
- * delivery workers, name servers and remote hosts that behave as told. It
- * keeps a record of everything that happened.
+ * world: a scheduler in a simulated world, for simulate.c and the scenarios of
+ * the tests: a virtual clock, delivery workers, name servers and remote hosts
+ * that behave as told. It keeps a record of everything that happened, or tells
+ * of it. Without memory, or if the scheduler breaks its promises, it aborts.
  */
-#ifndef TESTS_UNIT_QMGR_WORLD_H
-#define TESTS_UNIT_QMGR_WORLD_H
+#ifndef QMGR_WORLD_H
+#define QMGR_WORLD_H
 
 #include "common/base/htab.h"
 #include "common/conf/conf.h"
 #include "qmgr/sched.h"
 
+#define WORLD_NAME  400 /* of a queue */
 #define WORLD_WALL0 (INT64_C(1900000000) * US_PER_SEC)
 
 enum what {           /* a kind of thing that happens, see world.c */
@@ -56,11 +58,12 @@ struct remote {
 	int connect;            /* enum session_end, or -1: works */
 	enum dns dns;
 	unsigned count;         /* messages so far */
+	float defer, refuse;    /* by chance: of the answers, 4xx and 5xx */
 	char say[64];           /* in its replies */
 };
 
 struct spec {           /* of `add` */
-	char vmta[64];
+	char vmta[WORLD_NAME];
 	struct sv *domains;
 	uint32_t ndomains, rcpts;
 	bool together;
@@ -79,6 +82,7 @@ struct wsource {        /* a source address, of all queues */
 struct world {
 	struct sched *s;
 	struct conf *conf;
+	bool borrowed;          /* conf */
 	uint64_t seed;
 	int64_t t;              /* since the start */
 	int64_t wall_off;       /* clock jumps */
@@ -88,9 +92,17 @@ struct world {
 	size_t nevents, events_size;
 	uint64_t seq;
 	struct wsession **sessions;
+	struct htab by_id;      /* the same */
 	uint32_t nsessions, sessions_size;
-	char (*names)[256];     /* of queues */
+	char (*names)[WORLD_NAME];     /* of queues */
+	struct htab by_name;    /* struct wname */
 	uint32_t nnames;
+	/* told of what happens, which is not kept then; NULL: it is in log */
+	void (*told)(void *arg, const struct happening *h);
+	/* NULL, or told of a queue that is about to be freed */
+	void (*gone)(void *arg, const struct squeue *q);
+	void *told_arg;
+	struct remote **own;    /* by queue; NULL: that of the domain */
 	struct happening *log;
 	size_t nlog, log_size;
 	struct wmsg *msgs;      /* by id - 1 */
@@ -110,7 +122,11 @@ void world_fini(struct world *w);
 struct sched_now world_now(const struct world *w);
 /* Takes conf; starts the scheduler at the first time. */
 void world_conf(struct world *w, struct conf *conf);
+/* The same once, with what the caller keeps and frees after world_fini(). */
+void world_conf_borrow(struct world *w, const struct conf *conf);
 struct remote *world_remote(struct world *w, const char *domain);
+/* The one of this queue alone. It stays where it is. */
+struct remote *world_queue_remote(struct world *w, uint32_t queue);
 void world_add(struct world *w, const struct spec *spec, int64_t age);
 void world_worker_kill(struct world *w, unsigned number);
 /* A new scheduler from the state of the old one. keep: the workers live on
