@@ -26,6 +26,10 @@ static const struct ctl_command commands[] = {
 	{ "show settings", "domain[/vmta]",
 	    "every setting that the file on disk gives a queue, and from "
 	    "where", local_settings, view_config },
+	{ "show trash", "", "what was deleted and can be brought back",
+	    run_plain, view_trash },
+	{ "undo", "[ID]", "bring back what a delete has removed; without ID "
+	    "the last one", run_plain, NULL },
 	{ "show message", "ID", "the recipients of a message", run_plain,
 	    view_message },
 	{ "show audit", "[--maxitems=N]", "the last commands that changed "
@@ -63,13 +67,14 @@ static const struct ctl_command commands[] = {
 	{ "schedule", "[--retry-recipients] domain[/vmta]",
 	    "try now what waits for a retry", run_plain, NULL },
 	{ "delete", "{--queue=domain[/vmta] | --jobId=J | --id=ID} "
-	    "[--orig=A] [--rcpt=A] [--older-than=T] [--yes]",
+	    "[--orig=A] [--rcpt=A] [--older-than=T] [--yes] [--no-trash]",
 	    "delete recipients; says how many first and asks", run_delete,
-	    NULL },
+	    view_deletion },
 	{ "bounce", "{--queue=domain[/vmta] | --jobId=J | --id=ID} "
 	    "[--orig=A] [--rcpt=A] [--older-than=T] [--reason=TEXT] "
 	    "[--standing [--for=T]] [--yes]",
-	    "the same, and their senders get a bounce", run_delete, NULL },
+	    "the same, and their senders get a bounce", run_delete,
+	    view_deletion },
 	{ "hold", "{--queue=domain[/vmta] | --jobId=J | --id=ID} "
 	    "[--orig=A] [--rcpt=A] [--older-than=T] [--reason=TEXT] "
 	    "[--standing [--for=T]]",
@@ -299,6 +304,7 @@ run_delete(const struct ctl *ctl, const struct ctl_command *cmd)
 		ctl_reply_fini(&r);
 		return rc;
 	}
+	cmd->view(&r);
 	ctl_reply_fini(&r);
 	(void)snprintf(question, sizeof(question),
 	    "%s %lld recipients?", cmd->words, (long long)n);

@@ -86,6 +86,8 @@ void view_status(const struct ctl_reply *r);
 void view_queues(const struct ctl_reply *r);
 void view_list(const struct ctl_reply *r);
 void view_message(const struct ctl_reply *r);
+void view_trash(const struct ctl_reply *r);
+void view_deletion(const struct ctl_reply *r);
 void view_config(const struct ctl_reply *r);
 void view_diff(const struct ctl_reply *r);
 void view_version(const struct ctl_reply *r);

@@ -390,6 +390,38 @@ view_message(const struct ctl_reply *r)
 	view_list(r);
 }
 
+void
+view_trash(const struct ctl_reply *r)
+{
+	struct table *t = table_new(">deletion|>#rcpt|time|until|by|command");
+	size_t i;
+	json_t *row;
+
+	json_array_foreach(r->rows, i, row) {
+		cell_num(t, row, "deletion");
+		cell_num(t, row, "rcp");
+		cell_time(t, row, "time");
+		cell_time(t, row, "until");
+		cell_text(t, row, "by");
+		cell_text(t, row, "command");
+	}
+	if (i > 0)
+		table_out(t);
+	else
+		table_free(&t);
+}
+
+/* What a dry run has found, some of it. */
+void
+view_deletion(const struct ctl_reply *r)
+{
+	struct ctl_reply sample = { .rows =
+	    json_object_get(json_array_get(r->rows, 0), "sample") };
+
+	if (json_array_size(sample.rows) > 0)
+		view_list(&sample);
+}
+
 /* ---- configuration ---- */
 
 static void

@@ -207,6 +207,18 @@ client_who(const struct client *cl, char mem[32])
 	return str_sv(&s);
 }
 
+/* False, and nothing is deleted, if another client has just filled the trash or
+ * the deletion has come to its end already. */
+static bool
+victim_trash(struct client *cl, struct smsg *m, uint32_t idx)
+{
+	if (cl->deletion == 0 && !trash_has_room(cl->q))
+		return false;
+	if (cl->deletion == 0)
+		cl->deletion = trash_begin(cl);
+	return trash_put(cl->q, m, idx, cl->deletion);
+}
+
 static bool
 victim_delete(struct client *cl, struct smsg *m, uint32_t idx)
 {
@@ -215,6 +227,8 @@ victim_delete(struct client *cl, struct smsg *m, uint32_t idx)
 	char who[32];
 	union ev_any ev;
 
+	if (!cl->sel.no_trash && smsg_rcpt_state(m, idx) != SR_BOUNCING)
+		return victim_trash(cl, m, idx);
 	smsg_info(m, &info);
 	ev.delete = (struct ev_delete){ .id = info.id,
 		.time_us = (uint64_t)qmgr_now().wall.us,
@@ -241,6 +255,23 @@ victim_bounce(struct client *cl, struct smsg *m, uint32_t idx)
 	return outcome_from_record(cl->q, m, idx, OUT_PERMANENT, &why);
 }
 
+#define SAMPLE_MAX 5
+
+static void
+victim_sample(struct client *cl, const struct smsg *m, uint32_t idx)
+{
+	struct envelope e;
+	bool ok;
+
+	if (cl->sample == NULL)
+		cl->sample = json_array();
+	if (json_array_size(cl->sample) >= SAMPLE_MAX)
+		return;
+	ok = envelope_read(cl->q, m, &e);
+	json_array_append_new(cl->sample, rcpt_row(cl->q, m, idx,
+	    ok ? &e : NULL));
+}
+
 /* take: false if it could not be done. */
 static void
 victim_take(struct client *cl, struct smsg *m, uint32_t idx,
@@ -250,7 +281,9 @@ victim_take(struct client *cl, struct smsg *m, uint32_t idx,
 		return;
 	if (smsg_rcpt_state(m, idx) == SR_INFLIGHT)
 		cl->inflight++; /* a worker has it */
-	else if (!cl->sel.yes || take(cl, m, idx))
+	else if (!cl->sel.yes)
+		victim_sample(cl, m, idx), cl->count++;
+	else if (take(cl, m, idx))
 		cl->count++;
 }
 
@@ -285,6 +318,12 @@ victims_end(struct client *cl, const char *flag)
 	json_object_set_new(o, "inflight",
 	    json_integer((json_int_t)cl->inflight));
 	json_object_set_new(o, flag, json_boolean(yes));
+	if (cl->deletion != 0)
+		json_object_set_new(o, "deletion",
+		    json_integer(cl->deletion));
+	if (cl->sample != NULL)
+		json_object_set_new(o, "sample", cl->sample);
+	cl->sample = NULL;
 	client_row(cl, o);
 	client_end(cl, 0, yes ? "%llu recipients %s" :
 	    "%llu recipients would be %s; --yes does it", n, flag);
@@ -371,7 +410,16 @@ cmd_delete(struct client *cl, const struct words *w)
 		.end = delete_end };
 
 	cl->inflight = 0;
-	select_walk(cl, w, "delete", &ops);
+	cl->order = cl->deletion = 0;
+	if (!victims_select(cl, w, "delete"))
+		return;
+	if (conf_global(cl->q->conf)->trash_ttl_ms == 0)
+		cl->sel.no_trash = true;
+	if (cl->sel.yes && !cl->sel.no_trash && !trash_has_room(cl->q))
+		client_end(cl, 1, "the trash has too many deletions; "
+		    "--no-trash deletes for good");
+	else
+		victims_walk(cl, &ops);
 }
 
 /* The same; senders get a DSN. */
@@ -382,6 +430,7 @@ cmd_bounce(struct client *cl, const struct words *w)
 		.end = bounce_end };
 
 	cl->inflight = 0;
+	cl->order = cl->deletion = 0;
 	if (!victims_select(cl, w, "bounce"))
 		return;
 	if (!cl->sel.standing || !cl->sel.yes || standing_begin(cl, true))
@@ -505,6 +554,52 @@ cmd_release(struct client *cl, const struct words *w)
 	if (cl->sel.order != 0)
 		(void)standing_end(cl->q, (uint32_t)cl->sel.order);
 	victims_walk(cl, &release_ops);
+}
+
+/* ---- undo ---- */
+
+static bool
+undo_rcpt(struct client *cl, struct smsg *m, uint32_t idx)
+{
+	if (smsg_rcpt_deletion(m, idx) != cl->deletion)
+		return true;
+	trash_take(cl->q, m, idx);
+	cl->count++;
+	return true;
+}
+
+static void
+undo_end(struct client *cl)
+{
+	trash_undone(cl->q, cl->deletion);
+	log_info("control: %llu recipients brought back by user %u",
+	    (unsigned long long)cl->count, (unsigned)cl->uid);
+	client_end(cl, 0, "%llu recipients brought back",
+	    (unsigned long long)cl->count);
+}
+
+/* undo [ID]: without one the last deletion. */
+void
+cmd_undo(struct client *cl, const struct words *w)
+{
+	static const struct walk_ops ops = { .rcpt = undo_rcpt,
+		.end = undo_end, .trash = true };
+	uint64_t number = trash_last(cl->q);
+
+	if (w->n > 1 || (w->n == 1 &&
+	    (!sv_to_u64(w->v[0], UINT32_MAX, &number) || number == 0))) {
+		client_end(cl, 2, "undo wants the number of a deletion; "
+		    "show trash has it");
+		return;
+	}
+	if (!trash_is_open(cl->q, (uint32_t)number)) {
+		client_end(cl, 1, w->n == 0 ? "the trash is empty" :
+		    "that deletion is not in the trash");
+		return;
+	}
+	cl->deletion = (uint32_t)number;
+	cl->sel = (struct selector){ .given = true };
+	victims_walk(cl, &ops);
 }
 
 void

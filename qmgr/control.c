@@ -72,6 +72,7 @@ client_free(struct client *cl)
 	    (cl->audited == AUDIT_IF_YES && cl->sel.yes))
 		audit_note(cl, 1, SV("the client did not wait for its end"));
 	walk_free(cl);
+	json_decref(cl->sample);
 	figures_free(cl);
 	texts_free(cl);
 	chan_free(&cl->chan);
@@ -290,6 +291,7 @@ static const struct command {
 	{ "show version", 2, cmd_show_version, AUDIT_NO },
 	{ "show audit", 2, cmd_show_audit, AUDIT_NO },
 	{ "show orders", 2, cmd_show_orders, AUDIT_NO },
+	{ "show trash", 2, cmd_show_trash, AUDIT_NO },
 	{ "show warmup", 2, cmd_show_warmup, AUDIT_NO },
 	{ "show disabled sources", 3, cmd_show_disabled, AUDIT_NO },
 	{ "show message", 2, cmd_show_message, AUDIT_NO },
@@ -305,6 +307,7 @@ static const struct command {
 	{ "set queue", 2, cmd_set_queue, AUDIT_YES },
 	{ "schedule", 1, cmd_schedule, AUDIT_YES },
 	{ "delete", 1, cmd_delete, AUDIT_IF_YES },
+	{ "undo", 1, cmd_undo, AUDIT_YES },
 	{ "hold", 1, cmd_hold, AUDIT_YES },
 	{ "bounce", 1, cmd_bounce, AUDIT_IF_YES },
 	{ "release", 1, cmd_release, AUDIT_YES },

@@ -28,6 +28,7 @@ struct selector {
 	bool standing;              /* also for what comes, */
 	int64_t for_ms;             /* for so long; 0: until it is ended */
 	uint64_t order;             /* release: on hold by it; 0: any */
+	bool no_trash;
 	struct sv sort;
 	int64_t reenable_ms;        /* disable source; 0: never */
 	struct sv target;           /* rebind: the VMTA */
@@ -61,6 +62,8 @@ struct client {
 	uint64_t count, inflight;
 	uint32_t order;      /* of a hold, 0: not given yet */
 	enum audited { AUDIT_NO, AUDIT_YES, AUDIT_IF_YES } audited;
+	uint32_t deletion;   /* of a delete, the same */
+	json_t *sample; /* of a dry run; NULL: nothing yet */
 	struct figures *figures; /* of diagnose; NULL: none */
 };
 
@@ -84,6 +87,7 @@ struct walk_ops {
 	/* instead of both, if the names are no queues' */
 	bool (*name)(struct client *cl, const char *name);
 	void (*end)(struct client *cl);
+	bool trash; /* recipients in the trash only, else never these */
 };
 /* Takes the names of the queues. */
 void walk_start(struct client *cl, const struct walk_ops *ops, char **names,
@@ -101,6 +105,9 @@ void cmd_show_message(struct client *cl, const struct words *w);
 void cmd_list(struct client *cl, const struct words *w);
 json_t *json_u64(uint64_t v);
 const char *rcpt_state_name(enum srcpt_state s);
+/* e: NULL if it cannot be read. */
+json_t *rcpt_row(const struct qmgr *q, const struct smsg *m, uint32_t idx,
+    const struct envelope *e);
 /* Why, by whom and since when it is on hold. */
 void reason_put(const struct qmgr *q, json_t *o, const struct smsg *m,
     uint32_t idx);
@@ -150,6 +157,11 @@ void cmd_enable_source(struct client *cl, const struct words *w);
 void cmd_show_disabled(struct client *cl, const struct words *w);
 /* warmup.c */
 void cmd_show_warmup(struct client *cl, const struct words *w);
+/* trash.c */
+/* A new deletion by this client; its number. Ask for room first. */
+uint32_t trash_begin(struct client *cl);
+void cmd_show_trash(struct client *cl, const struct words *w);
+void cmd_undo(struct client *cl, const struct words *w);
 /* children.c */
 json_t *children_rows(const struct qmgr *q);
 /* mismatch.c */

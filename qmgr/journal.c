@@ -231,6 +231,46 @@ rcpt_state_saved(const struct smsg *m, uint32_t i, bool hold_is_quiet)
 	    EVR_WAITING;
 }
 
+/* By which order it is on hold. */
+static int
+hold_save(struct qmgr *q, uint64_t id, uint32_t i, uint32_t order,
+    struct checkpoint *cp)
+{
+	union ev_any e = { .hold = { .id = id, .held = 1, .order = order,
+	    .rcpts = { .array = &i, .n = 1 } } };
+
+	hold_order_use(q, order);
+	return checkpoint_add(cp, EV_HOLD, &e);
+}
+
+/* What it was before, then that it is in the trash. */
+static int
+trashed_save(struct qmgr *q, const struct smsg *m, uint32_t i,
+    struct checkpoint *cp)
+{
+	struct sched_msg info;
+	enum srcpt_state before;
+	union ev_any e;
+	uint32_t order;
+	int64_t next;
+
+	smsg_info(m, &info);
+	before = smsg_rcpt_before(m, i, &next, &order);
+	e.rcpt = (struct ev_rcpt){ .id = info.id, .rcpt_idx = i,
+		.state = before == SR_HELD ? EVR_HELD : EVR_WAITING,
+		.attempts = smsg_rcpt_attempts(m, i),
+		.next_us = (uint64_t)next };
+	if ((before != SR_READY || e.rcpt.attempts > 0) &&
+	    checkpoint_add(cp, EV_RCPT, &e) != 0)
+		return -1;
+	if (order != 0 && hold_save(q, info.id, i, order, cp) != 0)
+		return -1;
+	e.trash = (struct ev_trash){ .id = info.id, .trashed = 1,
+		.number = smsg_rcpt_deletion(m, i),
+		.rcpts = { .array = &i, .n = 1 } };
+	return checkpoint_add(cp, EV_TRASH, &e);
+}
+
 /* As its ACCEPT alone would make it. */
 static bool
 rcpt_is_fresh(const struct smsg *m, uint32_t i, enum ev_rcpt_state saved)
@@ -239,22 +279,15 @@ rcpt_is_fresh(const struct smsg *m, uint32_t i, enum ev_rcpt_state saved)
 	    smsg_rcpt_attempts(m, i) == 0;
 }
 
-/* By which order it is on hold. */
 static int
 order_save(struct qmgr *q, const struct smsg *m, uint32_t i,
     struct checkpoint *cp)
 {
 	uint32_t order = smsg_rcpt_order(m, i);
 	struct sched_msg info;
-	union ev_any e;
 
-	if (order == 0)
-		return 0;
 	smsg_info(m, &info);
-	hold_order_use(q, order);
-	e.hold = (struct ev_hold){ .id = info.id, .held = 1, .order = order,
-		.rcpts = { .array = &i, .n = 1 } };
-	return checkpoint_add(cp, EV_HOLD, &e);
+	return order == 0 ? 0 : hold_save(q, info.id, i, order, cp);
 }
 
 /* Recipients that are with another VMTA than the one that ACCEPT names. */
@@ -308,6 +341,11 @@ message_save(struct qmgr *q, const struct smsg *m, struct checkpoint *cp,
 	for (uint32_t i = 0; i < n; i++) {
 		enum ev_rcpt_state state = rcpt_state_saved(m, i, quiet);
 
+		if (smsg_rcpt_deletion(m, i) != 0) {
+			if (trashed_save(q, m, i, cp) != 0)
+				return -1;
+			continue;
+		}
 		if (rcpt_is_fresh(m, i, state))
 			continue;
 		e.rcpt = (struct ev_rcpt){
@@ -430,6 +468,7 @@ checkpoint_write(struct qmgr *q, uint64_t number, const union ev_any *stop)
 	/* GCOVR_EXCL_BR_START: 8,000 segments fit in the buffer */
 	if (segtab_checkpoint(q->segtab, cp) != 0 ||
 	    /* GCOVR_EXCL_BR_STOP */
+	    deletions_save(q, cp) != 0 ||
 	    messages_save(q, cp) != 0 ||
 	    standing_save(q, cp) != 0 || hold_orders_save(q, cp) != 0 ||
 	    queues_save(q->sched, cp) != 0 ||

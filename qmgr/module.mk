@@ -29,6 +29,7 @@ libqmgr_a_SOURCES = \
 	qmgr/simulate_cmd.c \
 	qmgr/skipped.c \
 	qmgr/suspects.c \
+	qmgr/trash.c \
 	qmgr/upkeep.c \
 	qmgr/walk.c \
 	qmgr/warmup.c \

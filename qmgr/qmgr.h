@@ -12,6 +12,7 @@
  *	routes.c    RESOLVE and ROUTE
  *	readers.c   acct and bounce: LOG_AT, READER_AT, BOUNCE_TAKE
  *	journal.c   event log: append, write, sync in a thread, checkpoints
+ *	trash.c     what was deleted and may come back
  *	suspects.c  what processes crash on
  *	children.c  how the processes fare
  *	warmup.c    plans for new addresses
@@ -152,6 +153,7 @@ struct qmgr {
 	struct colds *colds;           /* NULL: there was nothing cold yet */
 	struct warmup_order warmup_orders[WARMUP_ORDERS];
 	unsigned warmup_orders_at;
+	struct trash *trash;           /* NULL: nothing was ever there */
 	struct upkeep *upkeep;
 
 	struct poison poison;       /* what processes crashed on */
@@ -398,6 +400,27 @@ void source_replay(struct qmgr *q, struct sched_now now,
     const struct ev_source *e);
 void sources_by_reply(void *arg, const struct sched_source *so,
     const struct conf_reply *rule);
+
+/* trash.c */
+void deletion_replay(struct qmgr *q, const struct ev_deletion *e);
+void trash_replay(struct qmgr *q, struct sched_now now,
+    const struct ev_trash *e);
+/* Before the recipients; 0 or -1. */
+int deletions_save(const struct qmgr *q, struct checkpoint *cp);
+bool trash_has_room(const struct qmgr *q);
+/* False if that deletion has ended or the recipient cannot be in the trash: it
+ * bounces, or is under way. */
+bool trash_put(struct qmgr *q, struct smsg *m, uint32_t idx, uint32_t number);
+/* A recipient that is in the trash is what it was. */
+void trash_take(struct qmgr *q, struct smsg *m, uint32_t idx);
+/* The deletion given last, 0: none. */
+uint32_t trash_last(const struct qmgr *q);
+/* It can be undone. */
+bool trash_is_open(const struct qmgr *q, uint32_t number);
+/* An undo is through. */
+void trash_undone(struct qmgr *q, uint32_t number);
+/* Deletes for good what has been there long enough; once a second. */
+void trash_look(struct qmgr *q);
 
 /* suspects.c */
 void suspects_init(struct qmgr *q);

@@ -221,6 +221,10 @@ event_replay(struct recovery *rec, enum ev_type type, const union ev_any *e)
 		hold_order_replay(q, &e->hold_order);
 	else if (type == EV_STANDING)
 		standing_replay(q, &e->standing);
+	else if (type == EV_DELETION)
+		deletion_replay(q, &e->deletion);
+	else if (type == EV_TRASH)
+		trash_replay(q, rec->now, &e->trash);
 	else if (type == EV_MOVE)
 		move_replay(q, &e->move);
 	else if (type == EV_QUEUE_SET)

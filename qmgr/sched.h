@@ -53,6 +53,7 @@ enum srcpt_state {
 	SR_INFLIGHT,   /* held by a session, or by a worker after a restart */
 	SR_HELD,       /* on hold by an operator */
 	SR_BOUNCING,   /* outcome final, DSN not made yet */
+	SR_TRASHED,    /* deleted, and may come back */
 	SR_DONE,
 	SR_STATES
 };
@@ -186,6 +187,12 @@ uint32_t smsg_rcpt_attempts(const struct smsg *m, uint32_t idx);
 int64_t smsg_rcpt_next_us(const struct smsg *m, uint32_t idx);
 /* By which order it is on hold; 0: ours, or it is not. */
 uint32_t smsg_rcpt_order(const struct smsg *m, uint32_t idx);
+/* By which deletion it is in the trash; 0: it is not. */
+uint32_t smsg_rcpt_deletion(const struct smsg *m, uint32_t idx);
+/* What it was before: SR_READY, SR_RETRY with *next_us_r, or SR_HELD with
+ * *order_r. Of one that is in the trash. */
+enum srcpt_state smsg_rcpt_before(const struct smsg *m, uint32_t idx,
+    int64_t *next_us_r, uint32_t *order_r);
 /* NULL when the recipient is done: ask before the result. */
 const struct squeue *smsg_rcpt_queue(const struct smsg *m, uint32_t idx);
 /* Its record stands somewhere else now. */
@@ -426,6 +433,13 @@ bool sched_rcpt_move(struct sched *s, struct sched_now now, struct smsg *m,
     uint32_t idx, struct sv vmta);
 /* The VMTA that it is with, or will be when it comes back; "": it is done. */
 struct sv smsg_rcpt_vmta(const struct smsg *m, uint32_t idx);
+/* Into the trash: neither delivered nor counted, it does not expire, and is
+ * there. False for one that is in flight, bouncing or done. number is not 0. */
+bool sched_rcpt_trash(struct sched *s, struct sched_now now, struct smsg *m,
+    uint32_t idx, uint32_t number);
+/* Back to what it was. False for one that is not in the trash. */
+bool sched_rcpt_untrash(struct sched *s, struct sched_now now, struct smsg *m,
+    uint32_t idx);
 /* The resolver died: every queue that waits for it asks again. */
 void sched_routes_forget(struct sched *s);
 

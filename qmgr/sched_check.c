@@ -97,6 +97,11 @@ check_lists(const struct squeue *q)
 		check_rcpt(q, r);
 		count[r->state]++;
 	}
+	TAILQ_FOREACH(r, &q->trash, all) {
+		CHECK(r->state == SR_TRASHED && r->u.trash.number != 0, q);
+		check_rcpt(q, r);
+		count[r->state]++;
+	}
 	for (int i = 0; i < SR_STATES; i++)
 		CHECK(count[i] == q->count[i], q);
 	TAILQ_FOREACH(r, &q->fresh, u.ready) {

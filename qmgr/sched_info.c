@@ -122,19 +122,24 @@ sched_queue_rcpt_next(struct squeue *q, const void **at,
     const struct smsg **msg_r, uint32_t *idx_r)
 {
 	const struct srcpt *r = *at;
+	enum { LIVE, ASIDE, TRASH } list = LIVE;
 
 	if (r == NULL) {
 		queue_sort(q);
 		r = TAILQ_FIRST(&q->live);
-	} else if (r->state == SR_HELD || r->state == SR_BOUNCING) {
-		r = TAILQ_NEXT(r, all);
-		if (r == NULL)
-			return false;
 	} else {
+		if (r->state == SR_HELD || r->state == SR_BOUNCING)
+			list = ASIDE;
+		else if (r->state == SR_TRASHED)
+			list = TRASH;
 		r = TAILQ_NEXT(r, all);
 	}
-	if (r == NULL)
+	if (r == NULL && list < ASIDE) {
 		r = TAILQ_FIRST(&q->aside);
+		list = ASIDE;
+	}
+	if (r == NULL && list < TRASH)
+		r = TAILQ_FIRST(&q->trash);
 	if (r == NULL)
 		return false;
 	/* the next one may lie anywhere: see walk_ahead() of the table */

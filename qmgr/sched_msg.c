@@ -238,6 +238,27 @@ smsg_rcpt_order(const struct smsg *m, uint32_t idx)
 	return smsg_rcpt_is_held(m, idx) ? r->u.held.order : 0;
 }
 
+uint32_t
+smsg_rcpt_deletion(const struct smsg *m, uint32_t idx)
+{
+	const struct srcpt *r = &m->rcpts[idx];
+
+	return r->state == SR_TRASHED ? r->u.trash.number : 0;
+}
+
+enum srcpt_state
+smsg_rcpt_before(const struct smsg *m, uint32_t idx, int64_t *next_us_r,
+    uint32_t *order_r)
+{
+	const struct srcpt *r = &m->rcpts[idx];
+	const struct sched_now *now = &r->q->s->now;
+	int64_t due = r->u.trash.due;
+
+	*next_us_r = due > 0 ? due - now->mono.us + now->wall.us : 0;
+	*order_r = due < 0 ? (uint32_t)(-due - 1) : 0;
+	return due > 0 ? SR_RETRY : due < 0 ? SR_HELD : SR_READY;
+}
+
 const struct squeue *
 smsg_rcpt_queue(const struct smsg *m, uint32_t idx)
 {
@@ -343,6 +364,7 @@ sched_rcpt_move(struct sched *s, struct sched_now now, struct smsg *m,
 		return false;
 	r = &m->rcpts[idx];
 	if (r->state == SR_DONE || r->state == SR_BOUNCING ||
+	    r->state == SR_TRASHED ||
 	    (to = queue_get(s, r->q->domain, vmta)) == NULL)
 		return false;
 	if (r->state != SR_INFLIGHT) {
@@ -354,5 +376,33 @@ sched_rcpt_move(struct sched *s, struct sched_now now, struct smsg *m,
 		r->flags |= RF_MOVE;
 		r->u.held.vmta = to->vm->number;
 	}
+	return true;
+}
+
+bool
+sched_rcpt_trash(struct sched *s, struct sched_now now, struct smsg *m,
+    uint32_t idx, uint32_t number)
+{
+	struct srcpt *r;
+
+	sched_clock_advance(s, now);
+	if (idx >= m->nrcpts)
+		return false;
+	r = &m->rcpts[idx];
+	if (r->state != SR_READY && r->state != SR_RETRY &&
+	    r->state != SR_HELD)
+		return false;
+	rcpt_trash(s, r, number);
+	return true;
+}
+
+bool
+sched_rcpt_untrash(struct sched *s, struct sched_now now, struct smsg *m,
+    uint32_t idx)
+{
+	sched_clock_advance(s, now);
+	if (idx >= m->nrcpts || m->rcpts[idx].state != SR_TRASHED)
+		return false;
+	rcpt_untrash(s, &m->rcpts[idx]);
 	return true;
 }

@@ -11,6 +11,7 @@
  *   RETRY     retry heap of its queue
  *   INFLIGHT  a delivery (struct sdeliv) of a session or of a worker
  *   HELD, BOUNCING   nothing but the queue's aside list
+ *   TRASHED          nothing but the queue's trash list
  *   DONE      nowhere, q is NULL
  * and, unless done, in one of the queue's two lists of all recipients: live
  * (ordered by arrival, for expiry) or aside (held, bouncing: never expire).
@@ -142,7 +143,7 @@ struct spath {
 
 struct srcpt {
 	struct squeue *q;              /* NULL when done */
-	TAILQ_ENTRY(srcpt) all;        /* live or aside */
+	TAILQ_ENTRY(srcpt) all;        /* live, aside or trash */
 	union {
 		TAILQ_ENTRY(srcpt) ready;
 		struct {
@@ -156,6 +157,11 @@ struct srcpt {
 			uint32_t vmta; /* INFLIGHT with RF_MOVE: number of
 			                * the VMTA that it goes to */
 		} held;
+		struct {       /* due 0: was ready; > 0: waited until then;
+				* < 0: was on hold, by order -due - 1 */
+			int64_t due;
+			uint32_t number;
+		} trash;
 	} u;
 	uint32_t idx;                  /* in its message */
 	uint16_t attempts;             /* stops at the end */
@@ -380,7 +386,7 @@ struct squeue {
 	struct srcpt **heap;           /* RETRY, from [0] */
 	uint32_t heap_size;
 	uint32_t promote;              /* retries to be made ready now */
-	struct srcpts live, aside;
+	struct srcpts live, aside, trash;
 	struct srcpt *expire_next;     /* of live: where queue_expire() goes
 	                                * on; NULL: at its head */
 	bool unsorted;                 /* live is not in order of arrival */
@@ -634,6 +640,8 @@ void rcpt_aside(struct sched *s, struct srcpt *r, enum srcpt_state state);
 void rcpt_hold(struct sched *s, struct srcpt *r, uint32_t order);
 /* To another queue, in the state that it is in; not one in flight. */
 void rcpt_move(struct sched *s, struct srcpt *r, struct squeue *to);
+void rcpt_trash(struct sched *s, struct srcpt *r, uint32_t number);
+void rcpt_untrash(struct sched *s, struct srcpt *r);
 /* May free the message: true then. */
 bool rcpt_done(struct sched *s, struct srcpt *r);
 bool rcpt_final(struct sched *s, struct srcpt *r, bool bouncing);

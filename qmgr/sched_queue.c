@@ -341,6 +341,7 @@ queue_init(struct sched *s, struct squeue *q, struct sv name, size_t ndomain)
 	TAILQ_INIT(&q->live);
 	TAILQ_INIT(&q->aside);
 	TAILQ_INIT(&q->off);
+	TAILQ_INIT(&q->trash);
 	for (int i = 0; i <= SCHED_WINDOW; i++)
 		TAILQ_INIT(&q->sessions[i]);
 	scope_init(&q->scope, WAIT_CONN_QUEUE, WAIT_CONN_RATE, WAIT_MSG_RATE);
@@ -439,6 +440,7 @@ queue_collect(struct sched *s, struct squeue *q)
 	int64_t until;
 
 	if (!TAILQ_EMPTY(&q->live) || !TAILQ_EMPTY(&q->aside) ||
+	    !TAILQ_EMPTY(&q->trash) ||
 	    q->nsessions > 0 || q->paused || react_holds(q) || q->resolving ||
 	    q->retry_at > sched_mono(s) || q->grant != NULL ||
 	    !TAILQ_EMPTY(&q->off)) {

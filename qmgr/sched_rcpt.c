@@ -39,6 +39,27 @@ live_insert(struct squeue *q, struct srcpt *r)
 	TAILQ_INSERT_TAIL(&q->live, r, all);
 }
 
+/* The list that recipients of this state are in; NULL: none. */
+static struct srcpts *
+home(struct squeue *q, enum srcpt_state state)
+{
+	if (is_live(state))
+		return &q->live;
+	if (state == SR_TRASHED)
+		return &q->trash;
+	return state == SR_DONE ? NULL : &q->aside;
+}
+
+/* What is in the trash counts for nothing but its space. */
+static void
+rcpt_count(struct sched *s, struct srcpt *r, bool more)
+{
+	uint64_t bytes = rcpt_msg(r)->body_len;
+
+	r->q->bytes += more ? bytes : -bytes;
+	s->nrcpts += more ? 1 : (uint64_t)-1;
+}
+
 /* Out of the place of its state. */
 static void
 rcpt_leave(struct sched *s, struct srcpt *r)
@@ -55,6 +76,9 @@ rcpt_leave(struct sched *s, struct srcpt *r)
 	case SR_INFLIGHT:
 		deliv_detach(s, r);
 		break;
+	case SR_TRASHED:
+		rcpt_count(s, r, true);
+		break;
 	default:
 		break;
 	}
@@ -66,18 +90,20 @@ static void
 rcpt_enter(struct sched *s, struct srcpt *r, enum srcpt_state state)
 {
 	struct squeue *q = r->q;
+	struct srcpts *from = home(q, (enum srcpt_state)r->state);
+	struct srcpts *to = home(q, state);
 
 	if (q->expire_next == r && !is_live(state))
 		q->expire_next = TAILQ_NEXT(r, all);
-	if (is_live(r->state) != is_live(state)) {
-		TAILQ_REMOVE(is_live(r->state) ? &q->live : &q->aside, r, all);
-		if (is_live(state))
+	if (from != to) {
+		TAILQ_REMOVE(from, r, all);
+		if (to == &q->live)
 			live_insert(q, r);
-		else if (state != SR_DONE)
-			TAILQ_INSERT_TAIL(&q->aside, r, all);
-	} else if (state == SR_DONE) {
-		TAILQ_REMOVE(&q->aside, r, all);
+		else if (to != NULL)
+			TAILQ_INSERT_TAIL(to, r, all);
 	}
+	if (state == SR_TRASHED)
+		rcpt_count(s, r, false);
 	r->state = (uint8_t)state;
 	q->count[state]++;
 	s->count[state]++;
@@ -229,7 +255,7 @@ rcpt_inflight(struct sched *s, struct srcpt *r, struct sdeliv *d)
 	r->u.deliv = d;
 }
 
-/* Held or bouncing. */
+/* Held, bouncing or in the trash. */
 void
 rcpt_aside(struct sched *s, struct srcpt *r, enum srcpt_state state)
 {
@@ -247,6 +273,33 @@ rcpt_hold(struct sched *s, struct srcpt *r, uint32_t order)
 	rcpt_aside(s, r, SR_HELD);
 	r->u.held.order = order;
 	move_end(s, r, to);
+}
+
+void
+rcpt_trash(struct sched *s, struct srcpt *r, uint32_t number)
+{
+	int64_t due = 0;
+
+	if (r->state == SR_RETRY)
+		due = r->u.retry.due > 0 ? r->u.retry.due : 1;
+	else if (r->state == SR_HELD)
+		due = -(int64_t)r->u.held.order - 1;
+	rcpt_aside(s, r, SR_TRASHED);
+	r->u.trash.due = due;
+	r->u.trash.number = number;
+}
+
+void
+rcpt_untrash(struct sched *s, struct srcpt *r)
+{
+	int64_t due = r->u.trash.due;
+
+	if (due > 0)
+		rcpt_retry(s, r, due);
+	else if (due < 0)
+		rcpt_hold(s, r, (uint32_t)(-due - 1));
+	else
+		rcpt_ready(s, r, false);
 }
 
 static void

@@ -142,6 +142,7 @@ sched_result(struct sched *s, struct sched_now now, uint64_t session,
 		return false;
 	r = &m->rcpts[idx];
 	if (r->state == SR_DONE || r->state == SR_BOUNCING ||
+	    (r->state == SR_TRASHED && res->outcome != OUT_DELIVERED) ||
 	    result_is_stale(r, session, res->outcome))
 		return false;
 	if (res->outcome == OUT_UNTRIED) {

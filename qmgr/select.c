@@ -86,6 +86,8 @@ word_take(struct selector *s, struct sv w)
 		s->yes = true;
 	else if (sv_eq(w, SV("--standing")))
 		s->standing = true;
+	else if (sv_eq(w, SV("--no-trash")))
+		s->no_trash = true;
 	else if (sv_eq(w, SV("--errors")))
 		s->errors = true;
 	else if (sv_eq(w, SV("--retry-recipients")))

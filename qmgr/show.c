@@ -318,7 +318,7 @@ const char *
 rcpt_state_name(enum srcpt_state s)
 {
 	static const char *const names[SR_STATES] = { "ready", "retry",
-		"inflight", "hold", "bounce", "done" };
+		"inflight", "hold", "bounce", "trash", "done" };
 
 	return s < SR_STATES ? names[s] : "?";
 }
@@ -339,7 +339,7 @@ reason_put(const struct qmgr *q, json_t *o, const struct smsg *m, uint32_t idx)
 	put(o, "heldAt", json_time((int64_t)order.time_us));
 }
 
-static json_t *
+json_t *
 rcpt_row(const struct qmgr *q, const struct smsg *m, uint32_t idx,
     const struct envelope *e)
 {

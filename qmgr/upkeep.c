@@ -457,6 +457,7 @@ on_look(evutil_socket_t fd, short what, void *arg)
 	skipped_look(q);
 	bounce_look(q);
 	standing_look(q);
+	trash_look(q);
 	workers_intents_retry(q);
 	qmgr_confs_forget(q);
 	if (u->looks % 3600 == 0)

@@ -106,7 +106,8 @@ walk_step(struct client *cl)
 		p = &w->places[w->place_at++];
 		m = sched_msg_find(cl->q->sched, p->id);
 		if (m == NULL || p->idx >= smsg_nrcpts(m) ||
-		    smsg_rcpt_state(m, p->idx) == SR_DONE)
+		    smsg_rcpt_state(m, p->idx) == SR_DONE ||
+		    (smsg_rcpt_deletion(m, p->idx) != 0) != w->ops->trash)
 			return true;
 		return w->ops->rcpt(cl, m, p->idx);
 	}

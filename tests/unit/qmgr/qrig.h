@@ -233,7 +233,7 @@ long long qrig_number(struct qrig *r, const char *key);
 /* ---- the parts of test_qmgr ---- */
 
 #define QRIG_CONF                                                              \
-	"host-name q.test\n"                                                   \
+	"host-name q.test\ntrash-ttl 0\n"                                     \
 	"<domain *>\nmax-smtp-out 1\nretry-after 1s\n"                         \
 	"retry-recipients-after 1s\n</domain>\n"
 

@@ -474,6 +474,107 @@ START_TEST(test_ctl_delete_counts_then_deletes)
 }
 END_TEST
 
+#define TRASH_CONF(ttl)                                                        \
+	"host-name q.test\ntrash-ttl " ttl "\n"                                \
+	"<domain *>\nmax-smtp-out 1\nretry-after 1h\n"                         \
+	"retry-recipients-after 1h\n</domain>\n"
+
+static void
+trash_again(bool kill, const char *conf)
+{
+	if (kill)
+		qrig_kill(&rig);
+	else
+		ck_assert_int_eq(qrig_stop(&rig), 0);
+	qrig_start(&rig, conf);
+	qrig_peers(&rig);
+	qrig_go(&rig, 1);
+}
+
+/* One of each state goes and comes back as it was, over a crash (the log) and a
+ * stop (the checkpoint). */
+START_TEST(test_ctl_undo_brings_back_what_was_deleted)
+{
+	char next[64] = "", *at;
+	const char *rows;
+	unsigned n;
+
+	trash_again(false, TRASH_CONF("1h"));
+	says("undo", "the trash is empty");
+	n = qrig_deliver(&rig, "s@here.test", "tried@there.test", NULL);
+	qrig_result(&rig, n, OUT_TEMPORARY, 450, "4.2.0", "450 later");
+	QWAIT(&rig, rig.smtp.acked == 1);
+	ends("pause queue there.test", 0);
+	(void)qrig_submit(&rig, "s@here.test", "held@there.test");
+	(void)qrig_submit(&rig, "s@here.test", "fresh@there.test");
+	QWAIT(&rig, strstr(qrig_ctl(&rig, "list"), "fresh@") != NULL);
+	says("hold there.test --rcpt=held@* --reason=abuse",
+	    "1 recipients put on hold");
+	rows = qrig_ctl(&rig, "list --rcpt=tried@*");
+	at = strstr(rows, "\"nextTry\":");
+	ck_assert_ptr_nonnull(at);
+	snprintf(next, sizeof(next), "%.32s", at);
+	has(next, "T");
+	rows = qrig_ctl(&rig, "delete there.test");
+	has(rows, "\"sample\":[{");
+	has(rows, "tried@there.test");
+	says("show trash", "0 deletions that can be undone");
+	rows = qrig_ctl(&rig, "delete there.test --yes");
+	has(rows, "\"rcp\":3");
+	has(rows, "\"deletion\":1");
+	for (int i = 0; i < 3; i++) {
+		says("list", "0 recipients");
+		rows = qrig_ctl(&rig, "show queues there.test");
+		has(rows, "\"rcp\":0");
+		has(rows, "\"kb\":0");
+		rows = qrig_ctl(&rig, "show trash");
+		has(rows, "\"command\":\"delete there.test --yes\"");
+		ck_assert_int_eq(qrig_number(&rig, "rcp"), 3);
+		says("release there.test", "0 recipients released");
+		has(qrig_ctl(&rig, "delete there.test --yes"), "\"rcp\":0");
+		trash_again(i == 0, TRASH_CONF("1h"));
+	}
+	says("undo 7", "that deletion is not in the trash");
+	ends("undo x", 2);
+	says("undo", "3 recipients brought back");
+	for (int i = 0; i < 2; i++) {
+		rows = qrig_ctl(&rig, "list --rcpt=tried@*");
+		has(rows, "\"state\":\"retry\",\"attempts\":1");
+		/* to the second that the two clocks may differ by */
+		next[strlen(next) - 3] = '\0';
+		has(rows, next);
+		rows = qrig_ctl(&rig, "list --rcpt=held@*");
+		has(rows, "\"state\":\"hold\"");
+		has(rows, "\"reason\":\"abuse\"");
+		has(qrig_ctl(&rig, "list --rcpt=fresh@*"),
+		    "\"state\":\"ready\",\"attempts\":0");
+		says("show trash", "0 deletions that can be undone");
+		trash_again(i == 0, TRASH_CONF("1h"));
+	}
+}
+END_TEST
+
+START_TEST(test_ctl_trash_ends_and_gives_its_space_back)
+{
+	trash_again(false, TRASH_CONF("2s"));
+	ends("pause queue a.test", 0);
+	(void)qrig_submit(&rig, "s@here.test", "one@a.test");
+	(void)qrig_submit(&rig, "s@here.test", "two@a.test");
+	QWAIT(&rig, strstr(qrig_ctl(&rig, "list"), "two@") != NULL);
+	ends("delete a.test --rcpt=one@* --no-trash --yes", 0);
+	ck_assert_uint_eq(qrig_events(&rig, EV_DELETE, NULL), 1);
+	says("show trash", "0 deletions that can be undone");
+	ends("delete a.test --yes", 0);
+	says("show trash", "1 deletions that can be undone");
+	ck_assert_uint_eq(qrig_events(&rig, EV_DELETE, NULL), 1);
+	QWAIT(&rig, qrig_events(&rig, EV_DELETE, NULL) == 2);
+	says("show trash", "0 deletions that can be undone");
+	says("undo", "the trash is empty");
+	trash_again(false, TRASH_CONF("2s"));
+	ck_assert(qrig_logged(&rig, "recovered: 0 messages"));
+}
+END_TEST
+
 START_TEST(test_ctl_delete_leaves_what_a_worker_has)
 {
 	const char *rows;
@@ -794,7 +895,7 @@ START_TEST(test_ctl_explain_names_the_rule)
 	rows = qrig_ctl(&rig, "explain queue there.test");
 	has(rows, "\"setting\":\"max-msg-rate\",\"value\":\"10/h\","
 		  "\"scope\":\"domain there.test\",\"file\":\"test\","
-		  "\"line\":8,\"perHour\":10.0");
+		  "\"line\":9,\"perHour\":10.0");
 	has(rows, "\"1m\":{\"");
 	has(rows, "\"backlog\":1");
 	has(rows, "\"forecast\":\"early\"");
@@ -914,6 +1015,8 @@ qmgr_tests_control(Suite *s)
 	tcase_add_test(tc, test_ctl_recipients_are_listed_by_envelope);
 	tcase_add_test(tc, test_ctl_delete_counts_then_deletes);
 	tcase_add_test(tc, test_ctl_delete_leaves_what_a_worker_has);
+	tcase_add_test(tc, test_ctl_undo_brings_back_what_was_deleted);
+	tcase_add_test(tc, test_ctl_trash_ends_and_gives_its_space_back);
 	tcase_add_test(tc, test_ctl_hold_keeps_reason_and_who);
 	tcase_add_test(tc, test_ctl_hold_waits_for_what_is_in_flight);
 	tcase_add_test(tc, test_ctl_bounce_tells_the_sender);

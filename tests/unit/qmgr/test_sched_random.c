@@ -192,7 +192,7 @@ random_operator(struct world *w)
 	const void *at = NULL;
 	uint32_t idx;
 
-	switch (rnd(w, 10)) {
+	switch (rnd(w, 11)) {
 	case 0:
 		(void)queue_pause(w->s, w->now, domain, vmta,
 		    rnd(w, 3) == 0);
@@ -218,6 +218,19 @@ random_operator(struct world *w)
 			w->now.wall.us += ((int64_t)rnd(w, 400) - 200) *
 			    86400 * US_PER_SEC;
 		return;
+	case 8:
+		for (uint32_t i = rnd(w, 10); q != NULL &&
+		    sched_queue_rcpt_next(q, &at, &m, &idx); i--) {
+			if (i == 0)
+				break;
+		}
+		if (at != NULL && smsg_rcpt_deletion(m, idx) != 0)
+			(void)sched_rcpt_untrash(w->s, w->now,
+			    sched_msg_find(w->s, m->id), idx);
+		else if (at != NULL)
+			(void)sched_rcpt_trash(w->s, w->now,
+			    sched_msg_find(w->s, m->id), idx, 1 + rnd(w, 5));
+		return;
 	case 5:
 		if (rnd(w, 10) == 0)
 			random_reload(w);
@@ -231,7 +244,7 @@ random_operator(struct world *w)
 		else if (rnd(w, 8) == 0)
 			random_sources_enable(w);
 		return;
-	case 8:
+	case 10:
 		random_move(w);
 		return;
 	default:
@@ -314,9 +327,12 @@ random_drain(struct world *w)
 			    sv_from(random_vmtas[v]), false);
 	}
 	while ((m = sched_msg_next(w->s, &at)) != NULL) {
-		for (uint32_t i = 0; i < m->nrcpts; i++)
-			sched_rcpt_hold(w->s, w->now,
-			    sched_msg_find(w->s, m->id), i, false, 0);
+		for (uint32_t i = 0; i < m->nrcpts; i++) {
+			struct smsg *own = sched_msg_find(w->s, m->id);
+
+			(void)sched_rcpt_untrash(w->s, w->now, own, i);
+			sched_rcpt_hold(w->s, w->now, own, i, false, 0);
+		}
 	}
 	random_bounces_done(w);
 	random_sources_enable(w);
