@@ -20,6 +20,10 @@ static const struct ctl_command commands[] = {
 	    run_plain, view_queues },
 	{ "show topqueues", "[domain[/vmta]] [--maxitems=N]",
 	    "the same, the largest first", run_plain, view_queues },
+	{ "show domains", "[domain] [vmta=V] [--maxitems=N]",
+	    "the queues of each domain, added up", run_plain, view_sums },
+	{ "show vmtas", "[vmta=V] [domain] [--maxitems=N]",
+	    "the queues of each VMTA, added up", run_plain, view_sums },
 	{ "show config", "[--defaults] [--diff]",
 	    "the settings that are in force, with file and line; --diff: "
 	    "how the file on disk differs", run_config, view_config },

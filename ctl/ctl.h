@@ -95,6 +95,7 @@ void view_warmup(const struct ctl_reply *r);
 void view_sources(const struct ctl_reply *r);
 /* explain.c */
 void view_diagnose(const struct ctl_reply *r);
+void view_sums(const struct ctl_reply *r);
 void view_orders(const struct ctl_reply *r);
 void view_audit(const struct ctl_reply *r);
 void view_explain(const struct ctl_reply *r);

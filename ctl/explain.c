@@ -51,10 +51,10 @@ view_diagnose(const struct ctl_reply *r)
 		char mem[TEXT_MAX];
 		struct str s;
 
-		printf("%s%.*s  %.*s: %.*s\n", i > 0 ? "\n" : "",
-		    SV_FMT(text_of(row, "pattern")),
-		    SV_FMT(text_of(row, "subject")),
-		    SV_FMT(text_of(row, "title")));
+		printf("%s%.*s  ", i > 0 ? "\n" : "",
+		    SV_FMT(text_of(row, "pattern")));
+		print_safe(text_of(row, "subject"));
+		printf(": %.*s\n", SV_FMT(text_of(row, "title")));
 		STR_ON(&s, mem);
 		str_add(&s, evidence);
 		print_line("evidence", &s);

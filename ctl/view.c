@@ -100,6 +100,18 @@ table_out(struct table *t)
 	table_free(&t);
 }
 
+/* What may hold anything, within a line. */
+void
+print_safe(struct sv text)
+{
+	char mem[4096];
+	struct str s;
+
+	STR_ON(&s, mem);
+	table_add_safe(&s, text);
+	fputs(mem, stdout);
+}
+
 void
 print_text(struct sv text)
 {
@@ -186,11 +198,14 @@ status_mismatch(const json_t *row)
 	printf("UnknownVMTA  refused %lld  to the default %lld  to the "
 	    "fallback %lld\n", num_of(m, NULL, "refused"),
 	    num_of(m, NULL, "toDefault"), num_of(m, NULL, "toFallback"));
-	json_array_foreach(json_object_get(m, "names"), i, n)
-		printf("             %.*s: %lld times, last %s by %.*s\n",
-		    SV_FMT(text_of(n, "name")), num_of(n, NULL, "count"),
+	json_array_foreach(json_object_get(m, "names"), i, n) {
+		fputs("             ", stdout);
+		print_safe(text_of(n, "name"));
+		printf(": %lld times, last %s by %.*s\n",
+		    num_of(n, NULL, "count"),
 		    local_time(text_of(n, "last"), true, mem),
 		    SV_FMT(text_of(n, "client")));
+	}
 }
 
 /* Those that had to be started again. */
@@ -228,6 +243,41 @@ view_status(const struct ctl_reply *r)
 	status_processes(row);
 }
 
+/* ---- domains and VMTAs ---- */
+
+static void
+cell_rate(struct table *t, const json_t *row, const char *key)
+{
+	table_cellf(t, "%.0f", json_number_value(json_object_get(row, key)));
+}
+
+void
+view_sums(const struct ctl_reply *r)
+{
+	static const char *const counts[] = { "queues", "rcp", "ready",
+		"retry", "inflight", "hold", "bounce", "kb", "conn" };
+	static const char *const rates[] = { "arrivedPerHour",
+		"deliveredPerHour", "deferredPerHour", "failedPerHour" };
+	struct table *t = table_new("name|>queues|>#rcpt|>ready|>retry|>out|"
+	    ">hold|>bounce|>kbytes|>conn|>oldest|>in/h|>out/h|>defer/h|"
+	    ">fail/h");
+	const json_t *row;
+	size_t i;
+
+	json_array_foreach(r->rows, i, row) {
+		table_cell(t, text_of(row, "name"));
+		for (size_t k = 0; k < sizeof(counts) / sizeof(counts[0]); k++)
+			cell_num(t, row, counts[k]);
+		cell_age(t, num_of(row, NULL, "oldest_s"));
+		for (size_t k = 0; k < sizeof(rates) / sizeof(rates[0]); k++)
+			cell_rate(t, row, rates[k]);
+	}
+	if (i > 0)
+		table_out(t);
+	else
+		table_free(&t);
+}
+
 /* ---- standing orders ---- */
 
 void
@@ -246,8 +296,10 @@ view_orders(const struct ctl_reply *r)
 		for (size_t k = 0; k < sizeof(keys) / sizeof(keys[0]); k++) {
 			struct sv v = text_of(row, keys[k]);
 
-			if (v.n > 0)
-				printf(" %s=%.*s", keys[k], SV_FMT(v));
+			if (v.n == 0)
+				continue;
+			printf(" %s=", keys[k]);
+			print_safe(v);
 		}
 		if (text_of(row, "until").n > 0)
 			printf(" until %s", local_time(text_of(row, "until"),
@@ -256,8 +308,8 @@ view_orders(const struct ctl_reply *r)
 		    num_of(row, NULL, "taken"),
 		    local_time(text_of(row, "since"), true, mem),
 		    SV_FMT(text_of(row, "who")));
-		if (reason.n > 0)
-			printf(": %.*s", SV_FMT(reason));
+		fputs(reason.n > 0 ? ": " : "", stdout);
+		print_safe(reason);
 		puts("");
 	}
 }
@@ -287,9 +339,12 @@ view_audit(const struct ctl_reply *r)
 
 		printf("%s  ", local_time(text_of(row, "time"), true, mem));
 		print_user(num_of(row, NULL, "uid"));
-		printf(" %.*s: %.*s%s%.*s\n", SV_FMT(text_of(row, "command")),
-		    SV_FMT(text_of(row, "result")), text.n > 0 ? ", " : "",
-		    SV_FMT(text));
+		putchar(' ');
+		print_safe(text_of(row, "command"));
+		printf(": %.*s%s", SV_FMT(text_of(row, "result")),
+		    text.n > 0 ? ", " : "");
+		print_safe(text);
+		puts("");
 	}
 }
 

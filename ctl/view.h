@@ -16,5 +16,7 @@ long long num_of(const json_t *row, const char *outer, const char *key);
 const char *local_time(struct sv text, bool full, char out[32]);
 /* Text from outside, escaped; lines stay lines. */
 void print_text(struct sv text);
+/* What may hold anything, within a line. */
+void print_safe(struct sv text);
 
 #endif

@@ -74,6 +74,7 @@ client_free(struct client *cl)
 	walk_free(cl);
 	json_decref(cl->sample);
 	figures_free(cl);
+	sums_free(cl);
 	texts_free(cl);
 	chan_free(&cl->chan);
 	event_free(cl->timer);
@@ -287,6 +288,8 @@ static const struct command {
 	{ "show status", 2, cmd_show_status, AUDIT_NO },
 	{ "show queues", 2, cmd_show_queues, AUDIT_NO },
 	{ "show topqueues", 2, cmd_show_queues, AUDIT_NO },
+	{ "show domains", 2, cmd_show_domains, AUDIT_NO },
+	{ "show vmtas", 2, cmd_show_vmtas, AUDIT_NO },
 	{ "show config", 2, cmd_show_config, AUDIT_NO },
 	{ "show version", 2, cmd_show_version, AUDIT_NO },
 	{ "show audit", 2, cmd_show_audit, AUDIT_NO },

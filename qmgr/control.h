@@ -43,6 +43,7 @@ struct words {
 
 struct walk;
 struct figures;
+struct sums;
 
 struct client {
 	struct client *next;
@@ -65,6 +66,7 @@ struct client {
 	uint32_t deletion;   /* of a delete, the same */
 	json_t *sample; /* of a dry run; NULL: nothing yet */
 	struct figures *figures; /* of diagnose; NULL: none */
+	struct sums *sums;   /* of show domains and vmtas; NULL: none */
 };
 
 /* Takes the object. */
@@ -119,6 +121,10 @@ void audit_note(struct client *cl, unsigned status, struct sv text);
 void cmd_show_audit(struct client *cl, const struct words *w);
 /* orders.c */
 void cmd_show_orders(struct client *cl, const struct words *w);
+/* sums.c */
+void cmd_show_domains(struct client *cl, const struct words *w);
+void cmd_show_vmtas(struct client *cl, const struct words *w);
+void sums_free(struct client *cl);
 /* diagnose_cmd.c */
 void cmd_diagnose(struct client *cl, const struct words *w);
 void figures_free(struct client *cl);

@@ -28,6 +28,7 @@ libqmgr_a_SOURCES = \
 	qmgr/show.c \
 	qmgr/simulate_cmd.c \
 	qmgr/skipped.c \
+	qmgr/sums.c \
 	qmgr/suspects.c \
 	qmgr/trash.c \
 	qmgr/upkeep.c \

@@ -256,6 +256,38 @@ START_TEST(test_standing_has_its_limits)
 }
 END_TEST
 
+/* Queues of one domain come together, whatever lies between their names. */
+START_TEST(test_show_domains_and_vmtas_add_up)
+{
+	const char *rows;
+
+	qrig_ctl(&rig, "pause queue a.test");
+	qrig_ctl(&rig, "pause queue a-b.test");
+	rig.vmta = "{default}";
+	for (int i = 0; i < 3; i++)
+		submit_one("r@a.test");
+	submit_one("r@a-b.test");
+	QWAIT(&rig, view_of("delivery") == 4);
+	rows = qrig_ctl(&rig, "show domains");
+	ck_assert_msg(strstr(rows, "{\"name\":\"a.test\",\"queues\":1,"
+	    "\"rcp\":3,\"ready\":3,") != NULL, "%s", rows);
+	ck_assert(strstr(rows, "{\"name\":\"a-b.test\",\"queues\":1,"
+	    "\"rcp\":1,") != NULL);
+	ck_assert_str_eq(rig.ctl_text, "2 of 2 matching domains");
+	rows = qrig_ctl(&rig, "show vmtas");
+	ck_assert_msg(strstr(rows, "{\"name\":\"{default}\",\"queues\":2,"
+	    "\"rcp\":4,") != NULL, "%s", rows);
+	ck_assert(strstr(rows, "\"paused\":2") != NULL);
+	ck_assert_str_eq(rig.ctl_text, "1 of 1 matching VMTAs");
+	rows = qrig_ctl(&rig, "show domains --maxitems=1");
+	ck_assert_uint_eq(lines_of(rows), 1);
+	ck_assert_str_eq(rig.ctl_text, "1 of 2 matching domains");
+	ck_assert_str_eq(qrig_ctl(&rig, "show vmtas vmta=x"), "");
+	qrig_ctl(&rig, "show domains --nonsense");
+	ck_assert_uint_eq(rig.ctl_status, 2);
+}
+END_TEST
+
 START_TEST(test_diagnose_says_what_is_wrong)
 {
 	qrig_ctl(&rig, "diagnose");
@@ -1006,6 +1038,7 @@ qmgr_tests_control(Suite *s)
 	tcase_add_test(tc, test_standing_bounce_and_its_time);
 	tcase_add_test(tc, test_job_is_paused_and_resumed);
 	tcase_add_test(tc, test_standing_has_its_limits);
+	tcase_add_test(tc, test_show_domains_and_vmtas_add_up);
 	tcase_add_test(tc, test_diagnose_says_what_is_wrong);
 	tcase_add_test(tc, test_simulate_tells_figures);
 	tcase_add_test(tc, test_audit_has_every_change);

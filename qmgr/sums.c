@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: ISC */
+/*
+ * show domains, show vmtas: the queues of a domain or VMTA, added up. The names
+ * are sorted so that those of one come together; a row is sent when the next
+ * one begins.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "common/base/str.h"
+#include "common/sys/log.h"
+#include "qmgr/control.h"
+
+struct sums {
+	bool by_vmta;
+	char key[EV_NAME_MAX];   /* of the one at hand; queues 0: none */
+	uint64_t queues, paused, backoff;
+	uint64_t ready, retry, inflight, held, bouncing, kb, conns;
+	double arrived, delivered, deferred, failed;
+	int64_t oldest_us;
+};
+
+static struct sv
+key_of(const struct sums *s, const struct squeue *sq)
+{
+	return s->by_vmta ? squeue_vmta(sq) : squeue_domain(sq);
+}
+
+void
+sums_free(struct client *cl)
+{
+	free(cl->sums);
+	cl->sums = NULL;
+}
+
+static json_t *
+sums_row(const struct sums *s)
+{
+	json_t *o = json_object();
+	int64_t now = qmgr_now().wall.us;
+
+	json_object_set_new(o, "name", json_sv(sv_from(s->key)));
+	json_object_set_new(o, "queues", json_u64(s->queues));
+	json_object_set_new(o, "rcp", json_u64(s->ready + s->retry +
+	    s->inflight + s->held + s->bouncing));
+	json_object_set_new(o, "ready", json_u64(s->ready));
+	json_object_set_new(o, "retry", json_u64(s->retry));
+	json_object_set_new(o, "inflight", json_u64(s->inflight));
+	json_object_set_new(o, "hold", json_u64(s->held));
+	json_object_set_new(o, "bounce", json_u64(s->bouncing));
+	json_object_set_new(o, "kb", json_u64(s->kb));
+	json_object_set_new(o, "conn", json_u64(s->conns));
+	json_object_set_new(o, "paused", json_u64(s->paused));
+	json_object_set_new(o, "backoff", json_u64(s->backoff));
+	json_object_set_new(o, "oldest_s", json_integer(s->oldest_us == 0 ?
+	    0 : (now - s->oldest_us) / US_PER_SEC));
+	json_object_set_new(o, "arrivedPerHour", json_real(s->arrived));
+	json_object_set_new(o, "deliveredPerHour", json_real(s->delivered));
+	json_object_set_new(o, "deferredPerHour", json_real(s->deferred));
+	json_object_set_new(o, "failedPerHour", json_real(s->failed));
+	return o;
+}
+
+static void
+sums_flush(struct client *cl)
+{
+	struct sums *s = cl->sums;
+	bool by_vmta = s->by_vmta;
+
+	if (s->queues == 0)
+		return;
+	cl->count++;
+	if (cl->left > 0) {
+		cl->left--;
+		client_row(cl, sums_row(s));
+	}
+	*s = (struct sums){ .by_vmta = by_vmta };
+}
+
+static void
+sums_add(struct sums *s, const struct sched_queue_info *i,
+    const struct sched_queue_why *why)
+{
+	s->queues++;
+	s->paused += i->paused;
+	s->backoff += i->backoff;
+	s->ready += i->nready;
+	s->retry += i->nretry;
+	s->inflight += i->ninflight;
+	s->held += i->nheld;
+	s->bouncing += i->nbouncing;
+	s->kb += i->kb;
+	s->conns += i->nsessions;
+	s->arrived += why->arrived_per_hour;
+	s->delivered += why->delivered_per_hour;
+	s->deferred += why->deferred_per_hour;
+	s->failed += why->failed_per_hour;
+	if (i->oldest_us != 0 &&
+	    (s->oldest_us == 0 || i->oldest_us < s->oldest_us))
+		s->oldest_us = i->oldest_us;
+}
+
+static bool
+sums_queue(struct client *cl, struct squeue *sq)
+{
+	struct sched *sched = cl->q->sched;
+	struct sums *s = cl->sums;
+	struct sv key = key_of(s, sq);
+	struct sched_queue_info i;
+	struct sched_queue_why why;
+	struct str out;
+
+	if (s->queues > 0 && !sv_ieq(key, sv_from(s->key)))
+		sums_flush(cl);
+	if (s->queues == 0) {
+		STR_ON(&out, s->key);
+		str_add(&out, key);
+	}
+	sched_queue_info(sched, qmgr_now(), sq, &i);
+	sched_queue_why(sched, qmgr_now(), sq, &why);
+	sums_add(s, &i, &why);
+	return true;
+}
+
+static void
+sums_end(struct client *cl)
+{
+	const char *what = cl->sums->by_vmta ? "VMTAs" : "domains";
+	uint64_t most = cl->sel.maxitems;
+
+	sums_flush(cl);
+	client_end(cl, 0, "%llu of %llu matching %s",
+	    (unsigned long long)(cl->count < most ? cl->count : most),
+	    (unsigned long long)cl->count, what);
+	sums_free(cl);
+}
+
+/* By VMTA: "vmta/domain". */
+static const char *
+vmta_part(const char *name)
+{
+	const char *slash = strrchr(name, '/');
+
+	return slash == NULL ? name : slash + 1;
+}
+
+static int
+name_cmp_domain(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static int
+name_cmp_vmta(const void *a, const void *b)
+{
+	const char *x = *(char *const *)a, *y = *(char *const *)b;
+
+	return strcmp(vmta_part(x), vmta_part(y));
+}
+
+static void
+sums_start(struct client *cl, const struct words *w, bool by_vmta)
+{
+	static const struct walk_ops ops = { .queue = sums_queue,
+		.end = sums_end };
+	struct sched *s = cl->q->sched;
+	struct sched_totals t;
+	struct squeue *sq;
+	char **names;
+	size_t at = 0, n = 0;
+
+	if (!selector_parse(cl, w, &cl->sel))
+		return;
+	sched_totals(s, &t);
+	names = calloc(t.queues + 1, sizeof(*names));
+	cl->sums = calloc(1, sizeof(*cl->sums));
+	if (names == NULL || cl->sums == NULL)
+		fatal("out of memory");
+	cl->sums->by_vmta = by_vmta;
+	cl->count = 0;
+	cl->left = cl->sel.maxitems;
+	while (n < t.queues && (sq = sched_queue_next(s, &at)) != NULL) {
+		if (selector_matches(&cl->sel, sq))
+			names[n++] = sv_dup(squeue_name(sq));
+	}
+	if (n > 0)
+		qsort(names, n, sizeof(*names), by_vmta ? name_cmp_vmta :
+		    name_cmp_domain);
+	walk_start(cl, &ops, names, n);
+}
+
+void
+cmd_show_domains(struct client *cl, const struct words *w)
+{
+	sums_start(cl, w, false);
+}
+
+void
+cmd_show_vmtas(struct client *cl, const struct words *w)
+{
+	sums_start(cl, w, true);
+}
