@@ -101,6 +101,8 @@ static const struct ctl_command commands[] = {
 	    "[--orig=A] [--rcpt=A] [--older-than=T] [--yes]",
 	    "move recipients to another VMTA; says how many first and asks",
 	    run_delete, NULL },
+	{ "reset counters", "", "those of show status begin at 0", run_plain,
+	    NULL },
 	{ "reload", "", "read the configuration again; the old one stays if "
 	    "there is a mistake", run_plain, NULL },
 	{ "stop", "", "finish what is under way and stop", run_plain, NULL },

@@ -317,6 +317,7 @@ static const struct command {
 	{ "disable source", 2, cmd_disable_source, AUDIT_YES },
 	{ "enable source", 2, cmd_enable_source, AUDIT_YES },
 	{ "rebind", 1, cmd_rebind, AUDIT_IF_YES },
+	{ "reset counters", 2, cmd_reset_counters, AUDIT_YES },
 	{ "reload", 1, cmd_master, AUDIT_YES },
 	{ "stop", 1, cmd_master, AUDIT_YES },
 };

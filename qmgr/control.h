@@ -100,6 +100,7 @@ void name_split(const char *name, struct sv *domain_r, struct sv *vmta_r);
 
 /* show.c */
 void cmd_show_status(struct client *cl, const struct words *w);
+void cmd_reset_counters(struct client *cl, const struct words *w);
 void cmd_show_queues(struct client *cl, const struct words *w);
 void cmd_show_config(struct client *cl, const struct words *w);
 void cmd_show_version(struct client *cl, const struct words *w);

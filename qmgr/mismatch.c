@@ -74,6 +74,13 @@ mismatch_note(struct qmgr *q, const struct ipc_vmta_unknown *m)
 	n->last_us = clock_wall().us;
 }
 
+void
+mismatch_free(struct qmgr *q)
+{
+	free(q->mismatch);
+	q->mismatch = NULL;
+}
+
 uint64_t
 mismatch_count(const struct qmgr *q, struct sv *last_r, int64_t *last_us_r)
 {

@@ -175,7 +175,7 @@ struct qmgr {
 	bool stopping, stopped;
 	unsigned resync_wait;       /* workers whose RESYNC_END is awaited */
 	bool clean_start;
-	struct wall started;
+	struct wall started, counted; /* counted: since when count does */
 	struct event *sched_timer, *resync_timer, *stop_timer;
 	struct counters {
 		uint64_t in_msgs, in_rcpts, in_bytes;
@@ -203,6 +203,7 @@ struct idset *skipped_ids(const struct qmgr *q, uint64_t segment);
 void skipped_look(struct qmgr *q);
 
 /* mismatch.c */
+void mismatch_free(struct qmgr *q);
 void mismatch_note(struct qmgr *q, const struct ipc_vmta_unknown *m);
 
 /* intake.c */

@@ -384,6 +384,8 @@ void sched_queue_info(const struct sched *s, struct sched_now now,
 bool sched_queue_rcpt_next(struct squeue *q, const void **at,
     const struct smsg **msg_r, uint32_t *idx_r);
 void sched_totals(const struct sched *s, struct sched_totals *t_r);
+/* Delivered, deferred, failed, in doubt: from 0. Those of queues go on. */
+void sched_totals_reset(struct sched *s);
 const char *sched_wait_name(enum sched_wait w);
 
 /* What of a queue outlives a restart. */

@@ -165,6 +165,12 @@ sched_totals(const struct sched *s, struct sched_totals *t)
 }
 
 void
+sched_totals_reset(struct sched *s)
+{
+	s->delivered = s->deferred = s->failed = s->in_doubt = 0;
+}
+
+void
 sched_queue_schedule(struct sched *s, struct sched_now now, struct squeue *q,
     bool rcpts)
 {

@@ -120,6 +120,8 @@ cmd_show_status(struct client *cl, const struct words *w)
 	put(o, "version", json_string(PACKAGE_VERSION));
 	put(o, "hostName", json_sv(conf_hostname(q->conf)));
 	put(o, "started", json_time(q->started.us));
+	put(o, "countersSince", json_time(q->counted.us != 0 ? q->counted.us :
+	    q->started.us));
 	put(o, "now", json_time(clock_wall().us));
 	put(o, "uptime_s",
 	    json_integer((clock_wall().us - q->started.us) / US_PER_SEC));
@@ -141,6 +143,20 @@ cmd_show_status(struct client *cl, const struct words *w)
 	put(o, "processes", children_rows(q));
 	client_row(cl, o);
 	client_end(cl, 0, "%s", "");
+}
+
+/* The counters of show status; nothing that decides anything. */
+void
+cmd_reset_counters(struct client *cl, const struct words *w)
+{
+	struct qmgr *q = cl->q;
+
+	(void)w;
+	memset(&q->count, 0, sizeof(q->count));
+	sched_totals_reset(q->sched);
+	mismatch_free(q);
+	q->counted = clock_wall();
+	client_end(cl, 0, "%s", "the counters begin at 0");
 }
 
 /* ---- queues ---- */

@@ -373,6 +373,11 @@ START_TEST(test_status_shows_unknown_vmtas)
 	QWAIT(&rig, qrig_ctl(&rig, "show status") != NULL &&
 	    qrig_number(&rig, "refused") == 17);
 	ck_assert(strstr(qrig_ctl(&rig, "show status"), "NOPE") == NULL);
+	qrig_ctl(&rig, "reset counters");
+	ck_assert_uint_eq(rig.ctl_status, 0);
+	rows = qrig_ctl(&rig, "show status");
+	ck_assert_int_eq(qrig_number(&rig, "refused"), 0);
+	ck_assert(strstr(rows, "other") == NULL);
 }
 END_TEST
 
