@@ -198,8 +198,10 @@ step(struct sim *s)
 		if (!t->used)
 			continue;
 		t->due += s->q[i].arrived * (double)s->step_us / HOUR_US;
-		for (; t->due >= 1; t->due--)
+		while (t->due >= 1) {
+			t->due -= 1;
 			message_add(s, i, 0);
+		}
 	}
 	world_until(&s->w, s->w.t + s->step_us);
 }
@@ -263,6 +265,7 @@ result_make(struct sim *s, size_t i, int64_t end)
 {
 	const struct track *t = &s->t[i];
 	struct sim_result *r = &s->out[i];
+	int64_t second = end - end / 2; /* half of the time */
 	uint64_t shrunk;
 
 	r->left = t->backlog;
@@ -276,7 +279,7 @@ result_make(struct sim *s, size_t i, int64_t end)
 	} else if (r->end == SIM_LATER) {
 		shrunk = t->half - t->backlog;
 		r->later_us = end + (int64_t)((double)t->backlog /
-		    (double)shrunk * (double)(end - end / 2));
+		    (double)shrunk * (double)second);
 	}
 	r->most = WAIT_NOTHING;
 	for (int k = 0; k < SCHED_WAITS; k++)

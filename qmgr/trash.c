@@ -66,8 +66,11 @@ static void
 deletion_remove(struct qmgr *q, struct deletion *d)
 {
 	struct trash *t = q->trash;
-	size_t behind = (size_t)(&t->v[t->n] - (d + 1));
+	size_t behind;
 
+	if (t == NULL)
+		return; /* d would be none of it */
+	behind = (size_t)(&t->v[t->n] - (d + 1));
 	free(d->v);
 	memmove(d, d + 1, behind * sizeof(*d));
 	t->n--;
