@@ -43,32 +43,6 @@ queue_set(struct qmgr *q, struct sv domain, struct sv vmta, enum knob knob,
 		fatal("no memory for the state of a queue");
 }
 
-/*
- * A setting may free an empty queue or make one, so the names are collected
- * before anything changes.
- */
-static size_t
-names_collect(struct qmgr *q, const struct selector *s, char ***names_r)
-{
-	char **names = NULL;
-	size_t n = 0, size = 0, at = 0;
-	struct squeue *sq;
-
-	while ((sq = sched_queue_next(q->sched, &at)) != NULL) {
-		if (!selector_matches(s, sq))
-			continue;
-		if (n == size) {
-			size = size == 0 ? 64 : size * 2;
-			names = reallocarray(names, size, sizeof(*names));
-			if (names == NULL)
-				fatal("out of memory");
-		}
-		names[n++] = sv_dup(squeue_name(sq));
-	}
-	*names_r = names;
-	return n;
-}
-
 /* A setting may come before the mail, for a queue that mail can make. */
 static bool
 queue_may_be(const struct qmgr *q, struct sv domain, struct sv vmta)
@@ -402,6 +376,16 @@ standing_begin(struct client *cl, bool bounce)
 	return why == NULL;
 }
 
+/* False after an answer: who says until when must not get for ever. */
+static bool
+for_is_right(struct client *cl)
+{
+	if (cl->sel.for_ms == 0 || cl->sel.standing)
+		return true;
+	client_end(cl, 2, "--for is for standing orders: --standing --for=4h");
+	return false;
+}
+
 /* Without --yes it only tells what it would do. */
 void
 cmd_delete(struct client *cl, const struct words *w)
@@ -431,7 +415,7 @@ cmd_bounce(struct client *cl, const struct words *w)
 
 	cl->inflight = 0;
 	cl->order = cl->deletion = 0;
-	if (!victims_select(cl, w, "bounce"))
+	if (!victims_select(cl, w, "bounce") || !for_is_right(cl))
 		return;
 	if (!cl->sel.standing || !cl->sel.yes || standing_begin(cl, true))
 		victims_walk(cl, &ops);
@@ -502,7 +486,7 @@ void
 cmd_hold(struct client *cl, const struct words *w)
 {
 	cl->order = 0;
-	if (victims_select(cl, w, "hold") &&
+	if (victims_select(cl, w, "hold") && for_is_right(cl) &&
 	    (!cl->sel.standing || standing_begin(cl, false)))
 		victims_walk(cl, &hold_ops);
 }

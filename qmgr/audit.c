@@ -99,6 +99,7 @@ audit_note(struct client *cl, unsigned status, struct sv text)
 	json_t *o = json_object();
 	char mem[4096], *line;
 	struct str s;
+	size_t n;
 
 	STR_ON(&s, mem);
 	for (unsigned i = 0; i < cl->ntexts; i++) {
@@ -115,8 +116,9 @@ audit_note(struct client *cl, unsigned status, struct sv text)
 	json_decref(o);
 	if (line == NULL) /* GCOVR_EXCL_BR_LINE: memory */
 		return;
-	line[strlen(line)] = '\n'; /* in place of its NUL */
-	if (!audit_write(cl->q, line, strcspn(line, "\n") + 1) &&
+	n = strlen(line);
+	line[n] = '\n'; /* in place of its NUL */
+	if (!audit_write(cl->q, line, n + 1) &&
 	    cl->q->sio != NULL)
 		log_warn_errno("%s cannot be written", AUDIT_NAME);
 	free(line);

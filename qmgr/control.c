@@ -75,6 +75,7 @@ client_free(struct client *cl)
 	json_decref(cl->sample);
 	figures_free(cl);
 	sums_free(cl);
+	free(cl->target);
 	texts_free(cl);
 	chan_free(&cl->chan);
 	event_free(cl->timer);
@@ -352,6 +353,7 @@ on_request(struct chan *c, void *arg, const void *msg)
 	}
 	/* a command that goes on in slices needs its words longer */
 	texts_free(cl);
+	cl->sel = (struct selector){ .yes = false };
 	for (unsigned i = 0; i < w.n; i++) {
 		if (sv_find(svs_get(&m->words, i), '\0') >= 0) {
 			client_end(cl, 2, "a word has a zero byte");

@@ -31,7 +31,6 @@ struct selector {
 	bool no_trash;
 	struct sv sort;
 	int64_t reenable_ms;        /* disable source; 0: never */
-	struct sv target;           /* rebind: the VMTA */
 };
 
 /* The words of a command behind its name. */
@@ -53,7 +52,7 @@ struct client {
 	uid_t uid;
 	uint64_t token;      /* of a question to the master, 0: none */
 	bool wants_stop;     /* the question */
-	char *texts[65];     /* of the command's words, and one more */
+	char *texts[64];     /* of the command's words */
 	unsigned ntexts;
 	/* of a command that goes on in slices */
 	struct walk *walk;   /* NULL: none */
@@ -61,6 +60,7 @@ struct client {
 	uint64_t most;       /* recipients of a queue that it may look at */
 	uint64_t left;       /* rows that it may still show */
 	uint64_t count, inflight;
+	char *target;        /* rebind: the VMTA; NULL: none */
 	uint32_t order;      /* of a hold, 0: not given yet */
 	enum audited { AUDIT_NO, AUDIT_YES, AUDIT_IF_YES } audited;
 	uint32_t deletion;   /* of a delete, the same */
@@ -95,6 +95,9 @@ struct walk_ops {
 void walk_start(struct client *cl, const struct walk_ops *ops, char **names,
     size_t n);
 void walk_free(struct client *cl);
+/* Of the queues that are selected; the caller frees with names_free(). */
+size_t names_collect(struct qmgr *q, const struct selector *s,
+    char ***names_r);
 void names_free(char **names, size_t n);
 void name_split(const char *name, struct sv *domain_r, struct sv *vmta_r);
 

@@ -45,7 +45,6 @@ backlog(const struct dg_queue *q)
 	return q->ready + q->retry + q->inflight;
 }
 
-
 /* Mostly tried already, and more often put off than taken. */
 static bool
 is_retried(const struct dg_queue *q)
@@ -401,8 +400,8 @@ never_drains(const struct dg_queue *q)
 {
 	enum sched_wait w = dominant(q);
 
-	return q->seen_ms >= NEVER_SEEN_MS && is_own_limit(w) && q->share[w] >= OWN_LIMIT &&
-	    q->rule.n > 0 && q->arrived > q->delivered;
+	return q->seen_ms >= NEVER_SEEN_MS && is_own_limit(w) &&
+	    q->share[w] >= OWN_LIMIT && q->rule.n > 0 && q->arrived > q->delivered;
 }
 
 static void

@@ -161,23 +161,15 @@ cmd_diagnose(struct client *cl, const struct words *w)
 {
 	static const struct walk_ops ops = { .queue = figures_queue,
 		.end = figures_judge };
-	struct sched *s = cl->q->sched;
-	struct sched_totals t;
-	struct squeue *sq;
 	char **names;
-	size_t at = 0, n = 0;
+	size_t n;
 
 	if (!selector_parse(cl, w, &cl->sel))
 		return;
-	sched_totals(s, &t);
-	names = calloc(t.queues + 1, sizeof(*names));
 	cl->figures = calloc(1, sizeof(*cl->figures));
-	if (names == NULL || cl->figures == NULL)
+	if (cl->figures == NULL)
 		fatal("out of memory");
 	arena_init(&cl->figures->texts, TEXTS_MAX);
-	while (n < t.queues && (sq = sched_queue_next(s, &at)) != NULL) {
-		if (selector_matches(&cl->sel, sq))
-			names[n++] = sv_dup(squeue_name(sq));
-	}
+	n = names_collect(cl->q, &cl->sel, &names);
 	walk_start(cl, &ops, names, n);
 }

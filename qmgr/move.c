@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* rebind: waiting recipients go to another VMTA. */
+#include <stdlib.h>
+
 #include "common/base/str.h"
 #include "common/sys/log.h"
 #include "qmgr/control.h"
@@ -13,7 +15,7 @@ is_to_go(struct client *cl, const struct smsg *m, uint32_t idx)
 	enum srcpt_state state = smsg_rcpt_state(m, idx);
 
 	return state != SR_DONE && state != SR_BOUNCING &&
-	    !sv_eq(smsg_rcpt_vmta(m, idx), cl->sel.target) &&
+	    !sv_eq(smsg_rcpt_vmta(m, idx), sv_from(cl->target)) &&
 	    victim_is_wanted(cl, m, idx);
 }
 
@@ -34,7 +36,7 @@ group_rebind(struct client *cl, struct smsg *m, uint32_t idx)
 
 		if (smsg_rcpt_queue(m, idx) != sq || !is_to_go(cl, m, idx) ||
 		    !sched_rcpt_move(q->sched, qmgr_now(), m, idx,
-		    cl->sel.target))
+		    sv_from(cl->target)))
 			break;
 		cl->inflight += flies;
 		v[n++] = idx;
@@ -45,7 +47,7 @@ group_rebind(struct client *cl, struct smsg *m, uint32_t idx)
 	smsg_info(m, &info);
 	ev.rebind = (struct ev_rebind){ .id = info.id,
 		.time_us = (uint64_t)qmgr_now().wall.us,
-		.vmta = cl->sel.target, .rcpts = { .array = v, .n = n },
+		.vmta = sv_from(cl->target), .rcpts = { .array = v, .n = n },
 		.who = client_who(cl, who) };
 	journal_append(q, EV_REBIND, &ev);
 }
@@ -71,15 +73,15 @@ rebind_end(struct client *cl)
 	json_t *o = json_object();
 
 	if (cl->sel.yes)
-		log_info("control: %llu recipients moved to %.*s by user %u",
-		    n, SV_FMT(cl->sel.target), (unsigned)cl->uid);
+		log_info("control: %llu recipients moved to %s by user %u",
+		    n, cl->target, (unsigned)cl->uid);
 	json_object_set_new(o, "rcp", json_u64(n));
 	json_object_set_new(o, "inflight", json_u64(cl->inflight));
 	json_object_set_new(o, "rebound", json_boolean(cl->sel.yes));
 	client_row(cl, o);
-	client_end(cl, 0, cl->sel.yes ? "%llu recipients moved to %.*s" :
-	    "%llu recipients would be moved to %.*s; --yes does it", n,
-	    SV_FMT(cl->sel.target));
+	client_end(cl, 0, cl->sel.yes ? "%llu recipients moved to %s" :
+	    "%llu recipients would be moved to %s; --yes does it", n,
+	    cl->target);
 }
 
 /* Takes --vmta=V, which is the new one here, out of the words. */
@@ -119,8 +121,7 @@ cmd_rebind(struct client *cl, const struct words *w)
 	cl->inflight = 0;
 	/* as it is spelt in the configuration, which may be another one when
 	 * the walk has come to its end */
-	cl->texts[cl->ntexts] = sv_dup(vmta->name);
-	target = sv_from(cl->texts[cl->ntexts++]);
+	free(cl->target);
+	cl->target = sv_dup(vmta->name);
 	select_walk(cl, &rest, "rebind", &ops);
-	cl->sel.target = target;
 }

@@ -73,6 +73,14 @@ mode_parse(struct selector *s, struct sv v)
 	return s->backoff || sv_ieq(v, SV("normal"));
 }
 
+static bool
+paused_parse(struct selector *s, struct sv v)
+{
+	s->paused_set = true;
+	s->paused = sv_ieq(v, SV("yes"));
+	return s->paused || sv_ieq(v, SV("no"));
+}
+
 /* NULL, or what is wrong with it. */
 static const char *
 word_take(struct selector *s, struct sv w)
@@ -109,7 +117,7 @@ word_take(struct selector *s, struct sv w)
 	else if (option_value(w, SV("sort"), &v))
 		s->sort = v;
 	else if (option_value(w, SV("paused"), &v))
-		s->paused_set = true, s->paused = sv_ieq(v, SV("yes"));
+		return paused_parse(s, v) ? NULL : "--paused is yes or no";
 	else if (option_value(w, SV("mode"), &v))
 		return mode_parse(s, v) ? NULL :
 		    "--mode is normal or backoff";

@@ -163,26 +163,18 @@ sums_start(struct client *cl, const struct words *w, bool by_vmta)
 {
 	static const struct walk_ops ops = { .queue = sums_queue,
 		.end = sums_end };
-	struct sched *s = cl->q->sched;
-	struct sched_totals t;
-	struct squeue *sq;
 	char **names;
-	size_t at = 0, n = 0;
+	size_t n;
 
 	if (!selector_parse(cl, w, &cl->sel))
 		return;
-	sched_totals(s, &t);
-	names = calloc(t.queues + 1, sizeof(*names));
 	cl->sums = calloc(1, sizeof(*cl->sums));
-	if (names == NULL || cl->sums == NULL)
+	if (cl->sums == NULL)
 		fatal("out of memory");
 	cl->sums->by_vmta = by_vmta;
 	cl->count = 0;
 	cl->left = cl->sel.maxitems;
-	while (n < t.queues && (sq = sched_queue_next(s, &at)) != NULL) {
-		if (selector_matches(&cl->sel, sq))
-			names[n++] = sv_dup(squeue_name(sq));
-	}
+	n = names_collect(cl->q, &cl->sel, &names);
 	if (n > 0)
 		qsort(names, n, sizeof(*names), by_vmta ? name_cmp_vmta :
 		    name_cmp_domain);

@@ -50,6 +50,32 @@ name_split(const char *name, struct sv *domain_r, struct sv *vmta_r)
 	*vmta_r = sv_from_at(v, slash + 1);
 }
 
+/*
+ * A setting may free an empty queue or make one, so the names are collected
+ * before anything changes.
+ */
+size_t
+names_collect(struct qmgr *q, const struct selector *s, char ***names_r)
+{
+	char **names = NULL;
+	size_t n = 0, size = 0, at = 0;
+	struct squeue *sq;
+
+	while ((sq = sched_queue_next(q->sched, &at)) != NULL) {
+		if (!selector_matches(s, sq))
+			continue;
+		if (n == size) {
+			size = size == 0 ? 64 : size * 2;
+			names = reallocarray(names, size, sizeof(*names));
+			if (names == NULL)
+				fatal("out of memory");
+		}
+		names[n++] = sv_dup(squeue_name(sq));
+	}
+	*names_r = names;
+	return n;
+}
+
 static void
 place_add(struct walk *w, uint64_t id, uint32_t idx)
 {

@@ -252,7 +252,7 @@ day_row(struct client *cl, const struct sched_warmup *i,
 
 	json_object_set_new(o, "warmup", json_sv(i->name));
 	json_object_set_new(o, "vmta", json_sv(i->vmta));
-	json_object_set_new(o, "day", 
+	json_object_set_new(o, "day",
 	    json_integer((int64_t)d->day - d->start + 1));
 	json_object_set_new(o, "date", date_row(d->day));
 	json_object_set_new(o, "plan", json_u64(d->plan));

@@ -240,6 +240,11 @@ START_TEST(test_standing_has_its_limits)
 	ck_assert_uint_eq(rig.ctl_status, 1);
 	qrig_ctl(&rig, "hold --standing");
 	ck_assert_uint_eq(rig.ctl_status, 2);
+	qrig_ctl(&rig, "hold a.test --for=4h");
+	ck_assert_str_eq(rig.ctl_text,
+	    "--for is for standing orders: --standing --for=4h");
+	qrig_ctl(&rig, "bounce a.test --for=4h --yes");
+	ck_assert_uint_eq(rig.ctl_status, 2);
 	qrig_ctl(&rig, "hold --standing a.test --for=0s");
 	ck_assert_uint_eq(rig.ctl_status, 2);
 	for (int i = 0; i < 64; i++) {
@@ -435,6 +440,8 @@ START_TEST(test_ctl_queues_are_shown_sorted_and_filtered)
 	says("show queues domain=b.* vmta={default}", "1 of 1 matching queues");
 	says("show queues --queue=b.test/other", "0 of 0 matching queues");
 	says("show queues --paused=no", "0 of 0 matching queues");
+	says("show queues --paused=maybe",
+	    "--paused=maybe: --paused is yes or no");
 	says("show queues --paused=yes", "2 of 2 matching queues");
 	says("show queues --errors", "0 of 0 matching queues");
 }

@@ -178,6 +178,8 @@ START_TEST(test_rebind_survives)
 	has(qrig_ctl(&rig, "show queues a.test/v1"), "\"rcp\":2");
 	says("rebind a.test --vmta=v2 --yes", "2 recipients moved to v2");
 	says("rebind a.test --vmta=v2 --yes", "0 recipients moved to v2");
+	has(qrig_ctl(&rig, "show audit --maxitems=1"),
+	    "\"command\":\"rebind a.test --vmta=v2 --yes\"");
 	ck_assert_uint_eq(qrig_events(&rig, EV_REBIND, NULL), 2);
 	for (int i = 0; i < 3; i++) {
 		if (i > 0)
