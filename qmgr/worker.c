@@ -365,6 +365,12 @@ on_resync(struct chan *c, void *arg, const void *msg)
 		if (idx >= smsg_nrcpts(sm))
 			continue;
 		s = smsg_rcpt_state(sm, idx);
+		if (s == SR_TRASHED) {
+			/* deleted before we knew: as all that is in flight, it
+			 * is passed over, or undo could send it twice */
+			trash_take(w->q, sm, idx);
+			s = smsg_rcpt_state(sm, idx);
+		}
 		if ((s == SR_READY || s == SR_RETRY || s == SR_HELD) &&
 		    !sched_rcpt_held_by(w->q->sched, sm, idx, w->index))
 			fatal("out of memory"); /* or it is sent twice */

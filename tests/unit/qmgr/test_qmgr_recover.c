@@ -829,22 +829,24 @@ START_TEST(test_suspect_record_that_qmgr_crashes_on_is_put_aside)
 	ck_assert_int_eq(count_of("corrupt"), 1);
 }
 END_TEST
-/* qmgr ends at the RESULT of this message, and did so once before; its worker
- * lives and tells that it has it. */
-static void
-qmgr_ends_at_result(uint64_t id, const char *crash)
-{
-	struct u32s rcpts = {.n = 1, .array = (const uint32_t[]){0}};
-	uint64_t session = rig.smtp.delivers[0].session;
 
-	qrig_kill(&rig);
-	poison_write(POISON_RESULT, id, 0);
-	rig.crash = crash;
-	qrig_start(&rig, QRIG_CONF);
+/* Another qmgr, which nobody has told anything yet. */
+static void
+qmgr_comes_back(const char *conf)
+{
+	qrig_start(&rig, conf);
 	qpeer_join(&rig, &rig.smtp, R_SMTP);
 	qpeer_join(&rig, &rig.resolver, R_RESOLVER);
 	rig.resolver.answers = true;
 	qrig_go(&rig, 1);
+}
+
+/* The worker, which lives, tells it that it has the message's recipient. */
+static void
+worker_tells(uint64_t id, uint64_t session)
+{
+	struct u32s rcpts = {.n = 1, .array = (const uint32_t[]){0}};
+
 	ipc_send_resync(
 	    rig.smtp.chan, &(struct ipc_resync){.id = id, .rcpts = rcpts});
 	ipc_send_resync_end(rig.smtp.chan, &(struct ipc_resync_end){});
@@ -853,6 +855,45 @@ qmgr_ends_at_result(uint64_t id, const char *crash)
 	rig.smtp.delivers[0].id = id;
 	rig.smtp.delivers[0].n = 1;
 }
+
+/* qmgr ends at the RESULT of this message, and did so once before. */
+static void
+qmgr_ends_at_result(uint64_t id, const char *crash)
+{
+	uint64_t session = rig.smtp.delivers[0].session;
+
+	qrig_kill(&rig);
+	poison_write(POISON_RESULT, id, 0);
+	rig.crash = crash;
+	qmgr_comes_back(QRIG_CONF);
+	worker_tells(id, session);
+}
+
+/* Deleted before the worker that has it has said so: it is passed over, as all
+ * that is in flight; undo must not send it a second time. */
+START_TEST(test_resync_of_what_is_in_the_trash)
+{
+	char cmd[64], text[MSGID_TEXT];
+	uint64_t id, session;
+
+	qrig_deliver(&rig, "s@here.test", "r@a.test", &id);
+	session = rig.smtp.delivers[0].session;
+	qrig_kill(&rig);
+	qmgr_comes_back("host-name q.test\ntrash-ttl 1h\n");
+	snprintf(cmd, sizeof(cmd), "delete --id=%s --yes",
+	    msgid_format(id, text));
+	qrig_ctl(&rig, cmd);
+	ck_assert_str_eq(rig.ctl_text, "1 recipients deleted");
+	worker_tells(id, session);
+	qrig_ctl(&rig, "undo");
+	ck_assert_str_eq(rig.ctl_text, "0 recipients brought back");
+	rig.smtp.ndelivers = 1;
+	qrig_result(&rig, 0, OUT_TEMPORARY, 450, "4.2.0", "450 later");
+	QWAIT(&rig, count_of("retry") == 1);
+	ck_assert_uint_eq(rig.smtp.ndelivers, 1);
+}
+END_TEST
+
 
 START_TEST(test_suspect_result_that_qmgr_crashes_on_is_not_believed)
 {
@@ -930,6 +971,7 @@ qmgr_tests_recover(Suite *s)
 	    tc, test_suspect_event_of_a_checkpoint_is_of_that_one_only);
 	tcase_add_test(
 	    tc, test_suspect_record_that_qmgr_crashes_on_is_put_aside);
+	tcase_add_test(tc, test_resync_of_what_is_in_the_trash);
 	tcase_add_test(
 	    tc, test_suspect_result_that_qmgr_crashes_on_is_not_believed);
 	tcase_add_test(tc, test_suspect_result_one_crash_is_believed);
