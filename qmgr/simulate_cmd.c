@@ -122,10 +122,8 @@ cmd_simulate(struct client *cl, const struct words *w)
 {
 	static const struct walk_ops ops = { .queue = figures_tell,
 		.end = figures_end };
-	struct sched_totals t;
-	struct squeue *sq;
 	char **names;
-	size_t at = 0, n = 0;
+	size_t n;
 
 	if (!selector_parse(cl, w, &cl->sel))
 		return;
@@ -134,14 +132,6 @@ cmd_simulate(struct client *cl, const struct words *w)
 		return;
 	}
 	cl->count = 0;
-	sched_totals(cl->q->sched, &t);
-	names = calloc(t.queues + 1, sizeof(*names));
-	if (names == NULL) /* GCOVR_EXCL_BR_LINE: memory */
-		fatal("out of memory");
-	while (n < t.queues &&
-	    (sq = sched_queue_next(cl->q->sched, &at)) != NULL) {
-		if (selector_matches(&cl->sel, sq))
-			names[n++] = sv_dup(squeue_name(sq));
-	}
+	n = names_collect(cl->q, &cl->sel, &names);
 	walk_start(cl, &ops, names, n);
 }
