@@ -94,7 +94,8 @@ is_own_limit(enum sched_wait w)
 	return w == WAIT_CONN_QUEUE || w == WAIT_CONN_VMTA ||
 	    w == WAIT_CONN_GLOBAL || w == WAIT_CONN_RATE ||
 	    w == WAIT_MSG_RATE || w == WAIT_VMTA_RATE ||
-	    w == WAIT_CONN_POOL || w == WAIT_POOL_RATE || w == WAIT_VOLUME;
+	    w == WAIT_CONN_POOL || w == WAIT_POOL_RATE || w == WAIT_VOLUME ||
+	    w == WAIT_CONN_SITE || w == WAIT_SITE_RATE;
 }
 
 /* ---- words ---- */

@@ -33,6 +33,7 @@ struct routes {
 	uint64_t next_token;
 	struct event *again;    /* pending while a look-up waits for it */
 	uint64_t key[2];
+	uint64_t site_key[2];   /* the same in each life: names are kept */
 };
 
 static uint64_t
@@ -144,15 +145,19 @@ routes_resolve(void *arg, struct squeue *sq, struct sv domain, struct sv vmta,
     const struct conf_domain *conf)
 {
 	struct qmgr *q = arg;
+	/* not those of its rollup, which conf may be */
+	const struct conf_domain *own = conf_domain_find(q->conf, vmta,
+	    domain);
 	struct routes *r = q->routes;
 	struct qroute *qr = route_get(r, domain, vmta, true);
 
 	(void)sq;
+	(void)conf;
 	if (qr->token != 0)
 		return; /* under way */
 	free(qr->smtp_hosts);
-	qr->smtp_hosts = sv_dup(conf->smtp_hosts);
-	qr->port = (uint16_t)conf->default_smtp_port;
+	qr->smtp_hosts = sv_dup(own->smtp_hosts);
+	qr->port = (uint16_t)own->default_smtp_port;
 	qr->token = ++r->next_token;
 	if (htab_insert(&r->by_token, qr) != 0)
 		fatal("out of memory");
@@ -225,6 +230,87 @@ on_again(evutil_socket_t fd, short what, void *arg)
 	    "%zu domains", n);
 }
 
+/* ---- sites ---- */
+
+#define SITE_NAMED 3 /* hosts in the name of a site; more are a hash */
+
+static int
+by_name(const void *a, const void *b)
+{
+	const struct sv *x = a, *y = b;
+	int c = memcmp(x->p, y->p, x->n < y->n ? x->n : y->n);
+
+	return c != 0 ? c : (x->n > y->n) - (x->n < y->n);
+}
+
+/* The names of the hosts that are preferred, in order, each once. */
+static size_t
+best_hosts(const struct route *r, struct sv hosts[ROUTE_HOSTS_MAX])
+{
+	size_t n = 0, k = 0;
+
+	for (unsigned i = 0; i < r->nhosts; i++)
+		if (r->hosts[i].preference == r->hosts[0].preference)
+			hosts[n++] = r->hosts[i].name;
+	qsort(hosts, n, sizeof(*hosts), by_name);
+	for (size_t i = 0; i < n; i++)
+		if (i == 0 || !sv_eq(hosts[i], hosts[k - 1]))
+			hosts[k++] = hosts[i];
+	return k;
+}
+
+/* "mx1.a.org,mx2.a.org", as long as there are few. */
+static void
+site_name(const struct routes *r, const struct sv *hosts, size_t n,
+    struct str *out)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		uint64_t key[2] = { sum, 0 };
+
+		if (i < SITE_NAMED)
+			str_addf(out, "%s%.*s", i == 0 ? "" : ",",
+			    SV_FMT(hosts[i]));
+		sum = siphash24(i == 0 ? r->site_key : key, hosts[i].p,
+		    hosts[i].n);
+	}
+	if (n > SITE_NAMED)
+		str_addf(out, ",+%zu:%016llx", n - SITE_NAMED,
+		    (unsigned long long)sum);
+}
+
+/* Where mail goes by smtp-hosts says nothing about others. A domain that is
+ * its own host has no other in its site. */
+static void
+site_tell(struct qmgr *q, struct squeue *sq, const struct qroute *qr)
+{
+	static const struct sv none = { .p = "", .n = 0 };
+	struct sv hosts[ROUTE_HOSTS_MAX], name = none;
+	char text[SITE_NAMED * (ROUTE_NAME_MAX + 1) + 40];
+	bool rollup = false;
+	struct route r;
+	struct str s;
+	size_t n;
+
+	arena_reset(&q->env_arena);
+	if (qr->smtp_hosts[0] == '\0' && route_decode(sv_make(qr->bytes,
+	    qr->nbytes), &q->env_arena, &r) && r.nhosts > 0 &&
+	    !conf_domain_find(q->conf, sv_from(qr->vmta),
+	    sv_from(qr->domain))->disable_mx_rollup) {
+		n = best_hosts(&r, hosts);
+		name = conf_rollup_of(q->conf, hosts, n);
+		rollup = name.n > 0;
+		STR_ON(&s, text);
+		if (!rollup && !(n == 1 && sv_ieq(hosts[0],
+		    sv_from(qr->domain)))) {
+			site_name(q->routes, hosts, n, &s);
+			name = str_sv(&s);
+		}
+	}
+	sched_site(q->sched, qmgr_now(), sq, name, rollup);
+}
+
 static void
 on_route(struct chan *c, void *arg, const void *msg)
 {
@@ -253,6 +339,8 @@ on_route(struct chan *c, void *arg, const void *msg)
 		route_store(qr, m->route);
 	sq = sched_queue_find(q->sched, sv_from(qr->domain),
 	    sv_from(qr->vmta));
+	if (sq != NULL && status == ROUTE_OK)
+		site_tell(q, sq, qr);
 	if (sq != NULL)
 		sched_route(q->sched, qmgr_now(), sq, status,
 		    (int64_t)m->ttl_s * 1000, &why);

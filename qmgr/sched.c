@@ -76,6 +76,8 @@ sched_new(const struct sched_ops *ops, void *arg, const struct conf *conf,
 	htab_init(&s->msgs, msg_hash);
 	htab_init(&s->queues, queue_hash);
 	htab_init(&s->sessions, session_hash);
+	htab_init(&s->sites, site_hash);
+	TAILQ_INIT(&s->all_sites);
 	TAILQ_INIT(&s->all_queues);
 	TAILQ_INIT(&s->resolving);
 	TAILQ_INIT(&s->vmtas);
@@ -116,6 +118,7 @@ sched_free(struct sched **sp)
 		free(m);
 	while ((q = TAILQ_FIRST(&s->all_queues)) != NULL)
 		queue_free(s, q);
+	sites_free(s);
 	warmups_free(s);
 	sources_free(s);
 	vmtas_free(s);
@@ -123,6 +126,7 @@ sched_free(struct sched **sp)
 	htab_fini(&s->msgs);
 	htab_fini(&s->queues);
 	htab_fini(&s->sessions);
+	htab_fini(&s->sites);
 	timers_fini(&s->timers);
 	free(s);
 }
@@ -201,6 +205,10 @@ timer_fire(struct sched *s, struct stimer *t)
 	(void)timer_set(&s->timers, t, NEVER);
 	if (t->kind == TIMER_SOURCE) {
 		source_timer(s, t);
+		return;
+	}
+	if (t->kind == TIMER_SITE) {
+		site_timer(s, t);
 		return;
 	}
 	if (t->kind == TIMER_LIMIT) {

@@ -79,6 +79,8 @@ enum sched_wait {
 	WAIT_WARMUP,      /* the day's plan, or its pace */
 	WAIT_SOURCES,     /* all source addresses are disabled */
 	WAIT_CONN_SOURCE, /* source-ip-max-smtp-out of those that are not */
+	WAIT_CONN_SITE,   /* max-smtp-out of all domains with these hosts */
+	WAIT_SITE_RATE,   /* their messages */
 	SCHED_WAITS
 };
 
@@ -209,7 +211,8 @@ bool sched_rcpt_held_by(struct sched *s, struct smsg *m, uint32_t idx,
     unsigned worker);
 /*
  * What a rate has used up: it is as good as new at until_us (wall clock).
- * queue is "domain/vmta", "/vmta" for a rate of a VMTA, "//pool" of a pool.
+ * queue is "domain/vmta", "/vmta" for a rate of a VMTA, "//pool" of a pool,
+ * "=KEY/vmta" of a site.
  */
 enum sched_rate { RATE_MSGS, RATE_CONNECTS, RATE_VOLUME, SCHED_RATES };
 struct sched_used {
@@ -241,6 +244,14 @@ struct smsg *sched_msg_next(const struct sched *s, size_t *at);
  * temporary make the queue's recipients give_up()s in slices. */
 void sched_route(struct sched *s, struct sched_now now, struct squeue *q,
     enum route_status status, int64_t ttl_ms, const struct sched_why *why);
+/*
+ * Queues of a VMTA with the same key are a site: their mail goes to the same
+ * hosts, and they share their limits, the highest that one of them has. If
+ * rollup, key is a domain whose settings they all have. "": no site. To be
+ * called before sched_route(), each time. Without memory there is none.
+ */
+void sched_site(struct sched *s, struct sched_now now, struct squeue *q,
+    struct sv key, bool rollup);
 /* False without memory. */
 bool sched_worker_add(struct sched *s, unsigned worker);
 /* Its sessions are gone; what they held is ready again. In-doubt ones must
@@ -307,6 +318,7 @@ struct mono sched_next(const struct sched *s);
 
 struct sched_queue_info {
 	struct sv name, domain, vmta;        /* views that live as the queue */
+	struct sv site;                      /* "" if it is in none */
 	uint32_t nready, nretry, ninflight, nheld, nbouncing;
 	uint32_t nsessions, nconnecting;
 	uint64_t kb;

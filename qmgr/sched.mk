@@ -17,6 +17,7 @@ libsched_a_SOURCES = \
 	qmgr/sched_result.c \
 	qmgr/sched_retry.c \
 	qmgr/sched_session.c \
+	qmgr/sched_site.c \
 	qmgr/sched_source.c \
 	qmgr/sched_used.c \
 	qmgr/sched_wait.c \

@@ -184,6 +184,31 @@ check_queue(const struct squeue *q)
 		CHECK(q->expire_at != NEVER, q);
 }
 
+/* Its queues, and the sessions that count for it. */
+static void
+check_site(const struct sched *s, const struct ssite *t)
+{
+	const struct squeue *q, *member;
+	const struct ssession *se;
+	uint32_t n = 0, members = 0, used = 0;
+
+	TAILQ_FOREACH(member, &t->queues, site_link)
+		members++;
+	TAILQ_FOREACH(q, &s->all_queues, link) {
+		n += q->site == t;
+		for (int i = 0; t->scope != NULL && i <= SCHED_WINDOW; i++)
+			TAILQ_FOREACH(se, &q->sessions[i], qlink)
+				for (int k = 0; k < se->path.n; k++)
+					used += se->path.scope[k] == t->scope;
+	}
+	CHECK(n == members, NULL);
+	CHECK(members > 0 || t->timer.pos != 0, NULL);
+	if (t->scope == NULL)
+		return;
+	check_scope(t->scope);
+	CHECK(t->scope->conns.used == used, NULL);
+}
+
 /* What is queued and under way in each plan. */
 static void
 check_warmup(const struct sched *s, const struct swarmup *w)
@@ -244,6 +269,7 @@ sched_check(const struct sched *s)
 	const struct svmta *vm;
 	const struct svpool *p;
 	const struct swarmup *wu;
+	const struct ssite *t;
 	const struct sworker *w;
 	const struct sdeliv *d;
 
@@ -260,6 +286,8 @@ sched_check(const struct sched *s)
 	}
 	TAILQ_FOREACH(p, &s->pools, link)
 		check_scope(&p->scope);
+	TAILQ_FOREACH(t, &s->all_sites, link)
+		check_site(s, t);
 	TAILQ_FOREACH(wu, &s->warmups, link)
 		check_warmup(s, wu);
 	TAILQ_FOREACH(w, &s->workers, link) {

@@ -12,7 +12,8 @@ sched_wait_name(enum sched_wait w)
 		"vmta-connections", "total-connections", "connect-rate",
 		"message-rate", "vmta-message-rate", "workers",
 		"pool-connections", "pool-message-rate", "data-volume",
-		"warmup", "sources-disabled", "source-connections" };
+		"warmup", "sources-disabled", "source-connections",
+		"site-connections", "site-message-rate" };
 
 	return w < SCHED_WAITS ? names[w] : "?";
 }
@@ -92,6 +93,7 @@ sched_queue_info(const struct sched *s, struct sched_now now,
 	(void)s;
 	*i = (struct sched_queue_info){ .name = q->name,
 		.domain = q->domain, .vmta = q->vmta,
+		.site = q->site == NULL ? SV("") : q->site->key,
 		.nready = q->count[SR_READY], .nretry = q->count[SR_RETRY],
 		.ninflight = q->count[SR_INFLIGHT],
 		.nheld = q->count[SR_HELD],

@@ -62,7 +62,7 @@
 
 /* ---- timers: one heap for all queues and limits ---- */
 
-enum timer_kind { TIMER_QUEUE, TIMER_LIMIT, TIMER_SOURCE };
+enum timer_kind { TIMER_QUEUE, TIMER_LIMIT, TIMER_SOURCE, TIMER_SITE };
 
 struct stimer {
 	int64_t due;
@@ -127,12 +127,13 @@ struct slimit {
 	struct stimer timer; /* rate: when the next token comes */
 };
 
-/* The limits of one scope: queue, VMTA, pool, warmup, all. A queue's path is the scopes
- * that it is in; volume is counted in KiB. */
+/* The limits of one scope: queue, site, VMTA, pool, warmup, all. A queue's path
+ * is the scopes that it is in; volume is counted in KiB. */
 struct sscope {
 	struct slimit conns, connect_rate, msg_rate, volume;
 };
-#define SCOPES_MAX (CONF_VMTA_POOLS_MAX + 4)
+/* One is for the site that a queue joins while it has sessions. */
+#define SCOPES_MAX (CONF_VMTA_POOLS_MAX + 6)
 
 struct spath {
 	uint8_t n;
@@ -239,6 +240,7 @@ struct sdeliv {
 	struct spath path;             /* whose volume rates it was taken of */
 	struct swarmup *warmup;        /* it has places in, or NULL; */
 	int32_t warmup_day;            /* and on which day */
+	struct ssite *site;            /* on the path, or NULL */
 	uint32_t idx[];
 };
 TAILQ_HEAD(sdelivs, sdeliv);
@@ -319,6 +321,25 @@ struct swarmup {
 	struct swday days[WARMUP_DAYS_KEPT]; /* sorted */
 	struct sring replies, deferrals, hour; /* hour: delivered */
 	int64_t born_at;
+	char text[];
+};
+
+/* See sched_site.c. */
+struct ssite {
+	struct svmta *vm;
+	struct sv path_name, key;      /* "=KEY/vmta", in text[] */
+	TAILQ_HEAD(, squeue) queues;
+	struct sscope *scope;          /* NULL: one queue alone */
+	bool rollup;                   /* it has settings of its own: KEY is
+	                                * the domain that has them */
+	uint32_t conf_gen;             /* that these are of: */
+	uint32_t most;
+	struct conf_rate connects, msgs, volume;
+	uint32_t ndelivs;              /* that have it on their path */
+	int64_t until[SCHED_RATES];    /* used up, from before a restart; until
+	                                * its limits are known */
+	struct stimer timer;           /* without queues: when it goes */
+	TAILQ_ENTRY(ssite) link;
 	char text[];
 };
 
@@ -403,6 +424,8 @@ struct squeue {
 	struct sscope scope;
 	struct spath path;
 	struct swarmup *warmup;        /* NULL: none; use queue_warmup_set() */
+	struct ssite *site;            /* NULL: none */
+	TAILQ_ENTRY(squeue) site_link;
 	struct slimit *parked, *grant;
 	struct sgroup *park_group;
 	TAILQ_ENTRY(squeue) park;
@@ -467,7 +490,8 @@ struct sched {
 	bool started;                  /* clock is set */
 	int64_t unknown_at;            /* connections before that: who knows */
 
-	struct htab msgs, queues, sessions;
+	struct htab msgs, queues, sessions, sites;
+	TAILQ_HEAD(, ssite) all_sites;
 	struct squeue *last_queue;     /* found last: mail comes in runs */
 	struct squeues all_queues, resolving;
 	TAILQ_HEAD(, svmta) vmtas, active;
@@ -611,7 +635,22 @@ void source_react(struct sched *s, struct squeue *q,
     struct sv reply);
 void queue_sources_free(struct sched *s, struct squeue *q);
 void sources_free(struct sched *s);
+/* sched_site.c */
+uint64_t site_hash(const void *entry);
+void sites_free(struct sched *s);
+void site_timer(struct sched *s, struct stimer *tm);
+void site_leave(struct sched *s, struct squeue *q);
+/* The queue has new settings. */
+void site_conf(struct sched *s, struct squeue *q);
+/* Made if it is not there; NULL without memory. */
+struct ssite *site_named(struct sched *s, struct sv key, struct sv vmta);
+/* Recovery: as used_set(). */
+void site_until_set(struct sched *s, struct ssite *t, enum sched_rate rate,
+    int64_t until);
 /* sched_used.c */
+struct srate *scope_rate(struct sscope *sc, enum sched_rate rate);
+/* It is as good as new then (monotonic), or later. */
+void used_set(const struct sched *s, struct srate *r, int64_t until);
 void volume_take(const struct squeue *q, int64_t at, uint32_t kib);
 void connects_unknown(struct sched *s, struct squeue *q);
 /* Frees it if it is empty and has been so for a while. */
@@ -619,6 +658,8 @@ bool queue_collect(struct sched *s, struct squeue *q);
 void queue_free(struct sched *s, struct squeue *q);
 void vmtas_free(struct sched *s);
 const struct conf_domain *queue_conf(struct sched *s, struct squeue *q);
+/* Its path, or where its settings come from, has changed. */
+void queue_conf_again(struct sched *s, struct squeue *q);
 void vmta_conf(struct sched *s, struct svmta *vm);
 void queue_activate(struct sched *s, struct squeue *q);
 void queue_deactivate(struct sched *s, struct squeue *q);

@@ -284,6 +284,8 @@ queue_path_set(struct sched *s, struct squeue *q)
 	struct spath p = { 0 };
 
 	p.scope[p.n++] = &q->scope;
+	if (q->site != NULL && q->site->scope != NULL)
+		p.scope[p.n++] = q->site->scope;
 	p.scope[p.n++] = &q->vm->scope;
 	for (int i = 0; i < q->vm->npools; i++)
 		p.scope[p.n++] = &q->vm->pools[i]->scope;
@@ -301,9 +303,13 @@ queue_path_set(struct sched *s, struct squeue *q)
 static void
 queue_conf_apply(struct sched *s, struct squeue *q)
 {
-	q->conf = conf_domain_find(s->conf, q->vmta, q->domain);
+	bool rollup = q->site != NULL && q->site->rollup;
+
+	q->conf = conf_domain_find(s->conf, q->vmta,
+	    rollup ? q->site->key : q->domain);
 	q->conf_gen = s->conf_gen;
 	queue_path_set(s, q);
+	site_conf(s, q);
 	react_conf(s, q);
 	queue_limits_apply(s, q);
 }
@@ -316,15 +322,20 @@ queue_retry_after(struct sched *s, struct squeue *q)
 	return q->backoff ? &c->backoff_retry_after : &c->retry_after;
 }
 
+void
+queue_conf_again(struct sched *s, struct squeue *q)
+{
+	queue_conf_apply(s, q);
+	/* The lifetime may be shorter now. */
+	q->expire_at = sched_mono(s);
+	queue_activate(s, q);
+}
+
 const struct conf_domain *
 queue_conf(struct sched *s, struct squeue *q)
 {
-	if (q->conf_gen != s->conf_gen) {
-		queue_conf_apply(s, q);
-		/* The lifetime may be shorter now. */
-		q->expire_at = sched_mono(s);
-		queue_activate(s, q);
-	}
+	if (q->conf_gen != s->conf_gen)
+		queue_conf_again(s, q);
 	return q->conf;
 }
 
@@ -399,6 +410,7 @@ queue_free(struct sched *s, struct squeue *q)
 		s->ops->queue_gone(s->arg, q);
 	queue_sources_free(s, q);
 	queue_unpark(s, q);
+	site_leave(s, q);
 	queue_deactivate(s, q);
 	if (s->conf_walk == q)
 		s->conf_walk = TAILQ_NEXT(q, link);

@@ -233,7 +233,7 @@ session_reclaim(struct sched *s, struct slimit *l)
 {
 	struct ssession *se = NULL;
 
-	if (l->cause == WAIT_CONN_POOL)
+	if (l->cause == WAIT_CONN_POOL || l->cause == WAIT_CONN_SITE)
 		se = idle_of_pool(s, l);
 	else if (l == &s->scope.conns)
 		se = TAILQ_FIRST(&s->idle);
@@ -354,6 +354,14 @@ group_size(const struct srcpt *first, uint32_t most)
 	return n;
 }
 
+static void
+deliv_free(struct sdeliv *d)
+{
+	if (d->site != NULL)
+		d->site->ndelivs--;
+	free(d);
+}
+
 static struct sdeliv *
 deliv_new(struct srcpt *first, uint32_t n)
 {
@@ -369,6 +377,7 @@ deliv_new(struct srcpt *first, uint32_t n)
 	d->delivered = false;
 	d->path.n = 0;
 	d->warmup = NULL;
+	d->site = NULL;
 	d->se = NULL;
 	d->kept_by = NULL;
 	return d;
@@ -398,6 +407,9 @@ session_hand(struct sched *s, struct squeue *q, struct ssession *se,
 	se->handed++;
 	session_place(s, se);
 	d->path = q->path;
+	d->site = q->site;
+	if (d->site != NULL)
+		d->site->ndelivs++;
 	for (int i = 0; i < d->path.n; i++) {
 		limit_take(s, &d->path.scope[i]->msg_rate, q, d->n);
 		limit_take(s, &d->path.scope[i]->volume, q, d->kib);
@@ -422,7 +434,7 @@ deliv_detach(struct sched *s, struct srcpt *r)
 	if (d->kept_by != NULL && d->open == 0) {
 		/* Kept over a restart of qmgr: no end will be announced. */
 		TAILQ_REMOVE(&d->kept_by->kept, d, link);
-		free(d);
+		deliv_free(d);
 	}
 }
 
@@ -474,7 +486,7 @@ session_give_back(struct sched *s, struct ssession *se)
 		deliv_give_back(s, d);
 		deliv_volume_end(s, d);
 		TAILQ_REMOVE(&se->delivs, d, link);
-		free(d);
+		deliv_free(d);
 	}
 }
 
@@ -579,13 +591,13 @@ workers_free(struct sched *s)
 			TAILQ_REMOVE(&w->sessions, se, wlink);
 			while ((d = TAILQ_FIRST(&se->delivs)) != NULL) {
 				TAILQ_REMOVE(&se->delivs, d, link);
-				free(d);
+				deliv_free(d);
 			}
 			free(se);
 		}
 		while ((d = TAILQ_FIRST(&w->kept)) != NULL) {
 			TAILQ_REMOVE(&w->kept, d, link);
-			free(d);
+			deliv_free(d);
 		}
 		free(w);
 	}
@@ -750,7 +762,7 @@ sched_deliver_done(struct sched *s, struct sched_now now, uint64_t session,
 	deliv_took(s, se, d);
 	deliv_volume_end(s, d);
 	TAILQ_REMOVE(&se->delivs, d, link);
-	free(d);
+	deliv_free(d);
 	se->outstanding--;
 	session_place(s, se);
 	queue_activate(s, se->q);

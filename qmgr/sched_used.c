@@ -26,8 +26,8 @@ used_tell(const struct sched *s, const struct srate *r, struct sv queue,
 	return fn(arg, &u);
 }
 
-static const struct srate *
-scope_rate(const struct sscope *sc, enum sched_rate rate)
+struct srate *
+scope_rate(struct sscope *sc, enum sched_rate rate)
 {
 	switch (rate) {
 	case RATE_CONNECTS:
@@ -42,7 +42,7 @@ scope_rate(const struct sscope *sc, enum sched_rate rate)
 }
 
 static int
-scope_tell(const struct sched *s, const struct sscope *sc, struct sv queue,
+scope_tell(const struct sched *s, struct sscope *sc, struct sv queue,
     sched_used_fn *fn, void *arg)
 {
 	int rc = 0;
@@ -53,12 +53,34 @@ scope_tell(const struct sched *s, const struct sscope *sc, struct sv queue,
 	return rc;
 }
 
+/* What is not known to be a limit yet is told on. */
+static int
+site_tell(const struct sched *s, struct ssite *t, sched_used_fn *fn,
+    void *arg)
+{
+	int rc = 0;
+
+	if (t->scope != NULL)
+		rc = scope_tell(s, t->scope, t->path_name, fn, arg);
+	for (int i = 0; i < SCHED_RATES && rc == 0; i++) {
+		struct sched_used u = { .queue = t->path_name,
+			.rate = (enum sched_rate)i,
+			.until_us = t->until[i] - s->now.mono.us +
+			    s->now.wall.us };
+
+		if (t->until[i] > sched_mono(s))
+			rc = fn(arg, &u);
+	}
+	return rc;
+}
+
 int
 sched_used_each(const struct sched *s, sched_used_fn *fn, void *arg)
 {
-	const struct squeue *q;
-	const struct svmta *vm;
-	const struct svpool *p;
+	struct squeue *q;
+	struct svmta *vm;
+	struct svpool *p;
+	struct ssite *t;
 	int rc = 0;
 
 	TAILQ_FOREACH(q, &s->all_queues, link) {
@@ -73,6 +95,11 @@ sched_used_each(const struct sched *s, sched_used_fn *fn, void *arg)
 	}
 	TAILQ_FOREACH(p, &s->pools, link) {
 		rc = scope_tell(s, &p->scope, p->path_name, fn, arg);
+		if (rc != 0)
+			return rc;
+	}
+	TAILQ_FOREACH(t, &s->all_sites, link) {
+		rc = site_tell(s, t, fn, arg);
 		if (rc != 0)
 			return rc;
 	}
@@ -91,7 +118,7 @@ used_bound(const struct sched *s, struct srate *r)
 		r->tat_ns = most;
 }
 
-static void
+void
 used_set(const struct sched *s, struct srate *r, int64_t until)
 {
 	if (r->step_ns == 0 || r->tat_ns >= until * NS_PER_US)
@@ -120,18 +147,35 @@ scope_named(struct sched *s, struct sv name)
 	return q == NULL ? NULL : &q->scope;
 }
 
+/* Which limits it has is known when its first queue comes. */
+static void
+site_restore(struct sched *s, const struct sched_used *u, int64_t until)
+{
+	ptrdiff_t slash = sv_rfind(u->queue, '/');
+	struct ssite *t;
+
+	if (slash < 1)
+		return;
+	t = site_named(s, sv_from_at(sv_head(u->queue, (size_t)slash), 1),
+	    sv_from_at(u->queue, (size_t)slash + 1));
+	if (t != NULL)
+		site_until_set(s, t, u->rate, until);
+}
+
 void
 sched_used_restore(struct sched *s, struct sched_now now,
     const struct sched_used *u)
 {
+	int64_t until = u->until_us - now.wall.us + now.mono.us;
 	struct sscope *sc;
 
 	sched_clock_advance(s, now);
-	if (u->rate >= SCHED_RATES || (sc = scope_named(s, u->queue)) == NULL)
+	if (u->rate >= SCHED_RATES)
 		return;
-	/* the scope is ours to change */
-	used_set(s, (struct srate *)(uintptr_t)scope_rate(sc, u->rate),
-	    u->until_us - now.wall.us + now.mono.us);
+	if (sv_starts(u->queue, SV("=")))
+		site_restore(s, u, until);
+	else if ((sc = scope_named(s, u->queue)) != NULL)
+		used_set(s, scope_rate(sc, u->rate), until);
 }
 
 void

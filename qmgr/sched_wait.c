@@ -96,6 +96,12 @@ limit_scope(const struct squeue *q, const struct slimit *l)
 	return NULL;
 }
 
+static bool
+is_site(const struct squeue *q, const struct sscope *sc)
+{
+	return q->site != NULL && sc == q->site->scope;
+}
+
 /* Name as in struct sched_used; "" for all. */
 static struct sv
 scope_name(const struct squeue *q, const struct sscope *sc)
@@ -107,6 +113,8 @@ scope_name(const struct squeue *q, const struct sscope *sc)
 	for (int i = 0; i < q->vm->npools; i++)
 		if (sc == &q->vm->pools[i]->scope)
 			return q->vm->pools[i]->path_name;
+	if (is_site(q, sc))
+		return q->site->path_name;
 	if (q->warmup != NULL && sc == &q->warmup->scope)
 		return q->warmup->path_name;
 	return SV("");
@@ -154,11 +162,28 @@ own_setting(const struct squeue *q, enum sched_wait w)
 }
 
 static const char *
+site_setting(enum sched_wait w)
+{
+	switch (w) {
+	case WAIT_CONN_SITE:
+		return "max-smtp-out";
+	case WAIT_CONN_RATE:
+		return "max-connect-rate";
+	case WAIT_VOLUME:
+		return "max-data-volume-rate";
+	default:
+		return "max-msg-rate";
+	}
+}
+
+static const char *
 setting_of(const struct sched *s, const struct squeue *q,
     const struct sscope *sc)
 {
 	if (sc == &q->scope)
 		return own_setting(q, q->wait);
+	if (is_site(q, sc))
+		return site_setting(q->wait);
 	if (sc == &s->scope)
 		return "total-max-smtp-out";
 	switch (q->wait) {

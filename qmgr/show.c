@@ -182,6 +182,7 @@ queue_row(const struct sched_queue_info *i, struct sched_now now)
 	put(o, "name", json_sv(i->name));
 	put(o, "domain", json_sv(i->domain));
 	put(o, "vmta", json_sv(i->vmta));
+	put(o, "site", json_sv(i->site));
 	put(o, "rcp", json_u64((uint64_t)i->nready + i->nretry +
 	    i->ninflight + i->nheld + i->nbouncing));
 	put(o, "ready", json_u64(i->nready));

@@ -538,9 +538,13 @@ happens_route(struct world *w, uint32_t queue)
 	struct squeue *q = sched_queue_find(w->s, sv_make(name, n),
 	    sv_from(name + n + 1));
 
-	if (q != NULL)
-		sched_route(w->s, world_now(w), q, status[r->dns],
-		    r->ttl / US_PER_MS, NULL);
+	if (q == NULL)
+		return;
+	if (r->dns == DNS_OK)
+		sched_site(w->s, world_now(w), q, sv_from(r->site),
+		    sv_iends(sv_from(r->site), SV(".rollup")));
+	sched_route(w->s, world_now(w), q, status[r->dns],
+	    r->ttl / US_PER_MS, NULL);
 }
 
 static void

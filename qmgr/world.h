@@ -60,6 +60,7 @@ struct remote {
 	unsigned count;         /* messages so far */
 	float defer, refuse;    /* by chance: of the answers, 4xx and 5xx */
 	char say[64];           /* in its replies */
+	char site[64];          /* "" if it has none */
 };
 
 struct spec {           /* of `add` */

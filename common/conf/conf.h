@@ -98,6 +98,11 @@ struct conf_warmup {
 	uint32_t nplan;          /* 1..CONF_DAYS_MAX of them */
 };
 
+struct conf_rollup_list {
+	struct sv name;        /* "" */
+	CONF_ROLLUP_ROWS(CONF_FIELD, CONF_FIELD, CONF_NO_FIELD, CONF_NO_FIELD)
+};
+
 struct conf_acct {
 	struct sv path;        /* "/x/acct.csv"; a pipe starts with "|" */
 	CONF_ACCT_ROWS(CONF_FIELD, CONF_FIELD, CONF_NO_FIELD, CONF_NO_FIELD)
@@ -195,6 +200,11 @@ const struct conf_reply *conf_reply_find(const struct conf *c,
     const struct conf_reply_list *l, struct sv text);
 enum conf_match conf_regex_match(const struct conf *c,
     const struct conf_regex *re, struct sv text);
+
+/* The name that a domain with these best MX hosts is rolled up under; "":
+ * none. See conf_rollup_find(). */
+struct sv conf_rollup_of(const struct conf *c, const struct sv *hosts,
+    size_t n);
 
 /* In the order of the file. */
 size_t conf_nwarmups(const struct conf *c);

@@ -91,6 +91,23 @@ conf_parse_mx_num(struct sv v, struct conf_mx_num *r)
 }
 
 const char *
+conf_parse_rollup(struct sv v, struct conf_rollup *r)
+{
+	const char *why;
+
+	r->pattern = text_word(&v);
+	if ((why = conf_check_mx_pattern(r->pattern)) != NULL)
+		return why;
+	r->name = text_word(&v);
+	if (conf_check_domain(r->name) != NULL ||
+	    !sv_iends(r->name, SV(".rollup")))
+		return "has no name behind the host that ends in .rollup";
+	r->by_ip = sv_ieq(v, SV("rollup-by-ip"));
+	return v.n == 0 || r->by_ip ? NULL :
+	    "has something behind the name";
+}
+
+const char *
 conf_parse_days(struct sv v, struct conf_days *r)
 {
 	struct conf_days d = { 0 };
@@ -244,4 +261,36 @@ conf_mx_num_find(const struct conf_mx_nums *l, struct sv host)
 		    rank(l->v[i].pattern) >= rank(best->pattern)))
 			best = &l->v[i];
 	return best;
+}
+
+static const struct conf_rollup *
+rollup_of_host(const struct conf_rollups *l, struct sv host)
+{
+	const struct conf_rollup *best = NULL;
+
+	for (uint32_t i = 0; i < l->n; i++)
+		if (conf_pattern_has(l->v[i].pattern, host) && (best == NULL ||
+		    rank(l->v[i].pattern) > rank(best->pattern)))
+			best = &l->v[i];
+	return best;
+}
+
+struct sv
+conf_rollup_find(const struct conf_rollups *l, const struct sv *hosts,
+    size_t n)
+{
+	const struct conf_rollup *r = NULL;
+	size_t named = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct conf_rollup *of = rollup_of_host(l, hosts[i]);
+
+		if (of == NULL || (r != NULL && !sv_ieq(of->name, r->name)))
+			return SV("");
+		r = of;
+	}
+	for (uint32_t i = 0; r != NULL && i < l->n; i++)
+		named += sv_ieq(l->v[i].name, r->name) &&
+		    sv_find(l->v[i].pattern, '*') < 0;
+	return r == NULL || named > n ? SV("") : r->name;
 }

@@ -418,6 +418,14 @@ conf_reply_list(const struct conf *c, size_t i)
 	return &v[i];
 }
 
+struct sv
+conf_rollup_of(const struct conf *c, const struct sv *hosts, size_t n)
+{
+	const struct conf_rollup_list *l = c->made[SCOPE_ROLLUP].v;
+
+	return l == NULL ? SV("") : conf_rollup_find(&l->mx, hosts, n);
+}
+
 const struct conf_reply_list *
 conf_reply_list_find(const struct conf *c, struct sv name)
 {

@@ -175,6 +175,9 @@ add_setting(struct reader *r, const struct conf_row *row, struct sv value,
 	if (!clear && row->type == CONF_T_REPLY &&
 	    (scratch.reply.actions & CONF_ACT_NOT_YET) != 0)
 		warn_at(r, "skip-mx has no effect yet");
+	if (!clear && row->type == CONF_T_ROLLUPS && scratch.rollup.by_ip)
+		warn_at(r, "rollup-by-ip has no effect: hosts are told by "
+		    "their names");
 	note_seen(r, row);
 	if (!store_setting(r->c, top(r)->id, row, value, clear, here(r)))
 		error_at(r, "the configuration is too large");

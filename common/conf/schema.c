@@ -61,6 +61,11 @@ static const struct conf_row rows_REPLIES[] = {
 	CONF_REPLIES_ROWS(ROW_R, ROW_N, ROW_K, ROW_A)
 };
 #undef ROW_OF
+#define ROW_OF conf_rollup_list
+static const struct conf_row rows_ROLLUP[] = {
+	CONF_ROLLUP_ROWS(ROW_R, ROW_N, ROW_K, ROW_A)
+};
+#undef ROW_OF
 #define ROW_OF conf_warmup
 static const struct conf_row rows_WARMUP[] = {
 	CONF_WARMUP_ROWS(ROW_R, ROW_N, ROW_K, ROW_A)
@@ -129,6 +134,8 @@ elem_size(enum conf_type type)
 		return sizeof(struct conf_cidr_rate);
 	case CONF_T_MXNUMS:
 		return sizeof(struct conf_mx_num);
+	case CONF_T_ROLLUPS:
+		return sizeof(struct conf_rollup);
 	default:
 		return sizeof(struct sv);
 	}
@@ -424,6 +431,8 @@ parse_list_element(const struct conf_row *row, struct sv v, void *out)
 		    CONF_T_CIDRDRATES, out);
 	case CONF_T_MXNUMS:
 		return conf_parse_mx_num(v, out);
+	case CONF_T_ROLLUPS:
+		return conf_parse_rollup(v, out);
 	case CONF_T_NAMES:
 		why = conf_check_name(v);
 		break;

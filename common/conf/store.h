@@ -196,6 +196,7 @@ union conf_any {
 	struct conf_cidr_num cidr_num;
 	struct conf_cidr_rate cidr_rate;
 	struct conf_mx_num mx_num;
+	struct conf_rollup rollup;
 	struct conf_reply reply;
 	struct sv text;
 };

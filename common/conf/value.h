@@ -105,6 +105,18 @@ struct conf_mx_nums {
 	uint32_t n;
 };
 
+/* A line of <mx-rollup-list>: hosts whose domains share one set of limits. */
+struct conf_rollup {
+	struct sv pattern;
+	struct sv name;         /* "gmail.rollup" */
+	bool by_ip;             /* PowerMTA's rollup-by-ip: nothing to us */
+};
+
+struct conf_rollups {
+	const struct conf_rollup *v;
+	uint32_t n;
+};
+
 /* How many on the 1st, 2nd, ... day. */
 struct conf_days {
 	uint8_t n;              /* the last one repeats */
@@ -175,6 +187,7 @@ enum conf_record {
 	X(CIDRRATES, struct conf_cidr_rates, 1) \
 	X(CIDRDRATES, struct conf_cidr_rates, 1) \
 	X(MXNUMS, struct conf_mx_nums, 1) \
+	X(ROLLUPS, struct conf_rollups, 1) \
 	X(REPLY, uint32_t, 2) \
 	X(SAMPLE, uint32_t, 2) \
 	X(DATE, uint32_t, 0)         /* days since 1970-01-01; 0: none */ \
@@ -244,6 +257,8 @@ const char *conf_parse_cidr_rate(struct sv v, bool bytes,
     struct conf_cidr_rate *r);
 /* "*.example.com 20" */
 const char *conf_parse_mx_num(struct sv v, struct conf_mx_num *r);
+/* "*.example.com NAME.rollup" */
+const char *conf_parse_rollup(struct sv v, struct conf_rollup *r);
 /* "100/d,200/d", "100,200". */
 const char *conf_parse_days(struct sv v, struct conf_days *r);
 /* "2026-01-31" */
@@ -268,6 +283,14 @@ const struct conf_cidr_rate *conf_cidr_rate_find(
     const struct conf_cidr_rates *l, const struct route_addr *ip);
 const struct conf_mx_num *conf_mx_num_find(const struct conf_mx_nums *l,
     struct sv host);
+
+/*
+ * The name that all of these hosts are rolled up under, "" if there is none:
+ * the best MX hosts of a domain. A name that has more lines without a star than
+ * there are hosts is for other domains.
+ */
+struct sv conf_rollup_find(const struct conf_rollups *l, const struct sv *hosts,
+    size_t n);
 
 /* Text that the parsers read back to the same value; for messages. */
 struct str;

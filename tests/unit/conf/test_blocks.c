@@ -276,6 +276,31 @@ START_TEST(test_limits_by_mx_and_network)
 }
 END_TEST
 
+/* All of the best hosts must be of one name. */
+START_TEST(test_rollup_list)
+{
+	struct conf *c = must_parse("<mx-rollup-list>\n"
+	    "mx *.google.com gmail.rollup\nmx *.mx.google.com ws.rollup\n"
+	    "mx mx1.a.org a.rollup\nmx mx2.a.org a.rollup\n"
+	    "mx *.a.net a.rollup rollup-by-ip\n</mx-rollup-list>\n");
+	struct sv gmail = SV("alt1.google.com"), ws = SV("a.mx.google.com");
+	struct sv two[] = { SV("MX1.a.org"), SV("mx2.A.org") };
+	struct sv mixed[] = { gmail, ws };
+
+	ck_assert(sv_eq(conf_rollup_of(c, &gmail, 1), SV("gmail.rollup")));
+	ck_assert(sv_eq(conf_rollup_of(c, &ws, 1), SV("ws.rollup")));
+	ck_assert(sv_eq(conf_rollup_of(c, two, 2), SV("a.rollup")));
+	/* two hosts are named */
+	ck_assert(sv_eq(conf_rollup_of(c, two, 1), SV("")));
+	ck_assert(sv_eq(conf_rollup_of(c, mixed, 2), SV("")));
+	ck_assert(sv_eq(conf_rollup_of(c, NULL, 0), SV("")));
+	conf_free(&c);
+	c = must_parse("");
+	ck_assert(sv_eq(conf_rollup_of(c, &gmail, 1), SV("")));
+	conf_free(&c);
+}
+END_TEST
+
 START_TEST(test_queue_directives_have_values)
 {
 	struct conf *c = must_parse("<virtual-mta v>\n"
@@ -366,6 +391,7 @@ START_TEST(test_source_directives_have_values)
 END_TEST
 
 #define IN_DOMAIN(line) "<domain *>\n" line "\n</domain>\n"
+#define IN_ROLLUP(line) "<mx-rollup-list>\n" line "\n</mx-rollup-list>\n"
 #define IN_SOURCE(line) "<source 0/0>\n" line "\n</source>\n"
 
 START_TEST(test_directive_mistakes)
@@ -397,6 +423,14 @@ START_TEST(test_directive_mistakes)
 		{ "mx-connection-limit a..b 5\n", "t:1: "
 		    "mx-connection-limit: \"a..b 5\" has an empty label: a "
 		    "dot too many" },
+		{ IN_ROLLUP("mx [10.1.1.1] a.rollup"), "t:2: mx: \"[10.1.1.1] "
+		    "a.rollup\" is an address: MX hosts have names" },
+		{ IN_ROLLUP("mx *.a.org a.org"), "t:2: mx: \"*.a.org a.org\" "
+		    "has no name behind the host that ends in .rollup" },
+		{ IN_ROLLUP("mx *.a.org a.rollup by-ip"), "t:2: mx: \"*.a.org "
+		    "a.rollup by-ip\" has something behind the name" },
+		{ IN_ROLLUP("") IN_ROLLUP(""), "t:4: there is a "
+		    "<mx-rollup-list> already" },
 		{ IN_DOMAIN("max-cold-virtual-mta-msg 5/h"), "t:2: "
 		    "max-cold-virtual-mta-msg: \"5/h\" is not a list such as "
 		    "100/d,200/d,400/d" },
@@ -465,6 +499,7 @@ main(void)
 	tcase_add_test(tc, test_block_count_is_limited);
 	tcase_add_test(tc, test_source_ip_limits_are_merged);
 	tcase_add_test(tc, test_limits_by_mx_and_network);
+	tcase_add_test(tc, test_rollup_list);
 	tcase_add_test(tc, test_queue_directives_have_values);
 	tcase_add_test(tc, test_queue_directives_have_defaults);
 	tcase_add_test(tc, test_source_directives_have_values);

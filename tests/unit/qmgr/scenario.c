@@ -14,6 +14,7 @@
  *       [reply=CODE] [until=T] [fail-first=N] [limit=N] [max-sessions=N]
  *       [say=WORDS: in its replies, _ for a blank] [drop=N] [doubt=N]
  *       [unread=N: the records of messages 1 to N]
+ *       [site=NAME: of its hosts; a rollup if it ends in .rollup]
  *       [connect=ok|fail|4xx|5xx|421|lost|route]
  *       [dns=ok|temp|nodomain|nullmx|unusable|self|again]
  *   backoff|normal|pause|resume|schedule|retry-now|hold|release|delete queue D/V
@@ -334,6 +335,8 @@ do_remote(struct script *sc)
 	}
 	if ((v = option(sc, "connect")) != NULL)
 		r->connect = connect_of(sc, v);
+	if ((v = option(sc, "site")) != NULL)
+		snprintf(r->site, sizeof(r->site), "%s", v);
 	if ((v = option(sc, "say")) != NULL)
 		say_set(r, v);
 	if ((v = option(sc, "dns")) != NULL)

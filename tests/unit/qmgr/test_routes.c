@@ -4,6 +4,8 @@
 
 #include "qmgr/sched_private.h"
 
+#include "common/base/buf.h"
+
 #include "qmgr/routes.c"
 
 static struct sched_now now = {{1000000}, {INT64_C(1900000000) * US_PER_SEC}};
@@ -61,10 +63,18 @@ setup(void)
 	struct conf_report rep;
 
 	conf_report_init(&rep);
-	conf = conf_parse("test", SV(""), &rep);
+	conf = conf_parse("test", SV("<mx-rollup-list>\n"
+	    "mx *.big.test big.rollup\nmx mx1.two.test two.rollup\n"
+	    "mx mx2.two.test two.rollup\n</mx-rollup-list>\n"
+	    "<domain alone.test>\ndisable-mx-rollup yes\n</domain>\n"
+	    "<domain fixed.test>\nsmtp-hosts mx1.same.test\n</domain>\n"),
+	    &rep);
+	ck_assert_ptr_nonnull(conf);
 	conf_report_fini(&rep);
 	role.base = event_base_new();
 	qm.role = &role;
+	qm.conf = conf;
+	arena_init(&qm.env_arena, 1 << 20);
 	routes_init(&qm);
 	qm.sched = sched_new(&ops, &qm, conf, 1);
 }
@@ -143,6 +153,109 @@ START_TEST(test_route_that_there_is_not_is_not_kept)
 }
 END_TEST
 
+/* "10 mx1.a.test 20 mx2.a.test" */
+static void
+answer_hosts(uint64_t token, const char *words)
+{
+	struct route_host h[ROUTE_HOSTS_MAX];
+	struct route_addr addr = {.family = 4, .ip = {192, 0, 2, 1}};
+	struct route r = {.hosts = h};
+	struct sv rest = sv_from(words);
+	struct buf b;
+	struct wr w;
+
+	while (rest.p != NULL) {
+		uint64_t preference;
+
+		ck_assert(sv_to_u64(sv_cut(&rest, ' '), 99, &preference));
+		h[r.nhosts++] = (struct route_host){
+		    .preference = (uint16_t)preference,
+		    .port = 25,
+		    .name = sv_cut(&rest, ' '),
+		    .addrs = &addr,
+		    .naddrs = 1};
+	}
+	buf_init(&b, 65536);
+	wr_init_buf(&w, &b);
+	route_encode(&w, &r);
+	ck_assert(!w.failed);
+	on_route(NULL, &qm,
+	    &(struct ipc_route){.token = token,
+		.status = ROUTE_OK,
+		.ttl_s = 60,
+		.route = buf_sv(&b),
+		.text = SV("")});
+	buf_fini(&b);
+}
+
+/* The site that a domain with these hosts is in; "": none. */
+static struct sv
+site(const char *domain, const char *hosts)
+{
+	static uint64_t id = 100;
+	const struct squeue *q;
+
+	add(++id, domain);
+	answer_hosts(qm.routes->next_token, hosts);
+	q = sched_queue_find(qm.sched, sv_from(domain), SV("v"));
+	return q->site == NULL ? SV("") : q->site->key;
+}
+
+static void
+site_is(const char *domain, const char *hosts, const char *key)
+{
+	struct sv is = site(domain, hosts);
+
+	ck_assert_msg(sv_eq(is, sv_from(key)), "%s is in \"%.*s\"", domain,
+	    SV_FMT(is));
+}
+
+START_TEST(test_best_hosts_make_a_site)
+{
+	site_is("a.test", "10 mx2.same.test 10 mx1.same.test 20 x.a.test",
+	    "mx1.same.test,mx2.same.test");
+	site_is("b.test", "5 mx1.same.test 5 mx2.same.test",
+	    "mx1.same.test,mx2.same.test");
+	/* only one of them, the same one twice */
+	site_is("c.test", "10 mx1.same.test 11 mx2.same.test",
+	    "mx1.same.test");
+	site_is("d.test", "10 mx1.same.test 10 mx1.same.test",
+	    "mx1.same.test");
+	/* no MX, told not to, told where */
+	site_is("e.test", "0 e.test", "");
+	site_is("alone.test", "10 mx1.same.test", "");
+	site_is("fixed.test", "10 mx1.same.test", "");
+}
+END_TEST
+
+START_TEST(test_many_hosts_have_a_short_name)
+{
+	struct sv name = site("a.test", "1 e.test 1 d.test 1 c.test 1 b.test"),
+	    again = site("b.test", "1 b.test 1 c.test 1 d.test 1 e.test"),
+	    other = site("c.test", "1 b.test 1 c.test 1 d.test 1 f.test");
+
+	ck_assert(sv_starts(name, SV("b.test,c.test,d.test,+1:")));
+	ck_assert(sv_starts(other, SV("b.test,c.test,d.test,+1:")));
+	ck_assert(sv_eq(name, again));
+	ck_assert(!sv_eq(name, other));
+}
+END_TEST
+
+START_TEST(test_rollup_list)
+{
+	site_is("a.test", "10 mx1.big.test 10 mx7.big.test", "big.rollup");
+	site_is("b.test", "10 mx1.big.test 10 mx.else.test",
+	    "mx.else.test,mx1.big.test");
+	site_is("c.test", "10 mx1.two.test 10 mx2.two.test", "two.rollup");
+	/* the list has two hosts for it */
+	site_is("d.test", "10 mx1.two.test", "mx1.two.test");
+	ck_assert(sched_queue_find(qm.sched, SV("a.test"), SV("v"))->site
+		      ->rollup);
+	ck_assert(!sched_queue_find(qm.sched, SV("b.test"), SV("v"))->site
+		       ->rollup);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -154,6 +267,9 @@ main(void)
 	tcase_add_checked_fixture(tc, setup, NULL);
 	tcase_add_test(tc, test_route_goes_with_its_queue);
 	tcase_add_test(tc, test_route_that_there_is_not_is_not_kept);
+	tcase_add_test(tc, test_best_hosts_make_a_site);
+	tcase_add_test(tc, test_many_hosts_have_a_short_name);
+	tcase_add_test(tc, test_rollup_list);
 	suite_add_tcase(s, tc);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_ENV);

@@ -353,6 +353,7 @@ routes_answer(struct world *w)
 		struct squeue *q = w->resolving[--w->nresolving];
 		bool fail = w->dns_failures++ % 9 == 2;
 
+		CALL(w, sched_site(w->s, w->now, q, SV("mx.test"), false));
 		CALL(w, sched_route(w->s, w->now, q, fail ? ROUTE_TEMPORARY :
 		    ROUTE_OK, 3600000, NULL));
 	}

@@ -15,6 +15,7 @@ static const char random_conf[] =
     "<domain c.test>\nmax-connect-rate 6/m\nmax-msg-per-connection 3\n"
     "</domain>\n"
     "<domain d.test>\nmax-rcpt-per-transaction 2\n</domain>\n"
+    "<domain s.rollup>\nmax-smtp-out 1\nmax-msg-rate 20/s\n</domain>\n"
     "<domain e.test>\nsource-ip-max-smtp-out 1\n</domain>\n"
     "<virtual-mta v3>\nsmtp-source-host 192.0.2.1 a.test\n"
     "smtp-source-host 192.0.2.2 b.test\n</virtual-mta>\n"
@@ -82,11 +83,14 @@ random_route(struct world *w)
 {
 	static const enum route_status st[] = { ROUTE_OK, ROUTE_OK, ROUTE_OK,
 		ROUTE_OK, ROUTE_TEMPORARY, ROUTE_NO_DOMAIN };
-	uint32_t i;
+	static const char *const sites[] = { "", "mx1", "mx2", "s.rollup" };
+	uint32_t i, site = rnd(w, 4);
 
 	if (w->nresolving == 0)
 		return;
 	i = rnd(w, w->nresolving);
+	sched_site(w->s, w->now, w->resolving[i], sv_from(sites[site]),
+	    site == 3);
 	sched_route(w->s, w->now, w->resolving[i], st[rnd(w, 6)],
 	    (int64_t)rnd(w, 100000), NULL);
 	w->resolving[i] = w->resolving[--w->nresolving];
