@@ -24,7 +24,6 @@
 #include "common/spool/segment.h"
 #include "common/sys/conn.h"
 
-#define SMTP_CONNECT_ATTEMPTS 10 /* mx-connection-attempts of PowerMTA */
 #define SMTP_TARGETS_MAX      (ROUTE_HOSTS_MAX * ROUTE_ADDRS_MAX)
 #define SMTP_SPARE_DELIVERIES 256
 #define SMTP_NAME_MAX         256
@@ -93,7 +92,7 @@ struct session {
 	struct route route;
 	bool has_source;
 	struct route_addr source;
-	uint32_t max_msgs, max_rcpts, flags;
+	uint32_t max_msgs, max_rcpts, max_attempts, flags;
 	uint32_t idle_ms, connect_ms, greeting_ms, command_ms, data_ms,
 	    final_ms, session_ms;
 	struct mono opened;           /* when it was ordered */

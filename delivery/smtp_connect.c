@@ -164,7 +164,7 @@ connect_next(struct session *s)
 	const struct session_failure *f = &s->failure;
 
 	while (s->next_target < s->ntargets &&
-	    s->attempts < SMTP_CONNECT_ATTEMPTS && !session_is_overdue(s)) {
+	    s->attempts < s->max_attempts && !session_is_overdue(s)) {
 		struct target t = s->targets[s->next_target++];
 		const struct route_addr *a;
 		struct str name;

@@ -626,6 +626,7 @@ session_fill(struct session *s, const struct ipc_session_open *m)
 	s->helo = arena_sv(&s->arena, m->helo);
 	s->max_msgs = m->max_msgs;
 	s->max_rcpts = m->max_rcpts;
+	s->max_attempts = m->attempts == 0 ? UINT32_MAX : m->attempts;
 	s->flags = m->flags;
 	s->idle_ms = or_default(m->idle_ms, IDLE_MS);
 	s->connect_ms = or_default(m->connect_ms, CONNECT_MS);

@@ -178,6 +178,7 @@ on_session_open(void *arg, const struct sched_session *se)
 		.data_ms = ms32(c->data_send_timeout_ms),
 		.final_ms = ms32(c->smtp_data_termination_timeout_ms),
 		.session_ms = ms32(c->smtp_session_timeout_ms),
+		.attempts = c->mx_connection_attempts,
 		.flags = session_flags(c),
 	};
 	char ip[46];
@@ -298,4 +299,5 @@ const struct sched_ops qmgr_sched_ops = {
 	.queue_gone = routes_queue_gone,
 	.warmup_changed = warmup_changed,
 	.source_disabled = sources_by_reply,
+	.mx_skipped = routes_skip,
 };

@@ -24,6 +24,8 @@ writer_id(const struct writer *w)
 
 /* ---- one message ---- */
 
+#define REROUTES_MAX 8 /* one after the other: more are a loop */
+
 /* NULL if the envelope is not one. The list is in the envelope's arena. */
 static struct sv *
 domains_list(struct qmgr *q, const struct envelope *e)
@@ -48,6 +50,35 @@ vmta_choose(struct qmgr *q, struct sv want)
 	if (v == NULL)
 		v = conf_vmta(q->conf, 0);
 	return v->name;
+}
+
+/* queue-to: the queue of another domain. */
+static void
+domains_map(const struct qmgr *q, struct sv vmta, struct sv *list, uint32_t n)
+{
+	for (uint32_t i = 0; i < n; i++) {
+		const struct conf_domain *c = conf_domain_find(q->conf, vmta,
+		    list[i]);
+
+		if (c->queue_to.n > 0)
+			list[i] = c->queue_to;
+	}
+}
+
+/* reroute-to-virtual-mta of the first recipient's domain. A loop ends
+ * somewhere in it. */
+static struct sv
+vmta_reroute(struct qmgr *q, struct sv vmta, struct sv domain)
+{
+	for (int i = 0; i < REROUTES_MAX; i++) {
+		struct sv to = conf_domain_find(q->conf, vmta,
+		    domain)->reroute_to_virtual_mta;
+
+		if (to.n == 0)
+			break;
+		vmta = vmta_choose(q, to);
+	}
+	return vmta;
 }
 
 void
@@ -123,7 +154,9 @@ message_take(struct qmgr *q, const struct sched_msg *info, struct sv env)
 	if (sched_msg_find(q->sched, sm.id) != NULL)
 		/* GCOVR_EXCL_BR_STOP */
 		return true;
-	vmta = cold_pick(q, vmta_choose(q, e.vmta), domains[0]);
+	vmta = vmta_reroute(q, vmta_choose(q, e.vmta), domains[0]);
+	domains_map(q, vmta, domains, e.nrcpts);
+	vmta = cold_pick(q, vmta, domains[0]);
 	vmta = warmup_overflow(q, vmta, domains, e.nrcpts, &hold);
 	sm.dsn_for = e.dsn_for;
 	ev.accept = (struct ev_accept){

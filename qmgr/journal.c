@@ -399,7 +399,10 @@ queue_event(struct sv name, const struct sched_queue_state *st)
 	    .rate_n = st->max_rate.n,
 	    .rate_period_ms = (uint64_t)st->max_rate.period_ms,
 	    .rate_until_us = (uint64_t)st->max_rate_until_us,
-	    .rate_step_us = (uint64_t)st->max_rate_step_us } };
+	    .rate_step_us = (uint64_t)st->max_rate_step_us,
+	    .adapt_conns = st->adapt_conns,
+	    .adapt_rate_n = st->adapt_rate.n,
+	    .adapt_period_ms = (uint64_t)st->adapt_rate.period_ms } };
 }
 
 void
@@ -423,7 +426,7 @@ queues_save(const struct sched *s, struct checkpoint *cp)
 
 		sched_queue_state(sq, &st);
 		if (!st.paused && !st.backoff && st.max_out_step_us == 0 &&
-		    st.max_rate_step_us == 0)
+		    st.max_rate_step_us == 0 && st.adapt_conns == 0)
 			continue;
 		e = queue_event(squeue_name(sq), &st);
 		if (checkpoint_add(cp, EV_QUEUE_SET, &e) != 0)

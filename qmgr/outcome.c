@@ -106,7 +106,7 @@ result_rcpt(struct qmgr *q, const struct ipc_result *m, struct smsg *msg,
 	struct str s;
 	struct sched_result res = {
 		.outcome = (enum outcome)r->outcome, .code = r->code,
-		.status = r->status, .text = r->text,
+		.status = r->status, .text = r->text, .host = m->host,
 		.dsn_on_failure = wants_failure_dsn(m->sender, r->notify),
 		.dsn_on_success = r->relayed_no_dsn &&
 		    wants_success_dsn(m->sender, r->notify),

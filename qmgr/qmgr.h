@@ -273,6 +273,9 @@ void routes_chan_set(struct qmgr *q, int fd);
 void routes_resolve(void *arg, struct squeue *sq, struct sv domain,
     struct sv vmta, const struct conf_domain *conf);
 void routes_queue_gone(void *arg, struct squeue *sq);
+/* struct sched_ops.mx_skipped */
+bool routes_skip(void *arg, const struct squeue *sq, struct sv host,
+    const struct conf_reply *rule, struct sv reply);
 /* "" if there is none. */
 struct sv routes_find(struct qmgr *q, struct sv domain, struct sv vmta);
 

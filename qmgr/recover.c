@@ -176,7 +176,10 @@ queue_replay(struct recovery *rec, const struct ev_queue_set *e)
 		.max_rate = { .n = e->rate_n,
 		    .period_ms = (int64_t)e->rate_period_ms },
 		.max_rate_until_us = (int64_t)e->rate_until_us,
-		.max_rate_step_us = (int64_t)e->rate_step_us }))
+		.max_rate_step_us = (int64_t)e->rate_step_us,
+		.adapt_conns = e->adapt_conns,
+		.adapt_rate = { .n = e->adapt_rate_n,
+		    .period_ms = (int64_t)e->adapt_period_ms } }))
 		fatal("no memory for the state of a queue");
 }
 

@@ -23,8 +23,10 @@ struct qroute {
 	char *domain, *vmta, *smtp_hosts;
 	uint16_t port;
 	bool again;             /* with token: to be asked again */
-	unsigned char *bytes;   /* the encoded route */
+	unsigned char *bytes;   /* the encoded route, without what is left out */
 	size_t nbytes;
+	unsigned char *full;    /* with it; NULL: the same */
+	size_t nfull;
 };
 
 struct routes {
@@ -115,6 +117,7 @@ route_forget(struct routes *r, struct qroute *qr)
 	free(qr->vmta);
 	free(qr->smtp_hosts);
 	free(qr->bytes);
+	free(qr->full);
 	free(qr);
 }
 
@@ -164,8 +167,8 @@ routes_resolve(void *arg, struct squeue *sq, struct sv domain, struct sv vmta,
 	resolve_send(q, qr);
 }
 
-static void
-route_store(struct qroute *qr, struct sv bytes)
+static unsigned char *
+bytes_copy(struct sv bytes)
 {
 	unsigned char *copy = malloc(bytes.n == 0 ? 1 : bytes.n);
 
@@ -173,8 +176,16 @@ route_store(struct qroute *qr, struct sv bytes)
 		fatal("out of memory");
 	if (bytes.n > 0)
 		memcpy(copy, bytes.p, bytes.n);
+	return copy;
+}
+
+static void
+route_store(struct qroute *qr, struct sv bytes)
+{
+	free(qr->full);
 	free(qr->bytes);
-	qr->bytes = copy;
+	qr->full = NULL;
+	qr->bytes = bytes_copy(bytes);
 	qr->nbytes = bytes.n;
 }
 
@@ -228,6 +239,72 @@ on_again(evutil_socket_t fd, short what, void *arg)
 	}
 	log_warn("the resolver lacks memory or descriptors: asked again for "
 	    "%zu domains", n);
+}
+
+/* ---- hosts that are left out ---- */
+
+/* The hosts of the route but this one; false if it is not one of them. */
+static bool
+hosts_without(const struct route *r, struct sv host,
+    struct route_host *left, uint8_t *nleft)
+{
+	*nleft = 0;
+	for (unsigned i = 0; i < r->nhosts; i++)
+		if (!sv_ieq(r->hosts[i].name, host))
+			left[(*nleft)++] = r->hosts[i];
+	return *nleft < r->nhosts;
+}
+
+static void
+route_less(struct qroute *qr, const struct route *less)
+{
+	struct buf b;
+	struct wr w;
+
+	buf_init(&b, IPC_ROUTE_MAX);
+	wr_init_buf(&w, &b);
+	route_encode(&w, less);
+	if (!w.failed) {
+		if (qr->full == NULL) {
+			qr->full = qr->bytes;
+			qr->nfull = qr->nbytes;
+		} else {
+			free(qr->bytes);
+		}
+		qr->bytes = bytes_copy(buf_sv(&b));
+		qr->nbytes = buf_len(&b);
+	}
+	buf_fini(&b);
+}
+
+/* Several sessions may say so of one host; of a host that is not in the route
+ * as it was found nothing can be said. */
+bool
+routes_skip(void *arg, const struct squeue *sq, struct sv host,
+    const struct conf_reply *rule, struct sv reply)
+{
+	struct route_host left[ROUTE_HOSTS_MAX];
+	struct route r, full, less = { .hosts = left };
+	struct qmgr *q = arg;
+	struct qroute *qr = route_get(q->routes, squeue_domain(sq),
+	    squeue_vmta(sq), false);
+
+	arena_reset(&q->env_arena);
+	if (qr == NULL || !route_decode(sv_make(qr->bytes, qr->nbytes),
+	    &q->env_arena, &r))
+		return false;
+	if (hosts_without(&r, host, left, &less.nhosts)) {
+		if (less.nhosts == 0)
+			return false;
+		route_less(qr, &less);
+		log_info("%.*s: %.*s is left out until the next look-up, by "
+		    "%.*s:%u: %.*s", SV_FMT(squeue_name(sq)), SV_FMT(host),
+		    SV_FMT(rule->file), rule->line, SV_FMT(reply));
+		return true;
+	}
+	return qr->full != NULL && route_decode(sv_make(qr->full, qr->nfull),
+	    &q->env_arena, &full) && hosts_without(&full, host, left,
+	    &less.nhosts);
 }
 
 /* ---- sites ---- */

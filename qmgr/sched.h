@@ -142,6 +142,11 @@ struct sched_ops {
 	 * May be NULL. */
 	void (*queue_changed)(void *arg, const struct squeue *q,
 	    const char *what, const struct conf_reply *rule, struct sv reply);
+	/* A reply says that this host is not to be used for the queue until
+	 * its route is looked up again. False if there is no other: then it is
+	 * as without that. May be NULL. */
+	bool (*mx_skipped)(void *arg, const struct squeue *q, struct sv host,
+	    const struct conf_reply *rule, struct sv reply);
 	/* The last recipient is done. The message is freed on return. */
 	void (*msg_done)(void *arg, const struct smsg *msg);
 	/* The queue was empty for a while (or the scheduler ends) and is freed
@@ -269,6 +274,7 @@ struct sched_result {
 	enum outcome outcome;
 	uint16_t code;
 	struct sv status, text;
+	struct sv host;       /* that said it */
 	bool dsn_on_failure;  /* a failure is to be reported: bounce does it */
 	bool dsn_on_success;
 	bool keep;            /* never the end of it: nobody could be told */
@@ -408,6 +414,8 @@ struct sched_queue_state {
 	int64_t max_out_until_us, max_out_step_us;
 	struct conf_rate max_rate;
 	int64_t max_rate_until_us, max_rate_step_us;
+	uint32_t adapt_conns;         /* learned; 0: nothing was */
+	struct conf_rate adapt_rate;
 };
 void sched_queue_state(const struct squeue *q,
     struct sched_queue_state *st_r);

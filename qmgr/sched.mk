@@ -4,6 +4,7 @@ noinst_LIBRARIES += libsched.a
 libsched_a_SOURCES = \
 	qmgr/diagnose.c qmgr/diagnose.h \
 	qmgr/sched.c qmgr/sched.h qmgr/sched_private.h \
+	qmgr/sched_adapt.c \
 	qmgr/sched_check.c \
 	qmgr/sched_dispatch.c \
 	qmgr/sched_heap.c \

@@ -228,7 +228,7 @@ queue_timer(struct sched *s, struct squeue *q)
 	int64_t due = earlier(q->expire_at, q->poke_at), now = sched_mono(s);
 
 	due = earlier(due, react_next(q));
-
+	due = earlier(due, adapt_next(q));
 	if (q->count[SR_RETRY] > 0)
 		due = earlier(due, q->heap[0]->u.retry.due);
 	if (q->retry_at > now)
@@ -251,6 +251,7 @@ queue_turn(struct sched *s, struct squeue *q, bool *again)
 	if (q->poke_at <= sched_mono(s))
 		q->poke_at = NEVER;
 	react_turn(s, q);
+	adapt_turn(s, q);
 	if (q->sources_check)
 		sessions_sources_check(s, q);
 	more = retry_promote(s, q);

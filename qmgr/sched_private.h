@@ -266,7 +266,7 @@ struct ssession {
 	int64_t answered_at;           /* the last delivery; 0: none */
 	uint32_t outstanding;
 	uint32_t handed, max_msgs;     /* 0: no limit */
-	uint32_t delivered;
+	uint32_t delivered, errors;
 	uint8_t state;                 /* enum se_state */
 	uint8_t place;                 /* which q->sessions list */
 	bool idle;
@@ -389,6 +389,18 @@ struct sreact {
 	struct smatch *matches;
 };
 
+/* See sched_adapt.c. */
+struct sadapt {
+	int64_t began, at;             /* the interval, its verdict */
+	uint32_t ok, bad;              /* replies to recipients in it */
+	bool cut;                      /* there was one in it */
+	double before;                 /* delivered a minute in the last one */
+	uint32_t conns;                /* that are allowed now */
+	struct conf_rate rate;         /* period_ms 0: none but the usual */
+	uint64_t step;                 /* of rate.n */
+	int64_t changed_at;
+};
+
 /* See sched_wait.c. acc_us: since folded_at, without what is going on. */
 struct swaits {
 	int64_t born_at, folded_at;
@@ -434,6 +446,7 @@ struct squeue {
 	bool backoff;                  /* mode */
 	const struct conf_reply_list *replies; /* NULL: none */
 	struct sreact *react;          /* NULL: nothing out of the ordinary */
+	struct sadapt *adapt;          /* NULL: its limits are as configured */
 	bool doomed;                   /* its ready recipients are given up */
 	uint32_t failures, dns_failures;
 	int64_t retry_at;             /* queue-level retry, if later than now */
@@ -584,17 +597,23 @@ const struct conf_times *queue_retry_after(struct sched *s,
 void queue_usual_limits(const struct squeue *q, uint32_t *most,
     const struct conf_rate **rate);
 void queue_limits_apply(struct sched *s, struct squeue *q);
+/* smtp-out-rampup-interval */
+struct conf_rate rampup_rate(const struct conf_domain *c);
 /* The stricter one. */
 const struct conf_rate *rate_lower(const struct conf_rate *a,
     const struct conf_rate *b);
 /* sched_reply.c */
 /* The line of the queue's list that acts on this reply, after it has acted on
  * the queue; what it does to the recipient is the caller's. source: of the
- * session that got it; NULL: not known. */
+ * session that got it; NULL: not known. skipped: the host is left out now, the
+ * next one is to be tried at once. */
 const struct conf_reply *reply_act(struct sched *s, struct squeue *q,
-    const struct sched_why *why, const struct route_addr *source);
+    const struct sched_why *why, const struct route_addr *source,
+    bool *skipped_r);
 void reply_delivered(struct sched *s, struct squeue *q, struct sv reply,
     const struct route_addr *source);
+/* The queue has no source address left. */
+void react_sourceless(struct sched *s, struct squeue *q);
 void react_conf(struct sched *s, struct squeue *q);
 void react_limits(const struct squeue *q, uint32_t *most,
     const struct conf_rate **rate);
@@ -635,6 +654,24 @@ void source_react(struct sched *s, struct squeue *q,
     struct sv reply);
 void queue_sources_free(struct sched *s, struct squeue *q);
 void sources_free(struct sched *s);
+/* sched_adapt.c */
+void adapt_conf(struct sched *s, struct squeue *q);
+/* What the limits are now, for whom they are lower. */
+void adapt_limits(const struct squeue *q, uint32_t *most,
+    const struct conf_rate **rate);
+/* A host refused a session, or a connection. */
+void adapt_refused(struct sched *s, struct squeue *q, struct sv reply);
+/* A recipient was delivered, or (bad) put off. */
+void adapt_reply(struct sched *s, struct squeue *q, bool bad,
+    struct sv reply);
+/* When adapt_turn() has something to do. */
+int64_t adapt_next(const struct squeue *q);
+void adapt_turn(struct sched *s, struct squeue *q);
+/* What was learned is kept until then, without mail as well. */
+int64_t adapt_until(const struct squeue *q);
+void adapt_state(const struct squeue *q, struct sched_queue_state *st_r);
+void adapt_restore(struct sched *s, struct squeue *q,
+    const struct sched_queue_state *st);
 /* sched_site.c */
 uint64_t site_hash(const void *entry);
 void sites_free(struct sched *s);
@@ -719,6 +756,9 @@ void session_reclaim(struct sched *s, struct slimit *l);
 void sessions_release_idle(struct sched *s, struct squeue *q);
 void workers_free(struct sched *s);
 void deliv_detach(struct sched *s, struct srcpt *r);
+/* A recipient was refused in it, and, if skipped, it is with a host that is left
+ * out now: it may take no more. */
+void session_had_error(struct sched *s, struct ssession *se, bool skipped);
 struct ssession *session_find(const struct sched *s, uint64_t id);
 /* Back in line, or on hold if that was asked for meanwhile. */
 void rcpt_come_back(struct sched *s, struct srcpt *r, bool at_head);

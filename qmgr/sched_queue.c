@@ -244,22 +244,35 @@ queue_usual_limits(const struct squeue *q, uint32_t *most,
 	*rate = rate_lower(*rate, &c->backoff_max_msg_rate);
 }
 
+/* A pause between connections is a rate of them, too. */
+struct conf_rate
+rampup_rate(const struct conf_domain *c)
+{
+	struct conf_rate r = { .n = 1,
+		.period_ms = c->smtp_out_rampup_interval_ms };
+
+	return r;
+}
+
 /* Sessions that are over a lower limit go on; no new ones are opened. */
 void
 queue_limits_apply(struct sched *s, struct squeue *q)
 {
 	const struct conf_rate *connects = &q->conf->max_connect_rate, *msgs;
 	const struct conf_rate *volume = &q->conf->max_data_volume_rate;
+	const struct conf_rate rampup = rampup_rate(q->conf);
 	uint32_t most;
 
 	queue_usual_limits(q, &most, &msgs);
 	react_limits(q, &most, &msgs);
+	adapt_limits(q, &most, &msgs);
 	if (q->backoff) {
 		connects = rate_lower(connects,
 		    &q->conf->backoff_max_connect_rate);
 		volume = rate_lower(volume,
 		    &q->conf->backoff_max_data_volume_rate);
 	}
+	connects = rate_lower(connects, &rampup);
 	limit_cap(s, &q->scope.conns, most);
 	limit_rate(s, &q->scope.connect_rate, connects);
 	limit_rate(s, &q->scope.msg_rate, msgs);
@@ -311,6 +324,7 @@ queue_conf_apply(struct sched *s, struct squeue *q)
 	queue_path_set(s, q);
 	site_conf(s, q);
 	react_conf(s, q);
+	adapt_conf(s, q);
 	queue_limits_apply(s, q);
 }
 
@@ -426,6 +440,7 @@ queue_free(struct sched *s, struct squeue *q)
 	htab_remove(&s->queues, q);
 	q->vm->nqueues--;
 	react_free(q);
+	free(q->adapt);
 	free(q->heap);
 	free(q->error);
 	free(q);
@@ -461,6 +476,8 @@ queue_collect(struct sched *s, struct squeue *q)
 	}
 	if (q->gc_at == NEVER || q->gc_at == 0) {
 		until = rates_until(q);
+		if (until < adapt_until(q))
+			until = adapt_until(q);
 		q->gc_at = sched_mono(s) + QUEUE_KEEP_US;
 		if (q->gc_at < until)
 			q->gc_at = until;

@@ -151,6 +151,20 @@ backoff_enter(struct sched *s, struct squeue *q, const struct conf_reply *rule,
 		changed(s, q, "mode backoff", rule, reply);
 }
 
+void
+react_sourceless(struct sched *s, struct squeue *q)
+{
+	struct sreact *re;
+
+	if (q->backoff || !q->conf->backoff_upon_all_sources_disabled ||
+	    (re = react_get(q)) == NULL)
+		return;
+	q->backoff = true;
+	re->backoff_until = until(s, q->conf->backoff_to_normal_after_ms);
+	changed(s, q, "mode backoff, all its source addresses are disabled",
+	    NULL, SV(""));
+}
+
 /* False if it holds for about as long already: a storm of such replies is one
  * event. */
 static bool
@@ -247,14 +261,25 @@ rule_find(struct sched *s, struct squeue *q, struct sv reply)
 	return rule != NULL && match_counts(s, q, rule) ? rule : NULL;
 }
 
+static bool
+mx_skip(struct sched *s, struct squeue *q, const struct conf_reply *rule,
+    const struct sched_why *why)
+{
+	return why->host.n > 0 && s->ops->mx_skipped != NULL &&
+	    s->ops->mx_skipped(s->arg, q, why->host, rule, why->diag);
+}
+
 const struct conf_reply *
 reply_act(struct sched *s, struct squeue *q, const struct sched_why *why,
-    const struct route_addr *source)
+    const struct route_addr *source, bool *skipped_r)
 {
 	const struct conf_reply *rule = rule_find(s, q, why->diag);
 
+	*skipped_r = false;
 	if (rule == NULL)
 		return NULL;
+	if ((rule->actions & CONF_ACT_SKIP_MX) != 0)
+		*skipped_r = mx_skip(s, q, rule, why);
 	if ((rule->actions & CONF_ACT_BACKOFF) != 0)
 		backoff_enter(s, q, rule, why->diag);
 	if ((rule->actions & CONF_ACT_NORMAL) != 0)
@@ -276,13 +301,14 @@ reply_delivered(struct sched *s, struct squeue *q, struct sv reply,
     const struct route_addr *source)
 {
 	const struct sched_why why = { .diag = reply };
+	bool skipped;
 
 	if (!react_holds(q))
 		return;
 	if (q->backoff && queue_conf(s, q)->backoff_to_normal_after_delivery)
 		normal_again(s, q, "mode normal, by a delivery", NULL, reply);
 	else
-		(void)reply_act(s, q, &why, source);
+		(void)reply_act(s, q, &why, source, &skipped);
 }
 
 /* ---- settings and time ---- */
@@ -412,6 +438,7 @@ sched_queue_state(const struct squeue *q, struct sched_queue_state *st_r)
 
 	*st_r = (struct sched_queue_state){ .paused = q->paused,
 		.backoff = q->backoff };
+	adapt_state(q, st_r);
 	if (re == NULL)
 		return;
 	if (q->backoff)
@@ -455,7 +482,7 @@ sched_queue_state_set(struct sched *s, struct sched_now now, struct sv domain,
     struct sv vmta, const struct sched_queue_state *st)
 {
 	bool keep = st->paused || st->backoff || st->max_out_step_us != 0 ||
-	    st->max_rate_step_us != 0;
+	    st->max_rate_step_us != 0 || st->adapt_conns != 0;
 	struct squeue *q;
 
 	sched_clock_advance(s, now);
@@ -468,6 +495,7 @@ sched_queue_state_set(struct sched *s, struct sched_now now, struct sv domain,
 	q->paused = st->paused;
 	q->backoff = st->backoff;
 	(void)queue_conf(s, q);
+	adapt_restore(s, q, st);
 	queue_limits_apply(s, q);
 	queue_activate(s, q);
 	return true;

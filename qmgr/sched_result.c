@@ -64,10 +64,12 @@ result_tries_over(struct sched *s, const struct srcpt *r)
 static void
 result_deferred(struct sched *s, struct srcpt *r,
     const struct sched_result *res, const struct conf_reply *rule,
-    struct sched_decision *d)
+    bool skipped, struct sched_decision *d)
 {
 	int64_t delay = result_delay(s, r, res);
 
+	if (skipped)
+		delay = 0;
 	if (rule != NULL && (rule->actions & CONF_ACT_RETRY_AFTER) != 0)
 		delay = rule->retry_after_ms * US_PER_MS;
 
@@ -133,7 +135,8 @@ sched_result(struct sched *s, struct sched_now now, uint64_t session,
     struct sched_decision *d_r)
 {
 	const struct conf_reply *rule = NULL;
-	const struct ssession *se;
+	struct ssession *se;
+	bool skipped = false;
 	struct srcpt *r;
 
 	sched_clock_advance(s, now);
@@ -158,18 +161,23 @@ sched_result(struct sched *s, struct sched_now now, uint64_t session,
 	if (r->attempts < UINT16_MAX)
 		r->attempts++;
 	d_r->attempts = r->attempts;
+	if (res->outcome == OUT_DELIVERED || res->outcome == OUT_TEMPORARY)
+		adapt_reply(s, r->q, res->outcome == OUT_TEMPORARY, res->text);
 	if (res->outcome != OUT_DELIVERED)
 		queue_error_set(s, r->q, res->status, res->text);
 	se = session_find(s, session);
 	if (res->outcome == OUT_TEMPORARY || res->outcome == OUT_PERMANENT)
 		rule = reply_act(s, r->q, &(struct sched_why){
-		    .status = res->status, .diag = res->text },
-		    se == NULL ? NULL : &se->source);
+		    .status = res->status, .diag = res->text,
+		    .host = se == NULL ? SV("") : res->host },
+		    se == NULL ? NULL : &se->source, &skipped);
 	else if (res->outcome == OUT_DELIVERED)
 		reply_delivered(s, r->q, res->text,
 		    se == NULL ? NULL : &se->source);
 	if (res->outcome == OUT_DELIVERED && r->state == SR_INFLIGHT)
 		d_r->volume_kib = volume_count(s, r);
+	if (se != NULL && res->outcome != OUT_DELIVERED)
+		session_had_error(s, se, skipped);
 	d_r->hardened = rule != NULL && res->outcome == OUT_TEMPORARY &&
 	    !res->keep && (rule->actions &
 	    (CONF_ACT_BOUNCE_RCPT | CONF_ACT_BOUNCE_QUEUE)) != 0;
@@ -182,7 +190,7 @@ sched_result(struct sched *s, struct sched_now now, uint64_t session,
 			r->q->deferred++;
 			ring_add(&r->q->put_off, sched_mono(s), RING_HOUR_US);
 			s->deferred++;
-			result_deferred(s, r, res, rule, d_r);
+			result_deferred(s, r, res, rule, skipped, d_r);
 			return true;
 		}
 	}

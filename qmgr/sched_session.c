@@ -191,6 +191,17 @@ session_close(struct sched *s, struct ssession *se)
 	s->ops->session_close(s->arg, se->id, se->worker->number);
 }
 
+void
+session_had_error(struct sched *s, struct ssession *se, bool skipped)
+{
+	uint32_t most = se->q->conf->max_errors_per_connection;
+
+	se->errors++;
+	if (se->state == SE_UP &&
+	    (skipped || (most != 0 && se->errors >= most)))
+		session_close(s, se);
+}
+
 /* One that connects is closed when it is up. */
 void
 sessions_sources_check(struct sched *s, struct squeue *q)
@@ -683,6 +694,7 @@ sched_session_end(struct sched *s, struct sched_now now, uint64_t session,
 	struct route_addr source;
 	struct squeue *q;
 	uint32_t delivered;
+	bool skipped = false;
 
 	(void)code;
 	sched_clock_advance(s, now);
@@ -699,8 +711,13 @@ sched_session_end(struct sched *s, struct sched_now now, uint64_t session,
 	w.said = end == END_421 || end == END_GREETING_TEMP ||
 	    end == END_GREETING_PERM;
 	if (w.said)
-		(void)reply_act(s, q, &w, &source);
-	session_end_act(s, q, end, delivered, &w);
+		(void)reply_act(s, q, &w, &source, &skipped);
+	if (end == END_421 || end == END_GREETING_TEMP || end == END_CONNECT)
+		adapt_refused(s, q, w.diag);
+	if (skipped)
+		queue_error_set(s, q, w.status, w.diag);
+	else
+		session_end_act(s, q, end, delivered, &w);
 	queue_activate(s, q);
 }
 

@@ -140,6 +140,7 @@ source_choose(struct sched *s, struct squeue *q, uint32_t *index_r)
 		return WAIT_CONN_SOURCE;
 	}
 	q->none_left = s->sources_gen;
+	react_sourceless(s, q);
 	return WAIT_SOURCES;
 }
 

@@ -127,6 +127,20 @@ backoff_binds(const struct squeue *q, const struct conf_rate *usual,
 	return q->backoff && rate_lower(usual, backoff) == backoff;
 }
 
+static const char *
+connects_setting(const struct squeue *q, const struct conf_domain *c)
+{
+	const struct conf_rate rampup = rampup_rate(c);
+	const struct conf_rate *usual = &c->max_connect_rate;
+	bool backoff = backoff_binds(q, usual, &c->backoff_max_connect_rate);
+
+	if (backoff)
+		usual = &c->backoff_max_connect_rate;
+	if (rampup.period_ms != 0 && rate_lower(usual, &rampup) == &rampup)
+		return "smtp-out-rampup-interval";
+	return backoff ? "backoff-max-connect-rate" : "max-connect-rate";
+}
+
 /* The directive whose value is in force; NULL: a reply has set it. */
 static const char *
 own_setting(const struct squeue *q, enum sched_wait w)
@@ -141,19 +155,22 @@ own_setting(const struct squeue *q, enum sched_wait w)
 	react_limits(q, &cap, &rate);
 	switch (w) {
 	case WAIT_CONN_QUEUE:
+		if (q->adapt != NULL && q->adapt->conns < cap)
+			return "adaptive-delivery";
 		if (cap != most)
 			return NULL;
 		return most != c->max_smtp_out && q->backoff ?
 		    "backoff-max-smtp-out" : "max-smtp-out";
 	case WAIT_CONN_RATE:
-		return backoff_binds(q, &c->max_connect_rate,
-		    &c->backoff_max_connect_rate) ?
-		    "backoff-max-connect-rate" : "max-connect-rate";
+		return connects_setting(q, c);
 	case WAIT_VOLUME:
 		return backoff_binds(q, &c->max_data_volume_rate,
 		    &c->backoff_max_data_volume_rate) ?
 		    "backoff-max-data-volume-rate" : "max-data-volume-rate";
 	default:
+		if (q->adapt != NULL && q->adapt->rate.period_ms != 0 &&
+		    rate_lower(rate, &q->adapt->rate) == &q->adapt->rate)
+			return "adaptive-delivery";
 		if (rate != usual)
 			return NULL;
 		return usual == &c->backoff_max_msg_rate ?

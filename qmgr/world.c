@@ -25,7 +25,7 @@ struct wdeliver {
 struct wsession {
 	uint64_t id;
 	uint32_t at;         /* in w->sessions */
-	uint32_t queue, worker, source;
+	uint32_t queue, worker, source, host;
 	uint32_t nmsgs, max_msgs;
 	int64_t idle;
 	uint64_t stamp;      /* idle events with another one are void */
@@ -305,6 +305,13 @@ session_free(struct world *w, uint32_t at)
 	free(se);
 }
 
+static struct sv
+host_name(const struct wsession *se, char name[16])
+{
+	snprintf(name, 16, "mx%u", se->host);
+	return sv_from(name);
+}
+
 static void
 session_over(struct world *w, uint64_t id, enum session_end end,
     const char *text)
@@ -313,6 +320,9 @@ session_over(struct world *w, uint64_t id, enum session_end end,
 		.diag = sv_from(text) };
 	uint32_t at = 0;
 	struct wsession *se = wsession_find(w, id, &at);
+	char host[16];
+
+	why.host = host_name(se, host);
 
 	if (end == END_GREETING_PERM)
 		why.status = SV("5.3.2");
@@ -391,6 +401,7 @@ on_session_open(void *arg, const struct sched_session *v)
 		w->max_sessions[se->queue] = w->now_sessions[se->queue];
 	if (w->nsessions > w->max_all)
 		w->max_all = w->nsessions;
+	se->host = remote_of(w, se->queue)->skipped;
 	se->source = source_of(w, v);
 	source_count(&w->sources[se->source]);
 	note(w, W_OPENED, se->queue, 0, 1);
@@ -517,11 +528,30 @@ on_queue_gone(void *arg, struct squeue *q)
 		w->gone(w->told_arg, q);
 }
 
+static bool
+on_mx_skipped(void *arg, const struct squeue *q, struct sv host,
+    const struct conf_reply *rule, struct sv reply)
+{
+	struct world *w = arg;
+	struct remote *r = remote_of(w, queue_of(w, q));
+	uint64_t n;
+
+	(void)rule;
+	(void)reply;
+	if (!sv_to_u64(sv_from_at(host, 2), UINT32_MAX, &n) || n < r->skipped)
+		return n < r->skipped;
+	if (r->skipped + 1 >= r->hosts)
+		return false;
+	r->skipped++;
+	return true;
+}
+
 static const struct sched_ops world_ops = {
 	.resolve = on_resolve, .session_open = on_session_open,
 	.deliver = on_deliver, .session_close = on_session_close,
 	.give_up = on_give_up, .queue_deferred = on_queue_deferred,
 	.msg_done = on_msg_done, .queue_gone = on_queue_gone,
+	.mx_skipped = on_mx_skipped,
 };
 
 /* ---- what happens ---- */
@@ -532,7 +562,7 @@ happens_route(struct world *w, uint32_t queue)
 	static const enum route_status status[] = { ROUTE_OK, ROUTE_TEMPORARY,
 		ROUTE_NO_DOMAIN, ROUTE_NULL_MX, ROUTE_UNUSABLE, ROUTE_SELF,
 		ROUTE_AGAIN };
-	const struct remote *r = remote_of(w, queue);
+	struct remote *r = remote_of(w, queue);
 	const char *name = w->names[queue];
 	size_t n = strcspn(name, "/");
 	struct squeue *q = sched_queue_find(w->s, sv_make(name, n),
@@ -540,11 +570,18 @@ happens_route(struct world *w, uint32_t queue)
 
 	if (q == NULL)
 		return;
+	r->skipped = 0;
 	if (r->dns == DNS_OK)
 		sched_site(w->s, world_now(w), q, sv_from(r->site),
 		    sv_iends(sv_from(r->site), SV(".rollup")));
 	sched_route(w->s, world_now(w), q, status[r->dns],
 	    r->ttl / US_PER_MS, NULL);
+}
+
+static bool
+host_is_bad(const struct remote *r, const struct wsession *se)
+{
+	return r->hosts == 0 || se->host < r->bad_hosts;
 }
 
 static void
@@ -557,7 +594,7 @@ happens_connected(struct world *w, uint64_t id)
 	if (se == NULL)
 		return;
 	r = remote_of(w, se->queue);
-	if (r->connect >= 0) {
+	if (r->connect >= 0 && host_is_bad(r, se)) {
 		session_over(w, id, (enum session_end)r->connect,
 		    r->say[0] != '\0' ? r->say : "cannot connect");
 		return;
@@ -619,13 +656,15 @@ answer(struct world *w, struct wsession *se, const struct wdeliver *d,
 	r->count++;
 	for (uint32_t i = 0; i < d->n; i++) {
 		struct smsg *m = sched_msg_find(w->s, d->id);
-		char text[96];
-		struct sched_result res = { .status = SV("4.2.0") };
+		char text[96], host[16];
+		struct sched_result res = { .status = SV("4.2.0"),
+			.host = host_name(se, host) };
 		struct sched_decision dec;
 
 		if (m == NULL)
 			continue;
-		out = res.outcome = outcome_of(w, r, m, d->idx[i]);
+		out = res.outcome = host_is_bad(r, se) ?
+		    outcome_of(w, r, m, d->idx[i]) : OUT_DELIVERED;
 		snprintf(text, sizeof(text), "%u %s", out == OUT_DELIVERED ?
 		    250 : r->reply < 400 ? 451 : r->reply,
 		    r->say[0] != '\0' ? r->say : "4.2.0 as told");

@@ -60,6 +60,9 @@ struct remote {
 	unsigned count;         /* messages so far */
 	float defer, refuse;    /* by chance: of the answers, 4xx and 5xx */
 	char say[64];           /* in its replies */
+	unsigned hosts;         /* 0: one; the first bad ones of them behave */
+	unsigned bad_hosts;     /* like that, the others take all */
+	unsigned skipped;       /* hosts, since the last look-up */
 	char site[64];          /* "" if it has none */
 };
 

@@ -172,9 +172,6 @@ add_setting(struct reader *r, const struct conf_row *row, struct sv value,
 	if (row->kind == ROW_NOT_YET &&
 	    scope_infos[top(r)->scope].yet == NULL)
 		warn_at(r, "\"%s\" has no effect yet", row->name);
-	if (!clear && row->type == CONF_T_REPLY &&
-	    (scratch.reply.actions & CONF_ACT_NOT_YET) != 0)
-		warn_at(r, "skip-mx has no effect yet");
 	if (!clear && row->type == CONF_T_ROLLUPS && scratch.rollup.by_ip)
 		warn_at(r, "rollup-by-ip has no effect: hosts are told by "
 		    "their names");

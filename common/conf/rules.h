@@ -38,8 +38,6 @@ enum conf_action {
 	CONF_ACT_RETRY_AFTER = 512    /* the recipient, after retry_after_ms */
 };
 
-#define CONF_ACT_NOT_YET CONF_ACT_SKIP_MX
-
 /* reply /REGEX/ ACTION[,ACTION] */
 struct conf_reply {
 	struct sv regex;              /* as written, with the slashes */

@@ -14,6 +14,7 @@
  *       [reply=CODE] [until=T] [fail-first=N] [limit=N] [max-sessions=N]
  *       [say=WORDS: in its replies, _ for a blank] [drop=N] [doubt=N]
  *       [unread=N: the records of messages 1 to N]
+ *       [hosts=N bad-hosts=N: the first ones do so, the others take all]
  *       [site=NAME: of its hosts; a rollup if it ends in .rollup]
  *       [connect=ok|fail|4xx|5xx|421|lost|route]
  *       [dns=ok|temp|nodomain|nullmx|unusable|self|again]
@@ -321,7 +322,8 @@ do_remote(struct script *sc)
 		{ "reply", &r->reply }, { "fail-first", &r->fail_first },
 		{ "limit", &r->limit }, { "max-sessions", &r->max_sessions },
 		{ "drop", &r->drop }, { "doubt", &r->doubt },
-		{ "unread", &r->unread } };
+		{ "unread", &r->unread }, { "hosts", &r->hosts },
+		{ "bad-hosts", &r->bad_hosts } };
 	const char *v;
 
 	r->until = 0;

@@ -281,6 +281,20 @@ START_TEST(test_dsn_of_what_waits_for_none_ends_nothing)
 }
 END_TEST
 
+static void
+commit_for(const char *addr, const char *vmta)
+{
+	struct env_rcpt rcpt = {.addr = sv_from(addr)};
+	struct envelope e = plain;
+	struct ipc_commit m;
+
+	e.vmta = sv_from(vmta);
+	e.rcpts = &rcpt;
+	e.nrcpts = 1;
+	qpeer_write(&rig.smtpd, &e, 0, &m);
+	qpeer_commit(&rig.smtpd, &m, &e);
+}
+
 START_TEST(test_vmta_that_is_not_configured_is_the_default)
 {
 	struct envelope e = plain;
@@ -291,6 +305,40 @@ START_TEST(test_vmta_that_is_not_configured_is_the_default)
 	qpeer_commit(&rig.smtpd, &m, &e);
 	qrig_deliver_wait(&rig, 1);
 	ck_assert_str_eq(rig.smtp.opens[0].queue, "there.test/{default}");
+}
+END_TEST
+
+/* Over a restart as well: it is what ACCEPT says. */
+START_TEST(test_queue_to_and_reroute)
+{
+	qrig_conf(&rig, QRIG_CONF
+	    "<virtual-mta v1>\n<domain there.test>\n"
+	    "reroute-to-virtual-mta v2\n</domain>\n</virtual-mta>\n"
+	    "<virtual-mta v2>\n</virtual-mta>\n"
+	    "<virtual-mta v3>\n<domain *>\nreroute-to-virtual-mta v4\n"
+	    "</domain>\n</virtual-mta>\n"
+	    "<virtual-mta v4>\n<domain *>\nreroute-to-virtual-mta v3\n"
+	    "</domain>\n</virtual-mta>\n"
+	    "<domain old.test>\nqueue-to new.test\n</domain>\n");
+	commit_for("a@there.test", "v1");
+	commit_for("a@else.test", "v1");
+	commit_for("a@old.test", "v2");
+	commit_for("a@loop.test", "v3");
+	for (int i = 0; i < 2; i++) {
+		ck_assert_ptr_nonnull(strstr(qrig_ctl(&rig, "show queues"),
+		    "there.test/v2"));
+		ck_assert_ptr_nonnull(strstr(qrig_ctl(&rig, "show queues"),
+		    "else.test/v1"));
+		ck_assert_ptr_nonnull(strstr(qrig_ctl(&rig, "show queues"),
+		    "new.test/v2"));
+		ck_assert_ptr_null(strstr(qrig_ctl(&rig, "show queues"),
+		    "old.test"));
+		ck_assert_ptr_nonnull(strstr(qrig_ctl(&rig, "show queues"),
+		    "loop.test/v"));
+		qrig_kill(&rig);
+		qrig_start(&rig, QRIG_CONF);
+		qrig_peers(&rig);
+	}
 }
 END_TEST
 
@@ -472,6 +520,7 @@ qmgr_tests_intake(Suite *s)
 	tcase_add_test(
 	    tc, test_found_at_a_start_records_that_cannot_be_are_counted);
 	tcase_add_test(tc, test_vmta_that_is_not_configured_is_the_default);
+	tcase_add_test(tc, test_queue_to_and_reroute);
 	tcase_add_test(tc, test_bad_frame_behind_a_commit_costs_the_channel_only);
 	tcase_add_test(tc, test_writers_more_than_there_may_be_are_refused);
 	tcase_add_test(tc, test_granted_segment_that_cannot_be_opened_is_closed);

@@ -256,6 +256,53 @@ START_TEST(test_rollup_list)
 }
 END_TEST
 
+/* The hosts of the route that sessions get, "mx1 mx2 ". */
+static const char *
+hosts_of(const char *domain)
+{
+	static char text[500];
+	struct route r;
+	struct arena a;
+	struct str s;
+
+	arena_init(&a, 1 << 20);
+	ck_assert(route_decode(routes_find(&qm, sv_from(domain), SV("v")), &a,
+	    &r));
+	STR_ON(&s, text);
+	for (unsigned i = 0; i < r.nhosts; i++)
+		str_addf(&s, "%.*s ", SV_FMT(r.hosts[i].name));
+	arena_fini(&a);
+	return text;
+}
+
+START_TEST(test_host_is_left_out_until_the_next_answer)
+{
+	static const struct conf_reply rule = {.file = {.p = "f", .n = 1}};
+	const struct squeue *q;
+
+	add(1, "a.test");
+	answer_hosts(1, "10 mx1.a.test 10 mx2.a.test 20 mx3.a.test");
+	q = sched_queue_find(qm.sched, SV("a.test"), SV("v"));
+	ck_assert(!routes_skip(&qm, q, SV("mx9.a.test"), &rule, SV("no")));
+	ck_assert(routes_skip(&qm, q, SV("MX2.a.test"), &rule, SV("no")));
+	ck_assert_str_eq(hosts_of("a.test"), "mx1.a.test mx3.a.test ");
+	/* another session that was still with it; one that never was there */
+	ck_assert(routes_skip(&qm, q, SV("mx2.a.test"), &rule, SV("no")));
+	ck_assert(!routes_skip(&qm, q, SV("mx9.a.test"), &rule, SV("no")));
+	ck_assert(routes_skip(&qm, q, SV("mx3.a.test"), &rule, SV("no")));
+	ck_assert_str_eq(hosts_of("a.test"), "mx1.a.test ");
+	/* the last one stays */
+	ck_assert(!routes_skip(&qm, q, SV("mx1.a.test"), &rule, SV("no")));
+	ck_assert_str_eq(hosts_of("a.test"), "mx1.a.test ");
+	pass(61 * US_PER_SEC);
+	add(2, "a.test");
+	answer_hosts(2, "10 mx1.a.test 20 mx2.a.test");
+	ck_assert_str_eq(hosts_of("a.test"), "mx1.a.test mx2.a.test ");
+	/* what was left out before is in doubt no more */
+	ck_assert(!routes_skip(&qm, q, SV("mx3.a.test"), &rule, SV("no")));
+}
+END_TEST
+
 int
 main(void)
 {
@@ -270,6 +317,7 @@ main(void)
 	tcase_add_test(tc, test_best_hosts_make_a_site);
 	tcase_add_test(tc, test_many_hosts_have_a_short_name);
 	tcase_add_test(tc, test_rollup_list);
+	tcase_add_test(tc, test_host_is_left_out_until_the_next_answer);
 	suite_add_tcase(s, tc);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_ENV);

@@ -718,7 +718,7 @@ START_TEST(test_event_of_an_earlier_version_is_read)
 	ck_assert(cut_decodes(EV_HOLD, &hold, 4, &out));
 	ck_assert_uint_eq(out.hold.order, 0);
 	ck_assert_uint_eq(u32s_get(&out.hold.rcpts, 0), 3);
-	ck_assert(cut_decodes(EV_QUEUE_SET, &set, 7 * 8 + 4, &out));
+	ck_assert(cut_decodes(EV_QUEUE_SET, &set, 7 * 8 + 4 + 20, &out));
 	ck_assert_uint_eq(out.queue_set.backoff, 1);
 	ck_assert_uint_eq(out.queue_set.backoff_until_us, 0);
 	ck_assert_uint_eq(out.queue_set.rate_step_us, 0);
@@ -727,7 +727,7 @@ START_TEST(test_event_of_an_earlier_version_is_read)
 	ck_assert(!cut_decodes(EV_ATTEMPT, &attempt, 4 + 4, &out));
 	ck_assert(!cut_decodes(EV_ATTEMPT, &attempt, 4 + 5 + 10, &out));
 	ck_assert(!cut_decodes(EV_HOLD, &hold, 4 + 8, &out));
-	ck_assert(!cut_decodes(EV_QUEUE_SET, &set, 7 * 8 + 4 + 1, &out));
+	ck_assert(!cut_decodes(EV_QUEUE_SET, &set, 7 * 8 + 4 + 20 + 1, &out));
 }
 END_TEST
 
