@@ -6,7 +6,7 @@
 
 #include "qmgr/sched_private.h"
 
-#define POOL_IDLE_LOOKS 200
+#define IDLE_LOOKS 200
 #define TAKES_NOTHING SCHED_WINDOW /* index of q->sessions */
 
 struct session_key {
@@ -219,19 +219,50 @@ sessions_sources_check(struct sched *s, struct squeue *q)
 	}
 }
 
+/* Not one that has just come up, or has just had its last answer, and whose
+ * queue will give it work in its turn. */
+static bool
+is_spare(const struct ssession *se)
+{
+	return se->q->count[SR_READY] == 0 || !se->q->active;
+}
+
+static bool
+is_held_by(const struct slimit *l, const struct ssession *se)
+{
+	for (int i = 0; i < se->path.n; i++) {
+		if (&se->path.scope[i]->conns == l)
+			return true;
+	}
+	return false;
+}
+
 /* One of those that have been idle longest. */
 static struct ssession *
-idle_of_pool(const struct sched *s, const struct slimit *l)
+idle_of_all(const struct sched *s, const struct slimit *l)
 {
 	struct ssession *se;
 	int looked = 0;
 
 	TAILQ_FOREACH(se, &s->idle, all_idle) {
-		for (int i = 0; i < se->path.n; i++) {
-			if (&se->path.scope[i]->conns == l)
-				return se;
-		}
-		if (++looked == POOL_IDLE_LOOKS)
+		if (is_spare(se) && is_held_by(l, se))
+			return se;
+		if (++looked == IDLE_LOOKS)
+			break;
+	}
+	return NULL;
+}
+
+static struct ssession *
+idle_of_vmta(const struct svmta *vm)
+{
+	struct ssession *se;
+	int looked = 0;
+
+	TAILQ_FOREACH(se, &vm->idle, vm_idle) {
+		if (is_spare(se))
+			return se;
+		if (++looked == IDLE_LOOKS)
 			break;
 	}
 	return NULL;
@@ -244,13 +275,12 @@ session_reclaim(struct sched *s, struct slimit *l)
 {
 	struct ssession *se = NULL;
 
-	if (l->cause == WAIT_CONN_POOL || l->cause == WAIT_CONN_SITE)
-		se = idle_of_pool(s, l);
-	else if (l == &s->scope.conns)
-		se = TAILQ_FIRST(&s->idle);
+	if (l->cause == WAIT_CONN_POOL || l->cause == WAIT_CONN_SITE ||
+	    l == &s->scope.conns)
+		se = idle_of_all(s, l);
 	else if (l->cause == WAIT_CONN_VMTA)
-		se = TAILQ_FIRST(&((struct svmta *)((uintptr_t)l -
-		    offsetof(struct svmta, scope.conns)))->idle);
+		se = idle_of_vmta((struct svmta *)((uintptr_t)l -
+		    offsetof(struct svmta, scope.conns)));
 	if (se != NULL)
 		session_close(s, se);
 }
@@ -305,10 +335,15 @@ session_remove(struct sched *s, struct ssession *se)
 
 /* ---- handing out ---- */
 
+/* Not all at the same time: a queue that may connect once at a time would get
+ * one of many slots that are free at once, and nothing until the next time. */
 static bool
 session_must_yield(struct sched *s, const struct ssession *se)
 {
-	return (se->handed >= YIELD_MSGS ||
+	int64_t most = sched_jitter(s, se->id, YIELD_MSGS - YIELD_MSGS / 4,
+	    YIELD_MSGS + YIELD_MSGS / 4);
+
+	return (se->handed >= most ||
 	    sched_mono(s) - se->up_at >= YIELD_US) && others_wait(se->q);
 }
 
