@@ -14,14 +14,17 @@ static const struct ctl_command commands[] = {
 	{ "show status", "", "counters, connections, the spool", run_plain,
 	    view_status },
 	{ "show queues", "[domain[/vmta]] [domain=D] [vmta=V] [--maxitems=N] "
-	    "[--sort=rcpt|name] [--paused=yes|no] "
-	    "[--mode=normal|backoff] [--errors]",
+	    "[--sort=rcpt|name|size|oldest|rate|conn] [--paused=yes|no] "
+	    "[--connected=yes|no] [--mode=normal|backoff] [--errors] "
+	    "[--match=TEXT]",
 	    "queues, how many recipients they hold, and why they wait",
 	    run_plain, view_queues },
 	{ "show topqueues", "[domain[/vmta]] [--maxitems=N]",
 	    "the same, the largest first", run_plain, view_queues },
 	{ "show domains", "[domain] [vmta=V] [--maxitems=N]",
 	    "the queues of each domain, added up", run_plain, view_sums },
+	{ "show topdomains", "[domain] [vmta=V] [--maxitems=N]",
+	    "the same, the largest first", run_plain, view_sums },
 	{ "show vmtas", "[vmta=V] [domain] [--maxitems=N]",
 	    "the queues of each VMTA, added up", run_plain, view_sums },
 	{ "show config", "[--defaults] [--diff]",

@@ -290,6 +290,7 @@ static const struct command {
 	{ "show queues", 2, AUDIT_NO, cmd_show_queues },
 	{ "show topqueues", 2, AUDIT_NO, cmd_show_queues },
 	{ "show domains", 2, AUDIT_NO, cmd_show_domains },
+	{ "show topdomains", 2, AUDIT_NO, cmd_show_topdomains },
 	{ "show vmtas", 2, AUDIT_NO, cmd_show_vmtas },
 	{ "show config", 2, AUDIT_NO, cmd_show_config },
 	{ "show version", 2, AUDIT_NO, cmd_show_version },

@@ -287,6 +287,18 @@ START_TEST(test_show_domains_and_vmtas_add_up)
 	rows = qrig_ctl(&rig, "show domains --maxitems=1");
 	ck_assert_uint_eq(lines_of(rows), 1);
 	ck_assert_str_eq(rig.ctl_text, "1 of 2 matching domains");
+	rows = qrig_ctl(&rig, "show domains");
+	ck_assert(strstr(rows, "a.test") > strstr(rows, "a-b.test"));
+	rows = qrig_ctl(&rig, "show topdomains");
+	ck_assert(strstr(rows, "\"a.test") < strstr(rows, "\"a-b.test"));
+	rows = qrig_ctl(&rig, "show topdomains --sort=name");
+	ck_assert(strstr(rows, "\"a.test") > strstr(rows, "\"a-b.test"));
+	rows = qrig_ctl(&rig, "show domains --sort=rcpt --maxitems=1");
+	ck_assert_uint_eq(lines_of(rows), 1);
+	has(rows, "\"name\":\"a.test\"");
+	ck_assert_str_eq(rig.ctl_text, "1 of 2 matching domains");
+	says("show domains --sort=oldest", "here --sort is name or rcpt");
+	says("show topdomains domain=c.test", "0 of 0 matching domains");
 	ck_assert_str_eq(qrig_ctl(&rig, "show vmtas vmta=x"), "");
 	qrig_ctl(&rig, "show domains --nonsense");
 	ck_assert_uint_eq(rig.ctl_status, 2);
@@ -444,6 +456,54 @@ START_TEST(test_ctl_queues_are_shown_sorted_and_filtered)
 	    "--paused=maybe: --paused is yes or no");
 	says("show queues --paused=yes", "2 of 2 matching queues");
 	says("show queues --errors", "0 of 0 matching queues");
+	says("show queues --connected=no", "2 of 2 matching queues");
+	says("show queues --connected=yes", "0 of 0 matching queues");
+	says("show queues --connected=so",
+	    "--connected=so: --connected is yes or no");
+	rows = qrig_ctl(&rig, "show queues --match=B.T");
+	has(rows, "\"name\":\"b.test/{default}\"");
+	ck_assert_str_eq(rig.ctl_text, "1 of 1 matching queues");
+	says("show queues --match=t/{def", "2 of 2 matching queues");
+	says("show queues --match=test/x", "0 of 0 matching queues");
+	says("show queues --sort=weight", "--sort=weight: --sort is rcpt, "
+	    "name, size, oldest, rate or conn");
+	/* they would have selected nothing */
+	ends("delete --queue=* --paused=yes", 2);
+	ends("delete --queue=* --match=b.test", 2);
+	says("list --sort=name", "--match, --sort, --connected, --paused and "
+	    "--errors are for show");
+}
+END_TEST
+
+/* Which queue is the first by each figure. */
+START_TEST(test_ctl_queues_are_sorted_by_figures)
+{
+	static const struct {
+		const char *sort, *first;
+	} t[] = {
+		{ "rcpt", "\"name\":\"a.test" },
+		{ "name", "\"name\":\"a.test" },
+		{ "size", "\"name\":\"a.test" },
+		{ "oldest", "\"name\":\"a.test" },
+		{ "rate", "\"name\":\"there.test" },
+		{ "conn", "\"name\":\"there.test" },
+	};
+	uint64_t ids[3];
+	unsigned n;
+
+	three_waiting(ids);
+	n = qrig_deliver(&rig, "s@here.test", "r@there.test", NULL);
+	qrig_result(&rig, n, OUT_DELIVERED, 250, "2.0.0", "250 ok");
+	QWAIT(&rig, strstr(qrig_ctl(&rig, "show queues there.test"),
+	    "\"delivered\":1") != NULL);
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		char words[64];
+
+		snprintf(words, sizeof(words), "show queues --maxitems=1 "
+		    "--sort=%s", t[i].sort);
+		has(qrig_ctl(&rig, words), t[i].first);
+		ck_assert_str_eq(rig.ctl_text, "1 of 3 matching queues");
+	}
 }
 END_TEST
 
@@ -1057,6 +1117,7 @@ qmgr_tests_control(Suite *s)
 	tcase_add_test(tc, test_audit_begins_anew_and_bears_errors);
 	tcase_add_test(tc, test_ctl_wrong_commands_are_misuse);
 	tcase_add_test(tc, test_ctl_queues_are_shown_sorted_and_filtered);
+	tcase_add_test(tc, test_ctl_queues_are_sorted_by_figures);
 	tcase_add_test(tc, test_ctl_recipients_are_listed_by_envelope);
 	tcase_add_test(tc, test_ctl_delete_counts_then_deletes);
 	tcase_add_test(tc, test_ctl_delete_leaves_what_a_worker_has);
