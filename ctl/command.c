@@ -19,6 +19,10 @@ static const struct ctl_command commands[] = {
 	    "[--match=TEXT]",
 	    "queues, how many recipients they hold, and why they wait",
 	    run_plain, view_queues },
+	{ "show top", "[domain[/vmta]] [--interval=SECONDS] "
+	    "[--sort=rcpt|rate|oldest|conn|name]",
+	    "counters and queues on the whole screen, again each 2 seconds; "
+	    "without a terminal once", run_top, view_top },
 	{ "show topqueues", "[domain[/vmta]] [--maxitems=N]",
 	    "the same, the largest first", run_plain, view_queues },
 	{ "show domains", "[domain] [vmta=V] [--maxitems=N]",

@@ -79,18 +79,28 @@ cell_time(struct table *t, const json_t *row, const char *key)
 	table_cellf(t, "%s", local_time(text_of(row, key), false, mem));
 }
 
-/* "2d03h", "3h04m", "5m06s", "7s" */
+void
+add_age(struct str *out, long long s)
+{
+	if (s >= 86400)
+		str_addf(out, "%lldd%02lldh", s / 86400, s % 86400 / 3600);
+	else if (s >= 3600)
+		str_addf(out, "%lldh%02lldm", s / 3600, s % 3600 / 60);
+	else if (s >= 60)
+		str_addf(out, "%lldm%02llds", s / 60, s % 60);
+	else
+		str_addf(out, "%llds", s);
+}
+
 static void
 cell_age(struct table *t, long long s)
 {
-	if (s >= 86400)
-		table_cellf(t, "%lldd%02lldh", s / 86400, s % 86400 / 3600);
-	else if (s >= 3600)
-		table_cellf(t, "%lldh%02lldm", s / 3600, s % 3600 / 60);
-	else if (s >= 60)
-		table_cellf(t, "%lldm%02llds", s / 60, s % 60);
-	else
-		table_cellf(t, "%llds", s);
+	char mem[32];
+	struct str out;
+
+	STR_ON(&out, mem);
+	add_age(&out, s);
+	table_cell(t, str_sv(&out));
 }
 
 static void
