@@ -31,6 +31,10 @@ static const struct ctl_command commands[] = {
 	    "the same, the largest first", run_plain, view_sums },
 	{ "show vmtas", "[vmta=V] [domain] [--maxitems=N]",
 	    "the queues of each VMTA, added up", run_plain, view_sums },
+	{ "show jobs", "[jobId=J] [domain[/vmta]] [--maxitems=N] "
+	    "[--sort=rcpt|name|size|oldest]", "the recipients of each job; "
+	    "every message in these queues is looked at", run_plain,
+	    view_jobs },
 	{ "show config", "[--defaults] [--diff]",
 	    "the settings that are in force, with file and line; --diff: "
 	    "how the file on disk differs", run_config, view_config },

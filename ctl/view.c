@@ -399,6 +399,29 @@ view_queues(const struct ctl_reply *r)
 }
 
 void
+view_jobs(const struct ctl_reply *r)
+{
+	static const char *const nums[] = { "rcp", "ready", "retry",
+		"inflight", "hold", "bounce", "kb" };
+	struct table *t = table_new("job|>#rcpt|>ready|>retry|>out|>hold|"
+	    ">bounce|>kbytes|>oldest|paused");
+	size_t i;
+	json_t *row;
+
+	json_array_foreach(r->rows, i, row) {
+		cell_text(t, row, "job");
+		for (size_t k = 0; k < sizeof(nums) / sizeof(nums[0]); k++)
+			cell_num(t, row, nums[k]);
+		cell_age(t, num_of(row, NULL, "oldest_s"));
+		table_cellf(t, "%s", flag_of(row, "paused") ? "yes" : "no");
+	}
+	if (i > 0)
+		table_out(t);
+	else
+		table_free(&t);
+}
+
+void
 view_list(const struct ctl_reply *r)
 {
 	struct table *t = table_new("id|state|>tries|next|queued|>size|queue|"

@@ -75,6 +75,7 @@ client_free(struct client *cl)
 	json_decref(cl->sample);
 	figures_free(cl);
 	sums_free(cl);
+	jobs_free(cl);
 	free(cl->target);
 	texts_free(cl);
 	chan_free(&cl->chan);
@@ -292,6 +293,7 @@ static const struct command {
 	{ "show domains", 2, AUDIT_NO, cmd_show_domains },
 	{ "show topdomains", 2, AUDIT_NO, cmd_show_topdomains },
 	{ "show vmtas", 2, AUDIT_NO, cmd_show_vmtas },
+	{ "show jobs", 2, AUDIT_NO, cmd_show_jobs },
 	{ "show config", 2, AUDIT_NO, cmd_show_config },
 	{ "show version", 2, AUDIT_NO, cmd_show_version },
 	{ "show audit", 2, AUDIT_NO, cmd_show_audit },

@@ -56,6 +56,7 @@ struct words {
 
 struct walk;
 struct figures;
+struct jobs;
 struct sums;
 
 struct client {
@@ -81,6 +82,7 @@ struct client {
 	json_t *sample; /* of a dry run; NULL: nothing yet */
 	struct figures *figures; /* of diagnose; NULL: none */
 	struct sums *sums;   /* of show domains and vmtas; NULL: none */
+	struct jobs *jobs;   /* of show jobs; NULL: none */
 };
 
 /* Takes the object. */
@@ -144,6 +146,9 @@ void cmd_show_domains(struct client *cl, const struct words *w);
 void cmd_show_topdomains(struct client *cl, const struct words *w);
 void cmd_show_vmtas(struct client *cl, const struct words *w);
 void sums_free(struct client *cl);
+/* jobs.c */
+void cmd_show_jobs(struct client *cl, const struct words *w);
+void jobs_free(struct client *cl);
 /* diagnose_cmd.c */
 void cmd_diagnose(struct client *cl, const struct words *w);
 void figures_free(struct client *cl);

@@ -229,6 +229,56 @@ START_TEST(test_job_is_paused_and_resumed)
 }
 END_TEST
 
+/* A message of some job, or of none. */
+static void
+submit_of_job(struct sv job, const struct env_rcpt *rcpts, uint32_t n)
+{
+	struct envelope e = { .flags = 0, .sender = SV("s@here.test"),
+		.job = job, .vmta = SV(""), .src_type = SV("smtp"),
+		.helo = SV("client.test"), .client_ip = SV("192.0.2.9"),
+		.rcpts = rcpts, .nrcpts = n };
+	struct ipc_commit m;
+
+	qpeer_write(&rig.smtpd, &e, 0, &m);
+	qpeer_commit(&rig.smtpd, &m, &e);
+}
+
+START_TEST(test_jobs_are_added_up)
+{
+	static const struct env_rcpt both[] = { { .addr = SV("r@a.test") },
+		{ .addr = SV("q@a.test") }, { .addr = SV("r@b.test") } };
+	const char *rows;
+	uint64_t ids[3];
+
+	says("show jobs", "0 of 0 jobs");
+	three_waiting(ids); /* of j1 */
+	submit_of_job(SV(""), both, 1);
+	submit_of_job(SV("big"), both, 3);
+	submit_of_job(SV("big"), both, 3);
+	QWAIT(&rig, view_of("delivery") == 10);
+	rows = qrig_ctl(&rig, "show jobs");
+	ck_assert_str_eq(rig.ctl_text, "2 of 2 jobs; 1 recipients of no job");
+	has(rows, "{\"job\":\"big\",\"rcp\":6,\"ready\":6,\"retry\":0,"
+	    "\"inflight\":0,\"hold\":0,\"bounce\":0,\"kb\":");
+	ck_assert(strstr(rows, "\"big\"") < strstr(rows, "\"j1\""));
+	hasnt(rows, "\"paused\":true");
+	qrig_ctl(&rig, "pause job j1");
+	rows = qrig_ctl(&rig, "show jobs --sort=oldest");
+	has(rows, "{\"job\":\"j1\",\"rcp\":3,\"ready\":0,\"retry\":0,"
+	    "\"inflight\":0,\"hold\":3,");
+	ck_assert(strstr(rows, "\"big\"") > strstr(rows, "\"j1\""));
+	has(rows, "\"paused\":true}");
+	has(qrig_ctl(&rig, "show jobs b.test --sort=size"),
+	    "{\"job\":\"big\",\"rcp\":2,");
+	says("show jobs jobId=j2", "0 of 0 jobs; 10 recipients of others");
+	says("show jobs jobId=j* --maxitems=0",
+	    "0 of 1 jobs; 7 recipients of others");
+	says("show jobs --sort=rate",
+	    "here --sort is rcpt, name, size or oldest");
+	ends("show jobs --nonsense", 2);
+}
+END_TEST
+
 START_TEST(test_standing_has_its_limits)
 {
 	char words[64];
@@ -1109,6 +1159,7 @@ qmgr_tests_control(Suite *s)
 	tcase_add_test(tc, test_standing_hold_takes_what_comes);
 	tcase_add_test(tc, test_standing_bounce_and_its_time);
 	tcase_add_test(tc, test_job_is_paused_and_resumed);
+	tcase_add_test(tc, test_jobs_are_added_up);
 	tcase_add_test(tc, test_standing_has_its_limits);
 	tcase_add_test(tc, test_show_domains_and_vmtas_add_up);
 	tcase_add_test(tc, test_diagnose_says_what_is_wrong);
