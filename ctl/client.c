@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* The way to the daemon: one request over the control socket. */
+/* The way to the daemon: requests over the control socket, one after the
+ * other. */
 #include <sys/socket.h>
 #include <sys/un.h>
 
@@ -17,15 +18,15 @@
 #include "common/ipc/chan.h"
 #include "ctl/ctl.h"
 
-struct client {
-	struct event_base *base;
-	struct event *timer;
+struct ctl_link {
+	const struct ctl_link_ops *ops;
+	void *arg;
 	struct chan *chan;
+	struct event *timer;     /* runs while an answer is waited for */
 	struct timeval timeout;
-	struct ctl_reply *reply;
-	bool ended;
-	bool lost;
-	char why[256];           /* if lost */
+	struct ctl_reply reply;
+	bool asked;
+	bool over;               /* the owner has been told that it is lost */
 };
 
 void
@@ -67,57 +68,63 @@ ctl_reply_text(struct ctl_reply *r, const char *fmt, ...)
 	r->text = sv_dup(str_sv(&s));
 }
 
-static void
-lose(struct client *cl, const char *why)
-{
-	struct str s;
+/* ---- a connection ---- */
 
-	if (cl->lost || cl->ended)
+/* The owner may have closed it when this returns. */
+static void
+lose(struct ctl_link *l, const char *why)
+{
+	if (l->over)
 		return;
-	cl->lost = true;
-	STR_ON(&s, cl->why);
-	str_adds(&s, why);
-	event_base_loopbreak(cl->base);
+	l->over = true;
+	l->ops->lost(l->arg, why);
 }
 
 static void
 on_row(struct chan *c, void *arg, const void *msg)
 {
 	const struct ipc_ctl_row *m = msg;
-	struct client *cl = arg;
+	struct ctl_link *l = arg;
 	json_t *row;
 
 	(void)c;
-	evtimer_add(cl->timer, &cl->timeout);
+	/* Frames of one read are all handled, after a bad one as well. */
+	if (l->over || !l->asked)
+		return;
+	evtimer_add(l->timer, &l->timeout);
 	row = json_loadb(m->json.p, m->json.n, JSON_REJECT_DUPLICATES, NULL);
 	if (row == NULL || !json_is_object(row)) {
 		json_decref(row);
-		lose(cl, "the answer is not JSON");
+		lose(l, "the answer is not JSON");
 		return;
 	}
-	if (json_array_size(cl->reply->rows) >= CTL_ROWS_MAX) {
+	if (json_array_size(l->reply.rows) >= CTL_ROWS_MAX) {
 		json_decref(row);
-		lose(cl, "the answer is too long: ask for less");
+		lose(l, "the answer is too long: ask for less");
 		return;
 	}
-	ctl_reply_row(cl->reply, row);
+	ctl_reply_row(&l->reply, row);
 }
 
 static void
 on_end(struct chan *c, void *arg, const void *msg)
 {
 	const struct ipc_ctl_end *m = msg;
-	struct client *cl = arg;
+	struct ctl_link *l = arg;
+	struct ctl_reply r;
 
 	(void)c;
-	/* Frames of one read are all handled, after a bad one as well. */
-	if (cl->lost)
+	if (l->over || !l->asked)
 		return;
-	cl->reply->status = m->status <= CTL_MISUSE ? m->status : CTL_FAILED;
-	free(cl->reply->text);
-	cl->reply->text = sv_dup(m->text);
-	cl->ended = true;
-	event_base_loopbreak(cl->base);
+	r = l->reply;
+	l->reply = (struct ctl_reply){ .rows = NULL };
+	l->asked = false;
+	evtimer_del(l->timer);
+	r.status = m->status <= CTL_MISUSE ? m->status : CTL_FAILED;
+	free(r.text);
+	r.text = sv_dup(m->text);
+	l->ops->answer(l->arg, &r);
+	ctl_reply_fini(&r);
 }
 
 static void
@@ -129,7 +136,7 @@ on_close(struct chan *c, void *arg, const char *why)
 	    "it runs as may use its control socket");
 }
 
-static const struct chan_ops client_ops = {
+static const struct chan_ops link_chan_ops = {
 	.on = { [IPC_CTL_ROW] = on_row, [IPC_CTL_END] = on_end },
 	.on_close = on_close,
 };
@@ -141,6 +148,83 @@ on_timeout(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	lose(arg, "the daemon does not answer");
 }
+
+/* A connected socket, or -1 with errno. */
+static int
+connect_socket(const char *path)
+{
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	int fd, e;
+
+	if (!sv_to_cstr(sv_from(path), sun.sun_path, sizeof(sun.sun_path))) {
+		errno = ENAMETOOLONG;
+		return -1;
+	}
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd == -1)
+		return -1;
+	if (connect(fd, (struct sockaddr *)&sun, sizeof(sun)) == -1) {
+		e = errno;
+		close(fd);
+		errno = e;
+		return -1;
+	}
+	return fd;
+}
+
+struct ctl_link *
+ctl_link_open(struct event_base *base, const char *path, unsigned timeout_s,
+    const struct ctl_link_ops *ops, void *arg)
+{
+	struct ctl_link *l;
+	int fd = connect_socket(path);
+
+	if (fd == -1)
+		return NULL;
+	l = calloc(1, sizeof(*l));
+	if (l == NULL)
+		abort();
+	l->ops = ops;
+	l->arg = arg;
+	l->timeout.tv_sec = timeout_s;
+	l->timer = evtimer_new(base, on_timeout, l);
+	l->chan = chan_new(base, fd, R_CTL, R_QMGR, 0, &link_chan_ops, l);
+	if (l->timer == NULL)
+		abort();
+	return l;
+}
+
+void
+ctl_link_close(struct ctl_link **lp)
+{
+	struct ctl_link *l = *lp;
+
+	*lp = NULL;
+	if (l == NULL)
+		return;
+	chan_free(&l->chan);
+	event_free(l->timer);
+	ctl_reply_fini(&l->reply);
+	free(l);
+}
+
+void
+ctl_link_ask(struct ctl_link *l, const char *const *words, unsigned n)
+{
+	struct sv v[CTL_WORDS_MAX];
+	struct ipc_ctl_request m = { .words = { .array = v, .n = n } };
+
+	for (unsigned i = 0; i < n; i++)
+		v[i] = sv_from(words[i]);
+	ctl_reply_fini(&l->reply);
+	ctl_reply_init(&l->reply);
+	l->asked = true;
+	if (evtimer_add(l->timer, &l->timeout) == -1)
+		abort();
+	ipc_send_ctl_request(l->chan, &m);
+}
+
+/* ---- which socket ---- */
 
 /*
  * The run-directory of a file that does not load: an operator who mends a
@@ -169,9 +253,8 @@ run_directory_guess(const char *path, char *line, size_t size)
 	return found;
 }
 
-/* The socket's path; false if it is too long for one. */
-static bool
-socket_path(const struct ctl *ctl, char *out, size_t size)
+bool
+ctl_socket_path(const struct ctl *ctl, char *out, size_t size)
 {
 	struct conf_global defaults;
 	struct conf_report rep;
@@ -199,59 +282,39 @@ socket_path(const struct ctl *ctl, char *out, size_t size)
 	return !s.truncated;
 }
 
-/* A connected socket, or -1 with errno; path is for the complaint. */
-static int
-connect_socket(const struct ctl *ctl, struct sockaddr_un *sun)
+/* ---- one question ---- */
+
+struct question {
+	struct event_base *base;
+	struct ctl_reply *reply;
+	bool answered;
+	char why[256];           /* if it is not */
+};
+
+static void
+question_answer(void *arg, struct ctl_reply *r)
 {
-	int fd;
+	struct question *q = arg;
 
-	memset(sun, 0, sizeof(*sun));
-	sun->sun_family = AF_UNIX;
-	if (!socket_path(ctl, sun->sun_path, sizeof(sun->sun_path))) {
-		errno = ENAMETOOLONG;
-		return -1;
-	}
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd == -1)
-		return -1;
-	if (connect(fd, (struct sockaddr *)sun, sizeof(*sun)) == -1) {
-		int e = errno;
-
-		close(fd);
-		errno = e;
-		return -1;
-	}
-	return fd;
+	*q->reply = *r;
+	*r = (struct ctl_reply){ .rows = NULL };
+	q->answered = true;
+	event_base_loopbreak(q->base);
 }
 
 static void
-send_request(struct client *cl, const char *const *words, unsigned n)
+question_lost(void *arg, const char *why)
 {
-	struct sv v[CTL_WORDS_MAX + 1];
-	struct ipc_ctl_request m = { .words = { .array = v, .n = n } };
+	struct question *q = arg;
+	struct str s;
 
-	for (unsigned i = 0; i < n; i++)
-		v[i] = sv_from(words[i]);
-	ipc_send_ctl_request(cl->chan, &m);
+	STR_ON(&s, q->why);
+	str_adds(&s, why);
+	event_base_loopbreak(q->base);
 }
 
-static void
-talk(struct client *cl, int fd, const char *const *words, unsigned n)
-{
-	cl->base = event_base_new();
-	if (cl->base == NULL)
-		abort();
-	cl->timer = evtimer_new(cl->base, on_timeout, cl);
-	cl->chan = chan_new(cl->base, fd, R_CTL, R_QMGR, 0, &client_ops, cl);
-	if (cl->timer == NULL || evtimer_add(cl->timer, &cl->timeout) == -1)
-		abort();
-	send_request(cl, words, n);
-	if (!cl->lost)
-		event_base_dispatch(cl->base);
-	chan_free(&cl->chan);
-	event_free(cl->timer);
-	event_base_free(cl->base);
-}
+static const struct ctl_link_ops question_ops = { .answer = question_answer,
+	.lost = question_lost };
 
 static bool
 words_fit(const char *const *words, unsigned n)
@@ -269,24 +332,30 @@ int
 ctl_ask(const struct ctl *ctl, const char *const *words, unsigned n,
     struct ctl_reply *r)
 {
-	struct client cl = { .reply = r,
-		.timeout = { .tv_sec = ctl->timeout_s } };
-	struct sockaddr_un sun;
-	int fd;
+	struct question q = { .reply = r };
+	char path[CTL_PATH_MAX];
+	struct ctl_link *l;
 
 	if (!words_fit(words, n))
 		return -1;
-	fd = connect_socket(ctl, &sun);
-	if (fd == -1) {
-		ctl_complain("cannot reach the daemon at %.*s: %s",
-		    (int)sizeof(sun.sun_path), sun.sun_path, strerror(errno));
+	if (!ctl_socket_path(ctl, path, sizeof(path))) {
+		ctl_complain("the name of the daemon's socket is too long");
 		return -1;
 	}
-	ctl_reply_init(r);
-	talk(&cl, fd, words, n);
-	if (cl.ended)
-		return 0;
-	ctl_complain("%s", cl.why);
-	ctl_reply_fini(r);
-	return -1;
+	q.base = event_base_new();
+	if (q.base == NULL)
+		abort();
+	l = ctl_link_open(q.base, path, ctl->timeout_s, &question_ops, &q);
+	if (l == NULL) {
+		ctl_complain("cannot reach the daemon at %s: %s", path,
+		    strerror(errno));
+	} else {
+		ctl_link_ask(l, words, n);
+		event_base_dispatch(q.base);
+		ctl_link_close(&l);
+		if (!q.answered)
+			ctl_complain("%s", q.why);
+	}
+	event_base_free(q.base);
+	return q.answered ? 0 : -1;
 }

@@ -14,16 +14,27 @@ static const struct ctl_command commands[] = {
 	{ "show status", "", "counters, connections, the spool", run_plain,
 	    view_status },
 	{ "show queues", "[domain[/vmta]] [domain=D] [vmta=V] [--maxitems=N] "
-	    "[--sort=rcpt|name] [--paused=yes|no] "
-	    "[--mode=normal|backoff] [--errors]",
+	    "[--sort=rcpt|name|size|oldest|rate|conn] [--paused=yes|no] "
+	    "[--connected=yes|no] [--mode=normal|backoff] [--errors] "
+	    "[--match=TEXT]",
 	    "queues, how many recipients they hold, and why they wait",
 	    run_plain, view_queues },
+	{ "show top", "[domain[/vmta]] [--interval=SECONDS] "
+	    "[--sort=rcpt|rate|oldest|conn|name]",
+	    "counters and queues on the whole screen, again each 2 seconds; "
+	    "without a terminal once", run_top, view_top },
 	{ "show topqueues", "[domain[/vmta]] [--maxitems=N]",
 	    "the same, the largest first", run_plain, view_queues },
 	{ "show domains", "[domain] [vmta=V] [--maxitems=N]",
 	    "the queues of each domain, added up", run_plain, view_sums },
+	{ "show topdomains", "[domain] [vmta=V] [--maxitems=N]",
+	    "the same, the largest first", run_plain, view_sums },
 	{ "show vmtas", "[vmta=V] [domain] [--maxitems=N]",
 	    "the queues of each VMTA, added up", run_plain, view_sums },
+	{ "show jobs", "[jobId=J] [domain[/vmta]] [--maxitems=N] "
+	    "[--sort=rcpt|name|size|oldest]", "the recipients of each job; "
+	    "every message in these queues is looked at", run_plain,
+	    view_jobs },
 	{ "show config", "[--defaults] [--diff]",
 	    "the settings that are in force, with file and line; --diff: "
 	    "how the file on disk differs", run_config, view_config },

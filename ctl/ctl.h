@@ -13,6 +13,7 @@
 #include "common/base/sv.h"
 
 #define CTL_WORDS_MAX 64u
+#define CTL_PATH_MAX  108u /* as in struct sockaddr_un */
 #define CTL_NAME_WORDS 3 /* of the longest name of a command */
 #define CTL_ROWS_MAX  1000000u /* of one answer that are kept */
 
@@ -22,6 +23,8 @@ enum ctl_exit {
 	CTL_MISUSE = 2,
 	CTL_UNREACHABLE = 111
 };
+
+struct event_base;
 
 struct ctl {
 	const char *config;   /* -c */
@@ -70,6 +73,25 @@ bool ctl_confirm(const char *question);
 /* Sends the words and waits for the answer. 0, or -1 after a complaint. */
 int ctl_ask(const struct ctl *ctl, const char *const *words, unsigned n,
     struct ctl_reply *r_r);
+/* Of the control socket; may complain of the configuration. False if it is too
+ * long. */
+bool ctl_socket_path(const struct ctl *ctl, char *out, size_t size);
+
+/* A connection for several questions, in the caller's event loop. From within
+ * the callbacks it may be asked and closed. */
+struct ctl_link;
+struct ctl_link_ops {
+	/* r ends with the call, unless it is taken and left empty. */
+	void (*answer)(void *arg, struct ctl_reply *r);
+	/* It is of no more use, also if nothing was asked. */
+	void (*lost)(void *arg, const char *why);
+};
+/* timeout_s: without a row. NULL with errno. */
+struct ctl_link *ctl_link_open(struct event_base *base, const char *path,
+    unsigned timeout_s, const struct ctl_link_ops *ops, void *arg);
+void ctl_link_close(struct ctl_link **l);
+/* One question at a time, of at most CTL_WORDS_MAX words. */
+void ctl_link_ask(struct ctl_link *l, const char *const *words, unsigned n);
 void ctl_reply_init(struct ctl_reply *r);
 void ctl_reply_fini(struct ctl_reply *r);
 /* Adds a row; takes it. */
@@ -84,6 +106,7 @@ int ctl_print(const struct ctl *ctl, const struct ctl_command *cmd,
     const struct ctl_reply *r);
 void view_status(const struct ctl_reply *r);
 void view_queues(const struct ctl_reply *r);
+void view_jobs(const struct ctl_reply *r);
 void view_list(const struct ctl_reply *r);
 void view_message(const struct ctl_reply *r);
 void view_trash(const struct ctl_reply *r);
@@ -100,6 +123,11 @@ void view_orders(const struct ctl_reply *r);
 void view_audit(const struct ctl_reply *r);
 void view_explain(const struct ctl_reply *r);
 void view_problems(const struct ctl_reply *r);
+
+/* ---- top.c ---- */
+
+int run_top(const struct ctl *ctl, const struct ctl_command *cmd);
+void view_top(const struct ctl_reply *r);
 
 /* ---- simulate.c ---- */
 

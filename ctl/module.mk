@@ -10,15 +10,26 @@ ctl_pinnace_SOURCES = \
 	ctl/simulate.c \
 	ctl/spool.c \
 	ctl/table.c ctl/table.h \
+	ctl/top.c ctl/top.h \
+	ctl/top_head.c \
+	ctl/top_screen.c \
+	ctl/top_table.c \
 	ctl/view.c ctl/view.h \
 	ctl/warmup.c
+ctl_pinnace_CFLAGS = $(AM_CFLAGS) $(NCURSESW_CFLAGS)
 ctl_pinnace_LDADD = libworld.a libsched.a $(LIB_CONF) $(LIBS_OS) \
-	$(JANSSON_LIBS) $(PCRE2_LIBS)
+	$(JANSSON_LIBS) $(PCRE2_LIBS) $(NCURSESW_LIBS)
 
 check_PROGRAMS += tests/unit/ctl/test_ctl
 TESTS += tests/unit/ctl/test_ctl
 tests_unit_ctl_test_ctl_SOURCES = tests/unit/ctl/test_ctl.c
 tests_unit_ctl_test_ctl_LDADD = $(LIB_IPC) $(LIBS_CHECK) $(JANSSON_LIBS)
+
+check_PROGRAMS += tests/unit/ctl/test_top
+TESTS += tests/unit/ctl/test_top
+tests_unit_ctl_test_top_SOURCES = tests/unit/ctl/test_top.c \
+	ctl/table.c ctl/top_head.c ctl/top_table.c ctl/view.c
+tests_unit_ctl_test_top_LDADD = $(LIB_SYS) $(LIBS_CHECK) $(JANSSON_LIBS)
 
 # The schema knows all directives: the page is made from it.
 man5_MANS = doc/man/pinnace-config.5

@@ -79,18 +79,28 @@ cell_time(struct table *t, const json_t *row, const char *key)
 	table_cellf(t, "%s", local_time(text_of(row, key), false, mem));
 }
 
-/* "2d03h", "3h04m", "5m06s", "7s" */
+void
+add_age(struct str *out, long long s)
+{
+	if (s >= 86400)
+		str_addf(out, "%lldd%02lldh", s / 86400, s % 86400 / 3600);
+	else if (s >= 3600)
+		str_addf(out, "%lldh%02lldm", s / 3600, s % 3600 / 60);
+	else if (s >= 60)
+		str_addf(out, "%lldm%02llds", s / 60, s % 60);
+	else
+		str_addf(out, "%llds", s);
+}
+
 static void
 cell_age(struct table *t, long long s)
 {
-	if (s >= 86400)
-		table_cellf(t, "%lldd%02lldh", s / 86400, s % 86400 / 3600);
-	else if (s >= 3600)
-		table_cellf(t, "%lldh%02lldm", s / 3600, s % 3600 / 60);
-	else if (s >= 60)
-		table_cellf(t, "%lldm%02llds", s / 60, s % 60);
-	else
-		table_cellf(t, "%llds", s);
+	char mem[32];
+	struct str out;
+
+	STR_ON(&out, mem);
+	add_age(&out, s);
+	table_cell(t, str_sv(&out));
 }
 
 static void
@@ -383,6 +393,29 @@ view_queues(const struct ctl_reply *r)
 	json_array_foreach(r->rows, i, row)
 		queue_cells(t, row);
 	if (json_array_size(r->rows) > 0)
+		table_out(t);
+	else
+		table_free(&t);
+}
+
+void
+view_jobs(const struct ctl_reply *r)
+{
+	static const char *const nums[] = { "rcp", "ready", "retry",
+		"inflight", "hold", "bounce", "kb" };
+	struct table *t = table_new("job|>#rcpt|>ready|>retry|>out|>hold|"
+	    ">bounce|>kbytes|>oldest|paused");
+	size_t i;
+	json_t *row;
+
+	json_array_foreach(r->rows, i, row) {
+		cell_text(t, row, "job");
+		for (size_t k = 0; k < sizeof(nums) / sizeof(nums[0]); k++)
+			cell_num(t, row, nums[k]);
+		cell_age(t, num_of(row, NULL, "oldest_s"));
+		table_cellf(t, "%s", flag_of(row, "paused") ? "yes" : "no");
+	}
+	if (i > 0)
 		table_out(t);
 	else
 		table_free(&t);

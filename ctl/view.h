@@ -14,6 +14,9 @@ long long num_of(const json_t *row, const char *outer, const char *key);
 /* "2026-01-31T14:05:09Z" in local time; without the day if it is today; "" if
  * it is no time. */
 const char *local_time(struct sv text, bool full, char out[32]);
+/* "2d03h", "3h04m", "5m06s", "7s" */
+struct str;
+void add_age(struct str *out, long long s);
 /* Text from outside, escaped; lines stay lines. */
 void print_text(struct sv text);
 /* What may hold anything, within a line. */

@@ -16,6 +16,7 @@ libpcre2-dev:patterns
 libidn2-dev:international-domains
 libjansson-dev:JSON
 libseccomp-dev:sandbox
+libncurses-dev:show-top
 check:unit-tests
 "
 # what the quick start shows itself with
@@ -40,6 +41,7 @@ spin:checks-the-model-of-the-spool
 strace:counts-system-calls
 procps:process-lists
 iproute2:network-namespaces
+tmux:a-terminal-for-show-top
 "
 
 names_of() {

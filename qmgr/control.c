@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The control socket: one command per connection, answered in rows of JSON
+ * The control socket: commands, one after the other, answered in rows of JSON
  * (doc/commands.md). Long answers are made in slices, so that no operator
  * stops the queue. Only root and the owner of the process may speak.
  */
@@ -75,6 +75,7 @@ client_free(struct client *cl)
 	json_decref(cl->sample);
 	figures_free(cl);
 	sums_free(cl);
+	jobs_free(cl);
 	free(cl->target);
 	texts_free(cl);
 	chan_free(&cl->chan);
@@ -290,7 +291,9 @@ static const struct command {
 	{ "show queues", 2, AUDIT_NO, cmd_show_queues },
 	{ "show topqueues", 2, AUDIT_NO, cmd_show_queues },
 	{ "show domains", 2, AUDIT_NO, cmd_show_domains },
+	{ "show topdomains", 2, AUDIT_NO, cmd_show_topdomains },
 	{ "show vmtas", 2, AUDIT_NO, cmd_show_vmtas },
+	{ "show jobs", 2, AUDIT_NO, cmd_show_jobs },
 	{ "show config", 2, AUDIT_NO, cmd_show_config },
 	{ "show version", 2, AUDIT_NO, cmd_show_version },
 	{ "show audit", 2, AUDIT_NO, cmd_show_audit },
@@ -337,6 +340,20 @@ command_matches(const struct command *c, const struct words *w)
 	return true;
 }
 
+/* What the command before has left. */
+static void
+client_reset(struct client *cl)
+{
+	texts_free(cl);
+	cl->sel = (struct selector){ .yes = false };
+	cl->count = cl->inflight = 0;
+	cl->order = cl->deletion = 0;
+	json_decref(cl->sample);
+	cl->sample = NULL;
+	free(cl->target);
+	cl->target = NULL;
+}
+
 static void
 on_request(struct chan *c, void *arg, const void *msg)
 {
@@ -352,8 +369,7 @@ on_request(struct chan *c, void *arg, const void *msg)
 		return;
 	}
 	/* a command that goes on in slices needs its words longer */
-	texts_free(cl);
-	cl->sel = (struct selector){ .yes = false };
+	client_reset(cl);
 	for (unsigned i = 0; i < w.n; i++) {
 		if (sv_find(svs_get(&m->words, i), '\0') >= 0) {
 			client_end(cl, 2, "a word has a zero byte");

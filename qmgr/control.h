@@ -11,12 +11,24 @@
 
 #include "qmgr/qmgr.h"
 
+/* How queues are sorted: by name, or by a figure, the greatest first. */
+enum queue_sort {
+	SORT_RCPT,
+	SORT_NAME,
+	SORT_SIZE,
+	SORT_OLDEST,
+	SORT_RATE,
+	SORT_CONN,
+	QUEUE_SORTS
+};
+
 /*
  * Which queues a command means: `domain`, `domain/vmta`, `domain=D`,
  * `vmta=V`, `--queue=domain/vmta`; `*` on either side is any.
  */
 struct selector {
 	struct sv domain, vmta;     /* "*" or "" is any */
+	struct sv match;            /* show: a part of the queue's name */
 	struct sv orig, rcpt, job;  /* delete, list: globs; "" is any */
 	uint64_t id;                /* 0: any */
 	uint64_t maxitems;
@@ -24,12 +36,14 @@ struct selector {
 	bool yes, given;            /* --yes; something was selected */
 	bool errors, paused_set, paused, retry_rcpts;
 	bool mode_set, backoff;
+	bool connected_set, connected; /* has sessions */
 	struct sv reason;           /* hold, bounce */
 	bool standing;              /* also for what comes, */
 	int64_t for_ms;             /* for so long; 0: until it is ended */
 	uint64_t order;             /* release: on hold by it; 0: any */
 	bool no_trash;
-	struct sv sort;
+	bool sort_set;
+	enum queue_sort sort;
 	int64_t reenable_ms;        /* disable source; 0: never */
 };
 
@@ -42,6 +56,7 @@ struct words {
 
 struct walk;
 struct figures;
+struct jobs;
 struct sums;
 
 struct client {
@@ -67,6 +82,7 @@ struct client {
 	json_t *sample; /* of a dry run; NULL: nothing yet */
 	struct figures *figures; /* of diagnose; NULL: none */
 	struct sums *sums;   /* of show domains and vmtas; NULL: none */
+	struct jobs *jobs;   /* of show jobs; NULL: none */
 };
 
 /* Takes the object. */
@@ -127,8 +143,12 @@ void cmd_show_audit(struct client *cl, const struct words *w);
 void cmd_show_orders(struct client *cl, const struct words *w);
 /* sums.c */
 void cmd_show_domains(struct client *cl, const struct words *w);
+void cmd_show_topdomains(struct client *cl, const struct words *w);
 void cmd_show_vmtas(struct client *cl, const struct words *w);
 void sums_free(struct client *cl);
+/* jobs.c */
+void cmd_show_jobs(struct client *cl, const struct words *w);
+void jobs_free(struct client *cl);
 /* diagnose_cmd.c */
 void cmd_diagnose(struct client *cl, const struct words *w);
 void figures_free(struct client *cl);

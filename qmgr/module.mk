@@ -13,6 +13,7 @@ libqmgr_a_SOURCES = \
 	qmgr/explain.c \
 	qmgr/holds.c \
 	qmgr/intake.c \
+	qmgr/jobs.c \
 	qmgr/journal.c \
 	qmgr/orders.c \
 	qmgr/outcome.c \

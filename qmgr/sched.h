@@ -388,6 +388,16 @@ struct sched_totals {
 	uint64_t delivered, deferred, failed, in_doubt;
 };
 
+/* What queues are sorted by, for less than sched_queue_info() costs. */
+enum sched_figure {
+	FIGURE_RCPTS,    /* not done */
+	FIGURE_BYTES,    /* of their messages */
+	FIGURE_AGE,      /* of the oldest of them, in us */
+	FIGURE_RATE,     /* delivered in the last minute */
+	FIGURE_SESSIONS
+};
+uint64_t sched_queue_figure(const struct squeue *q, struct sched_now now,
+    enum sched_figure f);
 /* Walks queues that hold recipients or state; *at starts at 0. */
 struct squeue *sched_queue_next(const struct sched *s, size_t *at);
 /* Something of the caller's that goes with the queue (its route, say). */

@@ -73,6 +73,29 @@ oldest(const struct squeue *q)
 	return at == INT64_MAX ? 0 : at;
 }
 
+uint64_t
+sched_queue_figure(const struct squeue *q, struct sched_now now,
+    enum sched_figure f)
+{
+	int64_t at;
+
+	switch (f) {
+	case FIGURE_BYTES:
+		return q->bytes;
+	case FIGURE_AGE:
+		at = oldest(q);
+		return at == 0 || at > now.wall.us ? 0 :
+		    (uint64_t)(now.wall.us - at);
+	case FIGURE_RATE:
+		return ring_sum(&q->minute, now.mono.us, RING_MINUTE_US);
+	case FIGURE_SESSIONS:
+		return q->nsessions;
+	case FIGURE_RCPTS:
+	default:
+		return squeue_rcpts(q);
+	}
+}
+
 static void
 waits_get(const struct squeue *q, int64_t now, struct sched_queue_info *i)
 {

@@ -81,6 +81,29 @@ paused_parse(struct selector *s, struct sv v)
 	return s->paused || sv_ieq(v, SV("no"));
 }
 
+static bool
+connected_parse(struct selector *s, struct sv v)
+{
+	s->connected_set = true;
+	s->connected = sv_ieq(v, SV("yes"));
+	return s->connected || sv_ieq(v, SV("no"));
+}
+
+static bool
+sort_parse(struct selector *s, struct sv v)
+{
+	static const char *const names[QUEUE_SORTS] = { "rcpt", "name",
+		"size", "oldest", "rate", "conn" };
+
+	s->sort_set = true;
+	for (int i = 0; i < QUEUE_SORTS; i++) {
+		s->sort = (enum queue_sort)i;
+		if (sv_ieq(v, sv_from(names[i])))
+			return true;
+	}
+	return false;
+}
+
 /* NULL, or what is wrong with it. */
 static const char *
 word_take(struct selector *s, struct sv w)
@@ -114,8 +137,14 @@ word_take(struct selector *s, struct sv w)
 		s->job = v, s->given = true;
 	else if (option_value(w, SV("reason"), &v))
 		s->reason = v;
+	else if (option_value(w, SV("match"), &v))
+		s->match = v;
 	else if (option_value(w, SV("sort"), &v))
-		s->sort = v;
+		return sort_parse(s, v) ? NULL : "--sort is rcpt, name, size, "
+		    "oldest, rate or conn";
+	else if (option_value(w, SV("connected"), &v))
+		return connected_parse(s, v) ? NULL :
+		    "--connected is yes or no";
 	else if (option_value(w, SV("paused"), &v))
 		return paused_parse(s, v) ? NULL : "--paused is yes or no";
 	else if (option_value(w, SV("mode"), &v))
@@ -148,6 +177,15 @@ word_take(struct selector *s, struct sv w)
 	return NULL;
 }
 
+/* Whoever narrows down what is to be deleted by these must not find that all
+ * of it was. */
+static bool
+only_shows(const struct selector *s)
+{
+	return s->match.n > 0 || s->sort_set || s->connected_set ||
+	    s->paused_set || s->errors;
+}
+
 bool
 selector_parse(struct client *cl, const struct words *w,
     struct selector *s_r)
@@ -162,13 +200,32 @@ selector_parse(struct client *cl, const struct words *w,
 			return false;
 		}
 	}
+	if (only_shows(&s) && !sv_eq(w->name, SV("show"))) {
+		client_end(cl, 2, "--match, --sort, --connected, --paused and "
+		    "--errors are for show");
+		return false;
+	}
 	*s_r = s;
 	return true;
+}
+
+/* Is part somewhere in text? Case does not matter. */
+static bool
+has_part(struct sv text, struct sv part)
+{
+	while (text.n >= part.n) {
+		if (sv_istarts(text, part))
+			return true;
+		text = sv_from_at(text, 1);
+	}
+	return false;
 }
 
 bool
 selector_matches(const struct selector *s, const struct squeue *q)
 {
+	if (s->match.n > 0 && !has_part(squeue_name(q), s->match))
+		return false;
 	if (s->domain.n > 0 && !glob_matches(s->domain, squeue_domain(q)))
 		return false;
 	return s->vmta.n == 0 || glob_matches(s->vmta, squeue_vmta(q));

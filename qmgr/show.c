@@ -214,13 +214,16 @@ struct queue_ref {
 	uint64_t key;
 };
 
+/* Of equal ones always the same come first: the answer is asked for again and
+ * again. Their names lie all over the memory. */
 static int
-ref_cmp_rcpt(const void *a, const void *b)
+ref_cmp_key(const void *a, const void *b)
 {
-	uint64_t x = ((const struct queue_ref *)a)->key;
-	uint64_t y = ((const struct queue_ref *)b)->key;
+	const struct queue_ref *x = a, *y = b;
 
-	return x < y ? 1 : x > y ? -1 : 0;
+	if (x->key != y->key)
+		return x->key < y->key ? 1 : -1;
+	return (uintptr_t)x->q < (uintptr_t)y->q ? -1 : x->q != y->q;
 }
 
 static int
@@ -233,6 +236,16 @@ ref_cmp_name(const void *a, const void *b)
 	return c != 0 ? c : x.n < y.n ? -1 : x.n > y.n;
 }
 
+static int
+ref_cmp_key_name(const void *a, const void *b)
+{
+	const struct queue_ref *x = a, *y = b;
+
+	if (x->key != y->key)
+		return x->key < y->key ? 1 : -1;
+	return ref_cmp_name(a, b);
+}
+
 static bool
 queue_is_wanted(struct qmgr *q, const struct selector *s,
     const struct squeue *sq)
@@ -241,6 +254,9 @@ queue_is_wanted(struct qmgr *q, const struct selector *s,
 
 	if (!selector_matches(s, sq))
 		return false;
+	if (s->connected_set && s->connected !=
+	    (sched_queue_figure(sq, qmgr_now(), FIGURE_SESSIONS) > 0))
+		return false;
 	if (!s->paused_set && !s->mode_set && !s->errors)
 		return true; /* the rest is looked up for what is shown */
 	sched_queue_info(q->sched, qmgr_now(), sq, &i);
@@ -248,6 +264,18 @@ queue_is_wanted(struct qmgr *q, const struct selector *s,
 	    (s->mode_set && s->backoff != i.backoff))
 		return false;
 	return !s->errors || i.last_error.n > 0;
+}
+
+static uint64_t
+queue_key(const struct squeue *sq, enum queue_sort sort)
+{
+	static const enum sched_figure figures[QUEUE_SORTS] = {
+		[SORT_RCPT] = FIGURE_RCPTS, [SORT_SIZE] = FIGURE_BYTES,
+		[SORT_OLDEST] = FIGURE_AGE, [SORT_RATE] = FIGURE_RATE,
+		[SORT_CONN] = FIGURE_SESSIONS };
+
+	return sort == SORT_NAME ? 0 :
+	    sched_queue_figure(sq, qmgr_now(), figures[sort]);
 }
 
 /* All queues that match; the caller frees *refs_r. */
@@ -269,7 +297,7 @@ queues_collect(struct qmgr *q, const struct selector *s,
 				break; /* as many as there was memory for */
 			refs = grown;
 		}
-		refs[n++] = (struct queue_ref){ sq, squeue_rcpts(sq) };
+		refs[n++] = (struct queue_ref){ sq, queue_key(sq, s->sort) };
 	}
 	*refs_r = refs;
 	return n;
@@ -285,7 +313,9 @@ names_of(struct queue_ref *refs, size_t n, bool by_name, size_t shown)
 		fatal("out of memory");
 	if (n > 0)
 		qsort(refs, n, sizeof(*refs), by_name ? ref_cmp_name :
-		    ref_cmp_rcpt);
+		    ref_cmp_key);
+	if (shown > 0 && !by_name)
+		qsort(refs, shown, sizeof(*refs), ref_cmp_key_name);
 	for (size_t i = 0; refs != NULL && i < shown; i++)
 		names[i] = sv_dup(squeue_name(refs[i].q));
 	free(refs);
@@ -325,7 +355,7 @@ cmd_show_queues(struct client *cl, const struct words *w)
 	shown = n < s->maxitems ? n : (size_t)s->maxitems;
 	cl->count = n;
 	cl->left = 0;
-	walk_start(cl, &ops, names_of(refs, n, sv_eq(s->sort, SV("name")),
+	walk_start(cl, &ops, names_of(refs, n, s->sort == SORT_NAME,
 	    shown), shown);
 }
 

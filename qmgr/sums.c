@@ -2,22 +2,28 @@
 /*
  * show domains, show vmtas: the queues of a domain or VMTA, added up. The names
  * are sorted so that those of one come together; a row is sent when the next
- * one begins.
+ * one begins. If the largest are to come first, all of them are kept until the
+ * last is known.
  */
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/str.h"
 #include "common/sys/log.h"
 #include "qmgr/control.h"
 
-struct sums {
-	bool by_vmta;
-	char key[EV_NAME_MAX];   /* of the one at hand; queues 0: none */
+struct sum {
+	char *key;
 	uint64_t queues, paused, backoff;
 	uint64_t ready, retry, inflight, held, bouncing, kb, conns;
 	double arrived, delivered, deferred, failed;
 	int64_t oldest_us;
+};
+
+struct sums {
+	bool by_vmta, largest_first;
+	struct sum at_hand;      /* queues 0: none */
+	struct sum *kept;
+	size_t nkept, size, shown;
 };
 
 static struct sv
@@ -29,20 +35,33 @@ key_of(const struct sums *s, const struct squeue *sq)
 void
 sums_free(struct client *cl)
 {
-	free(cl->sums);
+	struct sums *s = cl->sums;
+
 	cl->sums = NULL;
+	if (s == NULL)
+		return;
+	for (size_t i = 0; i < s->nkept; i++)
+		free(s->kept[i].key);
+	free(s->kept);
+	free(s->at_hand.key);
+	free(s);
+}
+
+static uint64_t
+sum_rcpts(const struct sum *s)
+{
+	return s->ready + s->retry + s->inflight + s->held + s->bouncing;
 }
 
 static json_t *
-sums_row(const struct sums *s)
+sum_row(const struct sum *s)
 {
 	json_t *o = json_object();
 	int64_t now = qmgr_now().wall.us;
 
 	json_object_set_new(o, "name", json_sv(sv_from(s->key)));
 	json_object_set_new(o, "queues", json_u64(s->queues));
-	json_object_set_new(o, "rcp", json_u64(s->ready + s->retry +
-	    s->inflight + s->held + s->bouncing));
+	json_object_set_new(o, "rcp", json_u64(sum_rcpts(s)));
 	json_object_set_new(o, "ready", json_u64(s->ready));
 	json_object_set_new(o, "retry", json_u64(s->retry));
 	json_object_set_new(o, "inflight", json_u64(s->inflight));
@@ -62,23 +81,38 @@ sums_row(const struct sums *s)
 }
 
 static void
-sums_flush(struct client *cl)
+sum_keep(struct sums *s)
 {
-	struct sums *s = cl->sums;
-	bool by_vmta = s->by_vmta;
-
-	if (s->queues == 0)
-		return;
-	cl->count++;
-	if (cl->left > 0) {
-		cl->left--;
-		client_row(cl, sums_row(s));
+	if (s->nkept == s->size) {
+		s->size = s->size == 0 ? 64 : s->size * 2;
+		s->kept = reallocarray(s->kept, s->size, sizeof(*s->kept));
+		if (s->kept == NULL)
+			fatal("out of memory");
 	}
-	*s = (struct sums){ .by_vmta = by_vmta };
+	s->kept[s->nkept++] = s->at_hand;
+	s->at_hand.key = NULL;
 }
 
 static void
-sums_add(struct sums *s, const struct sched_queue_info *i,
+sums_flush(struct client *cl)
+{
+	struct sums *s = cl->sums;
+
+	if (s->at_hand.queues == 0)
+		return;
+	cl->count++;
+	if (s->largest_first) {
+		sum_keep(s);
+	} else if (cl->left > 0) {
+		cl->left--;
+		client_row(cl, sum_row(&s->at_hand));
+	}
+	free(s->at_hand.key);
+	s->at_hand = (struct sum){ .key = NULL };
+}
+
+static void
+sum_add(struct sum *s, const struct sched_queue_info *i,
     const struct sched_queue_why *why)
 {
 	s->queues++;
@@ -105,35 +139,85 @@ sums_queue(struct client *cl, struct squeue *sq)
 {
 	struct sched *sched = cl->q->sched;
 	struct sums *s = cl->sums;
+	struct sum *sum = &s->at_hand;
 	struct sv key = key_of(s, sq);
 	struct sched_queue_info i;
 	struct sched_queue_why why;
-	struct str out;
 
-	if (s->queues > 0 && !sv_ieq(key, sv_from(s->key)))
+	if (sum->queues > 0 && !sv_ieq(key, sv_from(sum->key)))
 		sums_flush(cl);
-	if (s->queues == 0) {
-		STR_ON(&out, s->key);
-		str_add(&out, key);
-	}
+	if (sum->queues == 0)
+		sum->key = sv_dup(key);
 	sched_queue_info(sched, qmgr_now(), sq, &i);
 	sched_queue_why(sched, qmgr_now(), sq, &why);
-	sums_add(s, &i, &why);
+	sum_add(sum, &i, &why);
 	return true;
 }
 
 static void
-sums_end(struct client *cl)
+sums_close(struct client *cl)
 {
 	const char *what = cl->sums->by_vmta ? "VMTAs" : "domains";
 	uint64_t most = cl->sel.maxitems;
 
-	sums_flush(cl);
 	client_end(cl, 0, "%llu of %llu matching %s",
 	    (unsigned long long)(cl->count < most ? cl->count : most),
 	    (unsigned long long)cl->count, what);
 	sums_free(cl);
 }
+
+/* ---- the largest first ---- */
+
+static int
+sum_cmp_rcpts(const void *a, const void *b)
+{
+	const struct sum *x = a, *y = b;
+
+	if (sum_rcpts(x) != sum_rcpts(y))
+		return sum_rcpts(x) < sum_rcpts(y) ? 1 : -1;
+	return strcmp(x->key, y->key);
+}
+
+static bool
+kept_row(struct client *cl, const char *name)
+{
+	struct sums *s = cl->sums;
+
+	(void)name;
+	client_row(cl, sum_row(&s->kept[s->shown++]));
+	return true;
+}
+
+static void
+kept_show(struct client *cl)
+{
+	static const struct walk_ops ops = { .name = kept_row,
+		.end = sums_close };
+	struct sums *s = cl->sums;
+	size_t n = cl->sel.maxitems < s->nkept ? (size_t)cl->sel.maxitems :
+	    s->nkept;
+	char **names = calloc(n + 1, sizeof(*names));
+
+	if (names == NULL)
+		fatal("out of memory");
+	if (s->nkept > 0)
+		qsort(s->kept, s->nkept, sizeof(*s->kept), sum_cmp_rcpts);
+	for (size_t i = 0; i < n; i++)
+		names[i] = sv_dup(sv_from(s->kept[i].key));
+	walk_start(cl, &ops, names, n);
+}
+
+static void
+sums_end(struct client *cl)
+{
+	sums_flush(cl);
+	if (cl->sums->largest_first)
+		kept_show(cl);
+	else
+		sums_close(cl);
+}
+
+/* ---- the commands ---- */
 
 /* By VMTA: "vmta/domain". */
 static const char *
@@ -159,7 +243,8 @@ name_cmp_vmta(const void *a, const void *b)
 }
 
 static void
-sums_start(struct client *cl, const struct words *w, bool by_vmta)
+sums_start(struct client *cl, const struct words *w, bool by_vmta,
+    bool largest_first)
 {
 	static const struct walk_ops ops = { .queue = sums_queue,
 		.end = sums_end };
@@ -168,10 +253,17 @@ sums_start(struct client *cl, const struct words *w, bool by_vmta)
 
 	if (!selector_parse(cl, w, &cl->sel))
 		return;
+	if (cl->sel.sort_set && cl->sel.sort != SORT_NAME &&
+	    cl->sel.sort != SORT_RCPT) {
+		client_end(cl, 2, "here --sort is name or rcpt");
+		return;
+	}
 	cl->sums = calloc(1, sizeof(*cl->sums));
 	if (cl->sums == NULL)
 		fatal("out of memory");
 	cl->sums->by_vmta = by_vmta;
+	cl->sums->largest_first = cl->sel.sort_set ?
+	    cl->sel.sort == SORT_RCPT : largest_first;
 	cl->count = 0;
 	cl->left = cl->sel.maxitems;
 	n = names_collect(cl->q, &cl->sel, &names);
@@ -184,11 +276,17 @@ sums_start(struct client *cl, const struct words *w, bool by_vmta)
 void
 cmd_show_domains(struct client *cl, const struct words *w)
 {
-	sums_start(cl, w, false);
+	sums_start(cl, w, false, false);
+}
+
+void
+cmd_show_topdomains(struct client *cl, const struct words *w)
+{
+	sums_start(cl, w, false, true);
 }
 
 void
 cmd_show_vmtas(struct client *cl, const struct words *w)
 {
-	sums_start(cl, w, true);
+	sums_start(cl, w, true, false);
 }

@@ -229,6 +229,56 @@ START_TEST(test_job_is_paused_and_resumed)
 }
 END_TEST
 
+/* A message of some job, or of none. */
+static void
+submit_of_job(struct sv job, const struct env_rcpt *rcpts, uint32_t n)
+{
+	struct envelope e = { .flags = 0, .sender = SV("s@here.test"),
+		.job = job, .vmta = SV(""), .src_type = SV("smtp"),
+		.helo = SV("client.test"), .client_ip = SV("192.0.2.9"),
+		.rcpts = rcpts, .nrcpts = n };
+	struct ipc_commit m;
+
+	qpeer_write(&rig.smtpd, &e, 0, &m);
+	qpeer_commit(&rig.smtpd, &m, &e);
+}
+
+START_TEST(test_jobs_are_added_up)
+{
+	static const struct env_rcpt both[] = { { .addr = SV("r@a.test") },
+		{ .addr = SV("q@a.test") }, { .addr = SV("r@b.test") } };
+	const char *rows;
+	uint64_t ids[3];
+
+	says("show jobs", "0 of 0 jobs");
+	three_waiting(ids); /* of j1 */
+	submit_of_job(SV(""), both, 1);
+	submit_of_job(SV("big"), both, 3);
+	submit_of_job(SV("big"), both, 3);
+	QWAIT(&rig, view_of("delivery") == 10);
+	rows = qrig_ctl(&rig, "show jobs");
+	ck_assert_str_eq(rig.ctl_text, "2 of 2 jobs; 1 recipients of no job");
+	has(rows, "{\"job\":\"big\",\"rcp\":6,\"ready\":6,\"retry\":0,"
+	    "\"inflight\":0,\"hold\":0,\"bounce\":0,\"kb\":");
+	ck_assert(strstr(rows, "\"big\"") < strstr(rows, "\"j1\""));
+	hasnt(rows, "\"paused\":true");
+	qrig_ctl(&rig, "pause job j1");
+	rows = qrig_ctl(&rig, "show jobs --sort=oldest");
+	has(rows, "{\"job\":\"j1\",\"rcp\":3,\"ready\":0,\"retry\":0,"
+	    "\"inflight\":0,\"hold\":3,");
+	ck_assert(strstr(rows, "\"big\"") > strstr(rows, "\"j1\""));
+	has(rows, "\"paused\":true}");
+	has(qrig_ctl(&rig, "show jobs b.test --sort=size"),
+	    "{\"job\":\"big\",\"rcp\":2,");
+	says("show jobs jobId=j2", "0 of 0 jobs; 10 recipients of others");
+	says("show jobs jobId=j* --maxitems=0",
+	    "0 of 1 jobs; 7 recipients of others");
+	says("show jobs --sort=rate",
+	    "here --sort is rcpt, name, size or oldest");
+	ends("show jobs --nonsense", 2);
+}
+END_TEST
+
 START_TEST(test_standing_has_its_limits)
 {
 	char words[64];
@@ -287,6 +337,18 @@ START_TEST(test_show_domains_and_vmtas_add_up)
 	rows = qrig_ctl(&rig, "show domains --maxitems=1");
 	ck_assert_uint_eq(lines_of(rows), 1);
 	ck_assert_str_eq(rig.ctl_text, "1 of 2 matching domains");
+	rows = qrig_ctl(&rig, "show domains");
+	ck_assert(strstr(rows, "a.test") > strstr(rows, "a-b.test"));
+	rows = qrig_ctl(&rig, "show topdomains");
+	ck_assert(strstr(rows, "\"a.test") < strstr(rows, "\"a-b.test"));
+	rows = qrig_ctl(&rig, "show topdomains --sort=name");
+	ck_assert(strstr(rows, "\"a.test") > strstr(rows, "\"a-b.test"));
+	rows = qrig_ctl(&rig, "show domains --sort=rcpt --maxitems=1");
+	ck_assert_uint_eq(lines_of(rows), 1);
+	has(rows, "\"name\":\"a.test\"");
+	ck_assert_str_eq(rig.ctl_text, "1 of 2 matching domains");
+	says("show domains --sort=oldest", "here --sort is name or rcpt");
+	says("show topdomains domain=c.test", "0 of 0 matching domains");
 	ck_assert_str_eq(qrig_ctl(&rig, "show vmtas vmta=x"), "");
 	qrig_ctl(&rig, "show domains --nonsense");
 	ck_assert_uint_eq(rig.ctl_status, 2);
@@ -444,6 +506,54 @@ START_TEST(test_ctl_queues_are_shown_sorted_and_filtered)
 	    "--paused=maybe: --paused is yes or no");
 	says("show queues --paused=yes", "2 of 2 matching queues");
 	says("show queues --errors", "0 of 0 matching queues");
+	says("show queues --connected=no", "2 of 2 matching queues");
+	says("show queues --connected=yes", "0 of 0 matching queues");
+	says("show queues --connected=so",
+	    "--connected=so: --connected is yes or no");
+	rows = qrig_ctl(&rig, "show queues --match=B.T");
+	has(rows, "\"name\":\"b.test/{default}\"");
+	ck_assert_str_eq(rig.ctl_text, "1 of 1 matching queues");
+	says("show queues --match=t/{def", "2 of 2 matching queues");
+	says("show queues --match=test/x", "0 of 0 matching queues");
+	says("show queues --sort=weight", "--sort=weight: --sort is rcpt, "
+	    "name, size, oldest, rate or conn");
+	/* they would have selected nothing */
+	ends("delete --queue=* --paused=yes", 2);
+	ends("delete --queue=* --match=b.test", 2);
+	says("list --sort=name", "--match, --sort, --connected, --paused and "
+	    "--errors are for show");
+}
+END_TEST
+
+/* Which queue is the first by each figure. */
+START_TEST(test_ctl_queues_are_sorted_by_figures)
+{
+	static const struct {
+		const char *sort, *first;
+	} t[] = {
+		{ "rcpt", "\"name\":\"a.test" },
+		{ "name", "\"name\":\"a.test" },
+		{ "size", "\"name\":\"a.test" },
+		{ "oldest", "\"name\":\"a.test" },
+		{ "rate", "\"name\":\"there.test" },
+		{ "conn", "\"name\":\"there.test" },
+	};
+	uint64_t ids[3];
+	unsigned n;
+
+	three_waiting(ids);
+	n = qrig_deliver(&rig, "s@here.test", "r@there.test", NULL);
+	qrig_result(&rig, n, OUT_DELIVERED, 250, "2.0.0", "250 ok");
+	QWAIT(&rig, strstr(qrig_ctl(&rig, "show queues there.test"),
+	    "\"delivered\":1") != NULL);
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		char words[64];
+
+		snprintf(words, sizeof(words), "show queues --maxitems=1 "
+		    "--sort=%s", t[i].sort);
+		has(qrig_ctl(&rig, words), t[i].first);
+		ck_assert_str_eq(rig.ctl_text, "1 of 3 matching queues");
+	}
 }
 END_TEST
 
@@ -1049,6 +1159,7 @@ qmgr_tests_control(Suite *s)
 	tcase_add_test(tc, test_standing_hold_takes_what_comes);
 	tcase_add_test(tc, test_standing_bounce_and_its_time);
 	tcase_add_test(tc, test_job_is_paused_and_resumed);
+	tcase_add_test(tc, test_jobs_are_added_up);
 	tcase_add_test(tc, test_standing_has_its_limits);
 	tcase_add_test(tc, test_show_domains_and_vmtas_add_up);
 	tcase_add_test(tc, test_diagnose_says_what_is_wrong);
@@ -1057,6 +1168,7 @@ qmgr_tests_control(Suite *s)
 	tcase_add_test(tc, test_audit_begins_anew_and_bears_errors);
 	tcase_add_test(tc, test_ctl_wrong_commands_are_misuse);
 	tcase_add_test(tc, test_ctl_queues_are_shown_sorted_and_filtered);
+	tcase_add_test(tc, test_ctl_queues_are_sorted_by_figures);
 	tcase_add_test(tc, test_ctl_recipients_are_listed_by_envelope);
 	tcase_add_test(tc, test_ctl_delete_counts_then_deletes);
 	tcase_add_test(tc, test_ctl_delete_leaves_what_a_worker_has);
