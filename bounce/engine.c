@@ -156,7 +156,17 @@ job_ask(struct engine *e, struct job *j)
 	j->state = JOB_ASKED;
 	ipc_send_bounce_take(e->qmgr, &(struct ipc_bounce_take){
 	    .token = j->token, .id = j->id,
-	    .rcpts = { .array = list, .n = j->nrcpts } });
+	    .rcpts = { .array = list, .n = j->nrcpts },
+	    .delayed = j->delayed });
+}
+
+static void
+job_end(struct engine *e, struct job *j)
+{
+	TAILQ_REMOVE(&e->jobs, j, link);
+	e->njobs--;
+	job_free(&j);
+	work_in(e, 0);
 }
 
 /* Those that GO named get no DSN. qmgr may die with our word unread, and they
@@ -172,6 +182,10 @@ job_drop(struct engine *e, struct job *j, const char *why)
 			list[n++] = j->rcpts[i].idx;
 	}
 	log_info("%s: no DSN: %s", msgid_format(j->id, mem), why);
+	if (j->delayed) { /* they wait for something else */
+		job_end(e, j);
+		return;
+	}
 	if (e->qmgr != NULL && n > 0)
 		ipc_send_bounce_drop(e->qmgr, &(struct ipc_bounce_drop){
 		    .id = j->id, .rcpts = { .array = list, .n = n },
@@ -181,39 +195,16 @@ job_drop(struct engine *e, struct job *j, const char *why)
 	work_in(e, 0);
 }
 
-static void
-job_end(struct engine *e, struct job *j)
-{
-	TAILQ_REMOVE(&e->jobs, j, link);
-	e->njobs--;
-	job_free(&j);
-	work_in(e, 0);
-}
-
 /* ---- reading the log ---- */
 
-static struct wall
-retry_until(const struct engine *e, const struct ev_attempt *a)
-{
-	ptrdiff_t slash = sv_rfind(a->queue, '/');
-	const struct conf_domain *d;
-
-	if (a->action != ACT_DEFERRED || e->conf == NULL)
-		return (struct wall){ 0 };
-	d = conf_domain_find(e->conf, slash < 0 ? SV("") :
-	    sv_from_at(a->queue, (size_t)slash + 1), slash < 0 ? a->queue :
-	    sv_head(a->queue, (size_t)slash));
-	return (struct wall){ (int64_t)a->queued_us +
-	    d->bounce_after_ms * US_PER_MS };
-}
-
 static struct job *
-job_gathering(struct engine *e, uint64_t id)
+job_gathering(struct engine *e, uint64_t id, bool delayed)
 {
 	struct job *j;
 
 	TAILQ_FOREACH_REVERSE(j, &e->jobs, job_list, link) {
-		if (j->id == id && j->state == JOB_GATHERING)
+		if (j->id == id && j->delayed == delayed &&
+		    j->state == JOB_GATHERING)
 			return j;
 	}
 	return NULL;
@@ -242,26 +233,48 @@ none_take(struct engine *e, const struct evlog_record *ev, const char *why)
 }
 
 static void
-event_take(struct engine *e, const struct evlog_record *ev)
+facts_take(struct engine *e, const struct ev_attempt *a,
+    const struct evlog_record *ev, struct wall retry_until)
 {
-	const struct ev_attempt *a = &ev->any.attempt;
-	struct job *j;
+	struct job *j = job_gathering(e, a->id, a->action == ACT_DEFERRED);
 
-	if (ev->type != EV_ATTEMPT || a->wants_dsn == 0)
-		return;
-	if (!job_is_for(a)) {
-		if (a->action != ACT_DEFERRED)
-			none_take(e, ev, "the sender wants none");
-		return;
-	}
-	j = job_gathering(e, a->id);
-	if (j != NULL && job_add(j, a, retry_until(e, a)))
+	if (j != NULL && job_add(j, a, retry_until))
 		return;
 	if (j != NULL)
 		j->state = JOB_READY;
 	j = job_new(a, ev->at);
-	(void)job_add(j, a, retry_until(e, a));
+	if (ev->type == EV_DELAYED)
+		j->said_us = ev->any.delayed.time_us;
+	(void)job_add(j, a, retry_until);
 	job_insert(e, j);
+}
+
+static bool
+is_for_us(const struct evlog_record *ev)
+{
+	return ev->type == EV_DELAYED ||
+	    (ev->type == EV_ATTEMPT && ev->any.attempt.wants_dsn != 0 &&
+	    ev->any.attempt.action != ACT_DEFERRED);
+}
+
+static void
+event_take(struct engine *e, const struct evlog_record *ev)
+{
+	struct wall until = { 0 };
+	struct ev_attempt a;
+
+	if (!is_for_us(ev))
+		return;
+	if (ev->type == EV_DELAYED) {
+		a = job_delayed(&ev->any.delayed);
+		until.us = (int64_t)ev->any.delayed.until_us;
+	} else {
+		a = ev->any.attempt;
+	}
+	if (job_is_for(&a))
+		facts_take(e, &a, ev, until);
+	else if (ev->type == EV_ATTEMPT)
+		none_take(e, ev, "the sender wants none");
 }
 
 /* As event_take(), but for what two lives have ended on. */
@@ -273,7 +286,7 @@ event_see(struct engine *e, const struct evlog_record *ev)
 		    "crashes on it", ev_name(ev->type),
 		    (unsigned long long)ev->at.file,
 		    (unsigned long long)ev->at.offset);
-		if (ev->type == EV_ATTEMPT && ev->any.attempt.wants_dsn != 0)
+		if (ev->type == EV_ATTEMPT && is_for_us(ev))
 			none_take(e, ev, "bounce crashes on it");
 		return;
 	}
@@ -312,8 +325,7 @@ log_read(struct engine *e)
 		switch (evlog_reader_next(e->reader, e->limit, &ev)) {
 		case EVLOG_RECORD:
 			event_see(e, &ev);
-			if (ev.type == EV_ATTEMPT &&
-			    ev.any.attempt.wants_dsn)
+			if (is_for_us(&ev))
 				bytes += (size_t)(ev.next.offset -
 				    ev.at.offset);
 			break;
@@ -484,9 +496,9 @@ on_committed(struct commit_req *req, enum commit_result result, uint64_t id,
 	switch (result) {
 	case COMMIT_OK:
 		e->made++;
-		log_info("%s: DSN %s for %u recipients",
+		log_info("%s: DSN %s for %u %srecipients",
 		    msgid_format(j->id, mem), msgid_format(id, dsn),
-		    j->nrcpts);
+		    j->nrcpts, j->delayed ? "delayed " : "");
 		job_end(e, j);
 		return;
 	case COMMIT_TOO_LARGE:

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * engine: reads the event log, asks qmgr which of the failed recipients still
- * want a DSN, builds it and commits it to the spool. The DSN is durable before
- * qmgr marks the originals; the offset never passes an event whose DSN is not
- * durable or refused: after any death the events are read again, and qmgr's
- * answer says what is still to do.
+ * engine: reads the event log, asks qmgr which of the failed or delayed
+ * recipients still want a DSN, builds it and commits it to the spool. That of a
+ * failure is durable before qmgr marks the originals; the offset never passes
+ * an event whose DSN is not durable or refused: after any death the events are
+ * read again, and qmgr's answer says what is still to do. That of a delay marks
+ * nothing and may be made again.
  */
 #ifndef BOUNCE_ENGINE_H
 #define BOUNCE_ENGINE_H

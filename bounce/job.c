@@ -16,6 +16,18 @@ is_null(struct sv sender)
 	return sender.n == 0 || sv_eq(sender, SV("<>"));
 }
 
+struct ev_attempt
+job_delayed(const struct ev_delayed *e)
+{
+	return (struct ev_attempt){
+		.id = e->id, .rcpt_idx = e->rcpt_idx, .action = ACT_DEFERRED,
+		.time_us = e->tried_us, .queued_us = e->queued_us,
+		.sender = e->sender, .rcpt = e->rcpt, .orcpt = e->orcpt,
+		.notify = e->notify, .envid = e->envid, .src_mta = e->src_mta,
+		.status = e->status, .diag = e->diag, .mta = e->mta,
+	};
+}
+
 bool
 job_is_for(const struct ev_attempt *a)
 {
@@ -43,6 +55,7 @@ job_new(const struct ev_attempt *a, struct evlog_pos at)
 	arena_init(&j->arena, JOB_BYTES_MAX);
 	j->state = JOB_GATHERING;
 	j->id = a->id;
+	j->delayed = a->action == ACT_DEFERRED;
 	j->first = at;
 	j->arrival.us = (int64_t)a->queued_us;
 	j->sender = arena_sv(&j->arena, a->sender);
@@ -139,11 +152,11 @@ job_want(struct job *j, const struct u32s *list)
 
 /* ---- building ---- */
 
-/* The same DSN made twice has the same Message-ID. */
+/* The same DSN made twice has the same Message-ID; the next warning has not. */
 static uint64_t
 unique_of(const struct job *j, uint32_t nwanted)
 {
-	uint64_t h = nwanted;
+	uint64_t h = nwanted + j->said_us;
 
 	for (uint32_t i = 0; i < j->nrcpts; i++) {
 		const struct job_rcpt *r = &j->rcpts[i];
@@ -184,11 +197,15 @@ envelope_build(struct job *j, uint32_t flags, const uint32_t *reported,
 	};
 	struct envelope e = {
 		.flags = flags, .src_type = SV("bounce"),
-		.dsn_for = j->id, .dsn_rcpts = reported,
-		.dsn_nrcpts = nreported, .rcpts = &rcpt, .nrcpts = 1,
+		.rcpts = &rcpt, .nrcpts = 1,
 	};
 	struct wr w;
 
+	if (!j->delayed) { /* it is the end of these */
+		e.dsn_for = j->id;
+		e.dsn_rcpts = reported;
+		e.dsn_nrcpts = nreported;
+	}
 	if (addr_domain(rcpt.addr).n == 0)
 		return false;
 	buf_fini(&j->env);

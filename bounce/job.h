@@ -40,6 +40,8 @@ struct job {
 	struct mono retry_at;   /* not asked for before */
 	uint64_t token;
 	uint64_t id;            /* of the original */
+	bool delayed;           /* a warning; nothing ends by it */
+	uint64_t said_us;       /* when the first event was logged */
 	struct evlog_pos first; /* its first event */
 	struct sv sender, envid, from_mta;
 	struct wall arrival;
@@ -66,9 +68,11 @@ struct job_original {
 	bool whole;      /* body is all of it */
 };
 
+/* The same facts as those of an attempt that was deferred. */
+struct ev_attempt job_delayed(const struct ev_delayed *e);
 /* Should this event lead to a DSN? (RFC 3461 4.1 again, and null senders.) */
 bool job_is_for(const struct ev_attempt *a);
-/* Aborts without memory. */
+/* For delays, or for all else, as a is one. Aborts without memory. */
 struct job *job_new(const struct ev_attempt *a, struct evlog_pos at);
 void job_free(struct job **j);
 /* Adds the recipient, or replaces what was known of it. retry_until: 0 if

@@ -159,6 +159,7 @@ message_take(struct qmgr *q, const struct sched_msg *info, struct sv env)
 	vmta = cold_pick(q, vmta, domains[0]);
 	vmta = warmup_overflow(q, vmta, domains, e.nrcpts, &hold);
 	sm.dsn_for = e.dsn_for;
+	sm.tell = delays_tell(&e);
 	ev.accept = (struct ev_accept){
 		.id = sm.id, .segment = sm.segment, .offset = sm.offset,
 		.length = sm.length, .body_len = sm.body_len,
@@ -166,6 +167,7 @@ message_take(struct qmgr *q, const struct sched_msg *info, struct sv env)
 		.arrival_us = (uint64_t)sm.arrival_us, .vmta = vmta,
 		.dsn_for = sm.dsn_for,
 		.domains = { .array = domains, .n = e.nrcpts },
+		.tell = (uint8_t)sm.tell,
 	};
 	journal_append(q, EV_ACCEPT, &ev);
 	/* GCOVR_EXCL_BR_START: it was found there, or looked up */

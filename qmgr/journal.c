@@ -334,6 +334,7 @@ message_save(struct qmgr *q, const struct smsg *m, struct checkpoint *cp,
 		.vmta = smsg_rcpt_vmta(m, open),
 		.dsn_for = info.dsn_for,
 		.domains = { .array = domains, .n = n },
+		.tell = (uint8_t)info.tell,
 	};
 	if (checkpoint_add(cp, EV_ACCEPT, &e) != 0 ||
 	    vmtas_save(m, e.accept.vmta, cp) != 0)
@@ -479,6 +480,7 @@ checkpoint_write(struct qmgr *q, uint64_t number, const union ev_any *stop)
 	    sched_used_each(q->sched, on_used_save, cp) != 0 ||
 	    warmups_save(q, cp) != 0 ||
 	    colds_save(q, cp) != 0 ||
+	    delays_save(q, cp) != 0 ||
 	    (stop != NULL && checkpoint_add(cp, EV_STOP, stop) != 0)) {
 		checkpoint_abort(&cp);
 		return -1;

@@ -8,6 +8,7 @@ libqmgr_a_SOURCES = \
 	qmgr/children.c \
 	qmgr/cold.c \
 	qmgr/control.c qmgr/control.h \
+	qmgr/delays.c \
 	qmgr/deliver.c \
 	qmgr/diagnose_cmd.c \
 	qmgr/explain.c \
@@ -52,6 +53,7 @@ tests_unit_qmgr_test_qmgr_SOURCES = tests/unit/qmgr/qrig.c \
 	tests/unit/qmgr/qrig.h tests/unit/qmgr/qrig_log.c \
 	tests/unit/qmgr/qrig_peers.c \
 	tests/unit/qmgr/test_qmgr.c tests/unit/qmgr/test_qmgr_control.c \
+	tests/unit/qmgr/test_qmgr_delays.c \
 	tests/unit/qmgr/test_qmgr_intake.c \
 	tests/unit/qmgr/test_qmgr_journal.c \
 	tests/unit/qmgr/test_qmgr_outcome.c \

@@ -106,7 +106,8 @@ result_rcpt(struct qmgr *q, const struct ipc_result *m, struct smsg *msg,
 	struct str s;
 	struct sched_result res = {
 		.outcome = (enum outcome)r->outcome, .code = r->code,
-		.status = r->status, .text = r->text, .host = m->host,
+		.status = r->status, .text = r->text,
+		.host = m->host, .host_ip = m->host_ip,
 		.dsn_on_failure = wants_failure_dsn(m->sender, r->notify),
 		.dsn_on_success = r->relayed_no_dsn &&
 		    wants_success_dsn(m->sender, r->notify),
@@ -279,8 +280,8 @@ message_quarantine(struct qmgr *q, struct smsg *m, uint32_t idx)
 	return true;
 }
 
-static void
-src_mta_text(char out[EV_NAME_MAX], const struct envelope *e)
+void
+outcome_src_mta(char out[EV_NAME_MAX], const struct envelope *e)
 {
 	struct str s;
 
@@ -299,7 +300,7 @@ attempt_from_envelope(const struct qmgr *q, struct ev_attempt *a,
 {
 	if (idx >= e->nrcpts)
 		return;
-	src_mta_text(src_mta, e);
+	outcome_src_mta(src_mta, e);
 	a->src_mta = sv_from(src_mta);
 	a->sender = e->sender;
 	a->rcpt = e->rcpts[idx].addr;

@@ -13,6 +13,7 @@
  *	readers.c   acct and bounce: LOG_AT, READER_AT, BOUNCE_TAKE
  *	journal.c   event log: append, write, sync in a thread, checkpoints
  *	trash.c     what was deleted and may come back
+ *	delays.c    senders hear of what waits long
  *	suspects.c  what processes crash on
  *	children.c  how the processes fare
  *	warmup.c    plans for new addresses
@@ -155,6 +156,7 @@ struct qmgr {
 	unsigned warmup_orders_at;
 	struct trash *trash;           /* NULL: nothing was ever there */
 	struct upkeep *upkeep;
+	struct delays *delays;         /* NULL: nobody wanted to hear of one */
 
 	struct poison poison;       /* what processes crashed on */
 	struct child_state children[CHILDREN_SHOWN];
@@ -253,6 +255,8 @@ void on_result(struct chan *c, void *arg, const void *m);
  * wait. */
 bool outcome_from_record(struct qmgr *q, struct smsg *m, uint32_t idx,
     uint8_t outcome, const struct sched_why *why);
+/* "name (ip)" of the host that a message came from, or "". */
+void outcome_src_mta(char out[EV_NAME_MAX], const struct envelope *e);
 /* What stands in q->record goes to corrupt/ID, for a person to look at. */
 void corrupt_save(struct qmgr *q, uint64_t msg_id, const char *why);
 /* Reads a message's envelope; the result lives until the next call. */
@@ -316,6 +320,8 @@ bool upkeep_reserve_drop(struct qmgr *q);
 bool upkeep_has_reserve(const struct qmgr *q);
 /* Something could not be made: new mail is refused for a while. */
 void upkeep_space_lost(struct qmgr *q);
+/* False: there is no room for new mail. */
+bool upkeep_takes_mail(const struct qmgr *q);
 /* A new writer is told if there is no space. */
 void upkeep_space_tell(const struct qmgr *q, struct chan *c);
 /* Prepares segments for later, in a thread. */
@@ -425,6 +431,14 @@ bool trash_is_open(const struct qmgr *q, uint32_t number);
 void trash_undone(struct qmgr *q, uint32_t number);
 /* Deletes for good what has been there long enough; once a second. */
 void trash_look(struct qmgr *q);
+
+/* delays.c */
+/* Of a new message: an OR of enum sched_tell. */
+unsigned delays_tell(const struct envelope *e);
+/* Begins a pass when it is time; once a second. */
+void delays_look(struct qmgr *q);
+/* In a checkpoint; 0 or -1. */
+int delays_save(const struct qmgr *q, struct checkpoint *cp);
 
 /* suspects.c */
 void suspects_init(struct qmgr *q);

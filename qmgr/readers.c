@@ -98,17 +98,29 @@ on_bounce_at(struct chan *c, void *arg, const void *m)
 	reader_at(w->q, &w->q->bounce, m);
 }
 
-/* Of the recipients asked for, those that wait for their DSN. */
+/* It failed and waits for its DSN, or, of a delay, for its delivery. */
+static bool
+is_to_be_told(const struct smsg *m, uint32_t idx, bool delayed)
+{
+	static const bool waits[SR_STATES] = { [SR_READY] = true,
+		[SR_RETRY] = true, [SR_INFLIGHT] = true, [SR_HELD] = true };
+	enum srcpt_state state = smsg_rcpt_state(m, idx);
+
+	return delayed ? waits[state] : state == SR_BOUNCING;
+}
+
+/* Of the recipients asked for, those that want their DSN still. */
 static uint32_t
-bouncing_of(const struct smsg *m, const struct u32s *asked, uint32_t *list)
+told_of(const struct smsg *m, const struct ipc_bounce_take *asked,
+    uint32_t *list)
 {
 	uint32_t n = 0;
 
-	for (uint32_t i = 0; m != NULL && i < asked->n; i++) {
-		uint32_t idx = u32s_get(asked, i);
+	for (uint32_t i = 0; m != NULL && i < asked->rcpts.n; i++) {
+		uint32_t idx = u32s_get(&asked->rcpts, i);
 
 		if (idx < smsg_nrcpts(m) &&
-		    smsg_rcpt_state(m, idx) == SR_BOUNCING)
+		    is_to_be_told(m, idx, asked->delayed != 0))
 			list[n++] = idx;
 	}
 	return n;
@@ -128,7 +140,7 @@ on_bounce_take(struct chan *c, void *arg, const void *msg)
 	if (list == NULL)
 		fatal("out of memory");
 	go.rcpts.array = list;
-	go.rcpts.n = bouncing_of(sm, &m->rcpts, list);
+	go.rcpts.n = told_of(sm, m, list);
 	if (go.rcpts.n > 0) {
 		smsg_info(sm, &info);
 		go.segment = info.segment;

@@ -54,6 +54,7 @@ accept_replay(struct recovery *rec, const struct ev_accept *e)
 		.length = e->length, .large_id = e->large_id,
 		.body_len = e->body_len,
 		.arrival_us = (int64_t)e->arrival_us, .dsn_for = e->dsn_for,
+		.tell = e->tell,
 	};
 	struct rd r;
 
@@ -247,6 +248,9 @@ event_replay(struct recovery *rec, enum ev_type type, const union ev_any *e)
 		source_replay(q, rec->now, &e->source);
 	else if (type == EV_REBIND)
 		rebind_replay(rec, &e->rebind);
+	else if (type == EV_DELAY_PASS)
+		sched_delays_restore(q->sched, rec->now,
+		    (int64_t)e->delay_pass.time_us);
 }
 
 /* Two lives ended here. What only this event knows is lost to the queue, but

@@ -139,6 +139,7 @@ sched_conf_set(struct sched *s, struct sched_now now, const struct conf *conf)
 	sched_clock_advance(s, now);
 	s->conf = conf;
 	s->conf_gen++;
+	s->delays.every_ms = 0;
 	global_conf(s);
 	pools_conf(s);
 	TAILQ_FOREACH(vm, &s->vmtas, link)
@@ -343,7 +344,7 @@ sched_route(struct sched *s, struct sched_now now, struct squeue *q,
 	q->dns_failures = 0;
 	if (status == ROUTE_OK)
 		return;
-	queue_error_set(s, q, w.status, w.diag);
+	queue_error_set(s, q, &w);
 	q->doomed = true;
 }
 

@@ -45,6 +45,13 @@ struct sched_msg {
 	uint64_t id, segment, offset, length, large_id, body_len;
 	int64_t arrival_us;   /* wall clock */
 	uint64_t dsn_for;     /* not 0: a DSN */
+	uint64_t tell;        /* OR of enum sched_tell */
+};
+
+/* What one of its recipients wants its sender to hear of a delay. */
+enum sched_tell {
+	TELL_ASKED = 1,   /* NOTIFY=DELAY */
+	TELL_UNASKED = 2, /* no NOTIFY: up to notify-of-delay-unasked */
 };
 
 enum srcpt_state {
@@ -274,7 +281,7 @@ struct sched_result {
 	enum outcome outcome;
 	uint16_t code;
 	struct sv status, text;
-	struct sv host;       /* that said it */
+	struct sv host, host_ip; /* that said it, or "" */
 	bool dsn_on_failure;  /* a failure is to be reported: bounce does it */
 	bool dsn_on_success;
 	bool keep;            /* never the end of it: nobody could be told */
@@ -319,6 +326,34 @@ bool sched_run(struct sched *s, struct sched_now now);
 /* When sched_run() is to be called next if nothing happens; INT64_MAX us:
  * never. */
 struct mono sched_next(const struct sched *s);
+
+/* ---- delays that senders are told of ---- */
+
+/* Messages of which somebody may want to hear. */
+uint64_t sched_delays_count(const struct sched *s);
+/* The shortest notify-of-delay-every of a queue; 0: none has one. */
+int64_t sched_delays_every_ms(const struct sched *s);
+/* When the last walk that came to its end began (wall clock); 0: none did. */
+int64_t sched_delays_since_us(const struct sched *s);
+/* Recovery: back to that. */
+void sched_delays_restore(struct sched *s, struct sched_now now,
+    int64_t since_us);
+/* A walk over all that wait for their delivery; one that is not at its end is
+ * given up. Anything may change while it goes on. */
+void sched_delays_begin(struct sched *s, struct sched_now now);
+enum sched_delays {
+	DELAYS_MORE,      /* nothing in this piece of it */
+	DELAYS_ONE,
+	DELAYS_END,
+};
+/*
+ * The next recipient with a multiple of its notify-of-delay-every between the
+ * beginning of the last walk and that of this one, whose message wants to tell
+ * (smsg_info). Looks at a bounded number. One that is put on hold, moved or the
+ * like just then may be left out or come twice.
+ */
+enum sched_delays sched_delays_next(struct sched *s, struct sched_now now,
+    struct smsg **m_r, uint32_t *idx_r);
 
 /* ---- the operator ---- */
 
@@ -380,6 +415,13 @@ struct sv squeue_domain(const struct squeue *q);
 struct sv squeue_vmta(const struct squeue *q);
 /* Its effective settings. */
 const struct conf_domain *squeue_conf(const struct squeue *q);
+struct sched_error {
+	int64_t at_us;                       /* wall clock */
+	struct sv status, text;              /* until the next one */
+	struct sv host, host_ip;             /* that said it, or "" */
+};
+/* Its last error; false if there was none. */
+bool squeue_error(const struct squeue *q, struct sched_error *e_r);
 
 struct sched_totals {
 	uint64_t queues, messages, rcpts;

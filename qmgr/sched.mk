@@ -6,6 +6,7 @@ libsched_a_SOURCES = \
 	qmgr/sched.c qmgr/sched.h qmgr/sched_private.h \
 	qmgr/sched_adapt.c \
 	qmgr/sched_check.c \
+	qmgr/sched_delay.c \
 	qmgr/sched_dispatch.c \
 	qmgr/sched_heap.c \
 	qmgr/sched_hint.c \
@@ -34,7 +35,8 @@ check_PROGRAMS += tests/unit/qmgr/test_sched
 TESTS += tests/unit/qmgr/test_sched
 tests_unit_qmgr_test_sched_SOURCES = \
 	tests/unit/qmgr/fakeworld.c tests/unit/qmgr/fakeworld.h \
-	tests/unit/qmgr/test_sched.c tests/unit/qmgr/test_sched_random.c
+	tests/unit/qmgr/test_sched.c tests/unit/qmgr/test_sched_delay.c \
+	tests/unit/qmgr/test_sched_random.c
 tests_unit_qmgr_test_sched_LDADD = libsched.a $(LIB_CONF) $(PCRE2_LIBS) \
 	$(LIBS_CHECK)
 

@@ -82,16 +82,19 @@ check_lists(const struct squeue *q)
 	const struct srcpt *r;
 	int64_t last = INT64_MIN;
 	bool next_is_live = q->expire_next == NULL;
+	const struct sdelays *dl = &q->s->delays;
+	bool walk_is_live = dl->q != q || !dl->in || dl->next == NULL;
 
 	TAILQ_FOREACH(r, &q->live, all) {
 		next_is_live = next_is_live || r == q->expire_next;
+		walk_is_live = walk_is_live || r == dl->next;
 		CHECK(r->state <= SR_INFLIGHT, q);
 		CHECK(q->unsorted || msg_arrived(q->s, rcpt_msg(r)) >= last, q);
 		last = msg_arrived(q->s, rcpt_msg(r));
 		check_rcpt(q, r);
 		count[r->state]++;
 	}
-	CHECK(next_is_live, q);
+	CHECK(next_is_live && walk_is_live, q);
 	TAILQ_FOREACH(r, &q->aside, all) {
 		CHECK(r->state == SR_HELD || r->state == SR_BOUNCING, q);
 		check_rcpt(q, r);
@@ -249,6 +252,21 @@ check_sources(const struct sched *s)
 }
 
 static void
+check_delays(const struct sched *s)
+{
+	uint64_t asked = 0, unasked = 0;
+	const struct smsg *m;
+	size_t at = 0;
+
+	while ((m = sched_msg_next(s, &at)) != NULL) {
+		asked += (m->tell & TELL_ASKED) != 0;
+		unasked += (m->tell & TELL_UNASKED) != 0;
+	}
+	CHECK(asked == s->delays.nasked && unasked == s->delays.nunasked,
+	    NULL);
+}
+
+static void
 check_timers(const struct sched *s)
 {
 	const struct timers *t = &s->timers;
@@ -303,5 +321,6 @@ sched_check(const struct sched *s)
 	check_scope(&s->scope);
 	check_limit(&s->worker_limit);
 	check_sources(s);
+	check_delays(s);
 	check_timers(s);
 }

@@ -61,6 +61,21 @@ squeue_conf(const struct squeue *q)
 	return conf_domain_find(q->s->conf, q->vmta, q->domain);
 }
 
+bool
+squeue_error(const struct squeue *q, struct sched_error *e_r)
+{
+	const struct qerror *e = q->error;
+
+	if (e == NULL)
+		return false;
+	*e_r = (struct sched_error){ .at_us = e->at_us,
+		.status = sv_make(e->status, e->nstatus),
+		.text = sv_make(e->text, e->ntext),
+		.host = sv_make(e->host, e->nhost),
+		.host_ip = sv_make(e->ip, e->nip) };
+	return true;
+}
+
 static int64_t
 oldest(const struct squeue *q)
 {

@@ -57,7 +57,8 @@ smsg_info(const struct smsg *m, struct sched_msg *info_r)
 	*info_r = (struct sched_msg){ .id = m->id, .segment = m->segment,
 		.offset = (uint64_t)m->place * 8,
 		.length = (uint64_t)m->length8 * 8,
-		.body_len = m->body_len, .arrival_us = m->arrival_us };
+		.body_len = m->body_len, .arrival_us = m->arrival_us,
+		.tell = m->tell };
 	if (m->rare) {
 		info_r->large_id = rare->large_id;
 		info_r->dsn_for = rare->dsn_for;
@@ -99,6 +100,7 @@ msg_new(const struct sched_msg *in, uint32_t n)
 	place_set(m, in->segment, in->offset, in->length);
 	m->body_len = in->body_len & ((1ull << BODY_BITS) - 1);
 	m->arrival_us = in->arrival_us;
+	m->tell = in->tell & (TELL_ASKED | TELL_UNASKED);
 	m->nrcpts = n & ((1u << NRCPTS_BITS) - 1);
 	m->nopen = n & ((1u << NRCPTS_BITS) - 1);
 	m->rare = rare;
@@ -175,6 +177,7 @@ sched_msg_add(struct sched *s, struct sched_now now,
 		return NULL;
 	}
 	m->clock = arrival_clock(s, in->arrival_us) & (CLOCKS - 1);
+	delays_count(s, m, true);
 	for (uint32_t i = 0; i < n; i++) {
 		new_mail(s, m->rcpts[i].q);
 		rcpt_add(s, m->rcpts[i].q, &m->rcpts[i]);

@@ -195,7 +195,8 @@ struct smsg {
 	uint64_t id;
 	uint64_t segment : SEGMENT_BITS, place : PLACE_BITS;
 	uint64_t body_len : BODY_BITS, nrcpts : NRCPTS_BITS,
-	    clock : 8;         /* which of sched.skew arrival_us is on */
+	    clock : 8,         /* which of sched.skew arrival_us is on */
+	    tell : 2;          /* OR of enum sched_tell */
 	int64_t arrival_us;
 	uint64_t length8 : LENGTH_BITS, /* of the record, in units of 8 */
 	    nopen : NRCPTS_BITS,       /* recipients that are not done, */
@@ -287,8 +288,9 @@ struct sring {         /* events of the last RING_SLOTS slots of time */
 
 struct qerror {
 	int64_t at_us;                 /* wall clock */
-	size_t nstatus, ntext;
+	size_t nstatus, ntext, nhost, nip;
 	char status[16];
+	char host[QUEUE_ERROR_MAX], ip[46];
 	char text[QUEUE_ERROR_MAX];
 };
 
@@ -485,6 +487,17 @@ struct squeue {
 	char text[];
 };
 
+/* See sched_delay.c. Times are on sched.clock. */
+struct sdelays {
+	uint64_t nasked, nunasked;     /* messages, by their tell */
+	int64_t every_ms;              /* the least of the queues'; 0: none */
+	int64_t since, upto;           /* began: the walk before, this one */
+	struct squeue *q;              /* at hand, in order of all_queues */
+	bool in;                       /* next is of its live list; NULL: at
+	                                * its end */
+	struct srcpt *next;
+};
+
 struct sched {
 	const struct sched_ops *ops;
 	void *arg;
@@ -532,6 +545,8 @@ struct sched {
 	struct squeues sourceless;     /* queues without any, */
 	uint32_t nsourceless;
 	uint32_t sources_wake;         /* so many of them are to look again */
+
+	struct sdelays delays;
 };
 
 /* When m arrived, on s->clock. */
@@ -551,6 +566,15 @@ sched_mono(const struct sched *s)
 /* A repeatable number in lo..hi from key. */
 int64_t sched_jitter(const struct sched *s, uint64_t key, int64_t lo,
     int64_t hi);
+
+/* sched_delay.c */
+/* A message comes or goes. */
+void delays_count(struct sched *s, const struct smsg *m, bool comes);
+/* The queue has new settings. */
+void delays_conf(struct sched *s, const struct squeue *q);
+/* r leaves the queue's live list, and is still in it. */
+void delays_leave(struct sched *s, const struct srcpt *r);
+void delays_queue_gone(struct sched *s, const struct squeue *q);
 
 /* sched_heap.c */
 void timers_fini(struct timers *t);
@@ -700,8 +724,8 @@ void queue_conf_again(struct sched *s, struct squeue *q);
 void vmta_conf(struct sched *s, struct svmta *vm);
 void queue_activate(struct sched *s, struct squeue *q);
 void queue_deactivate(struct sched *s, struct squeue *q);
-void queue_error_set(struct sched *s, struct squeue *q, struct sv status,
-    struct sv text);
+void queue_error_set(struct sched *s, struct squeue *q,
+    const struct sched_why *why);
 /* A failure of the destination: the queue waits. */
 void queue_fail(struct sched *s, struct squeue *q,
     const struct conf_times *list, uint32_t *failures,

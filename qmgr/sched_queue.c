@@ -326,6 +326,7 @@ queue_conf_apply(struct sched *s, struct squeue *q)
 	react_conf(s, q);
 	adapt_conf(s, q);
 	queue_limits_apply(s, q);
+	delays_conf(s, q);
 }
 
 const struct conf_times *
@@ -428,6 +429,7 @@ queue_free(struct sched *s, struct squeue *q)
 	queue_deactivate(s, q);
 	if (s->conf_walk == q)
 		s->conf_walk = TAILQ_NEXT(q, link);
+	delays_queue_gone(s, q);
 	if (s->last_queue == q)
 		s->last_queue = NULL;
 	if (q->resolving)
@@ -535,8 +537,8 @@ text_copy(char *dst, size_t size, struct sv v)
 
 /* Without memory the error is not remembered. */
 void
-queue_error_set(struct sched *s, struct squeue *q, struct sv status,
-    struct sv text)
+queue_error_set(struct sched *s, struct squeue *q,
+    const struct sched_why *why)
 {
 	if (q->error == NULL)
 		q->error = malloc(sizeof(*q->error));
@@ -544,9 +546,13 @@ queue_error_set(struct sched *s, struct squeue *q, struct sv status,
 		return;
 	q->error->at_us = s->now.wall.us;
 	q->error->nstatus = text_copy(q->error->status,
-	    sizeof(q->error->status), status);
+	    sizeof(q->error->status), why->status);
 	q->error->ntext = text_copy(q->error->text, sizeof(q->error->text),
-	    text);
+	    why->diag);
+	q->error->nhost = text_copy(q->error->host, sizeof(q->error->host),
+	    why->host);
+	q->error->nip = text_copy(q->error->ip, sizeof(q->error->ip),
+	    why->host_ip);
 }
 
 void
@@ -557,7 +563,7 @@ queue_fail(struct sched *s, struct squeue *q, const struct conf_times *list,
 	    q->failures + q->dns_failures;
 	int64_t delay;
 
-	queue_error_set(s, q, why->status, why->diag);
+	queue_error_set(s, q, why);
 	queue_activate(s, q);
 	if (q->retry_at > sched_mono(s))
 		return; /* several sessions fail together: one failure */

@@ -86,6 +86,15 @@ rcpt_leave(struct sched *s, struct srcpt *r)
 	s->count[r->state]--;
 }
 
+/* Who was to go on with r goes on with the next one. */
+static void
+live_leave(struct squeue *q, const struct srcpt *r)
+{
+	if (q->expire_next == r)
+		q->expire_next = TAILQ_NEXT(r, all);
+	delays_leave(q->s, r);
+}
+
 static void
 rcpt_enter(struct sched *s, struct srcpt *r, enum srcpt_state state)
 {
@@ -93,8 +102,8 @@ rcpt_enter(struct sched *s, struct srcpt *r, enum srcpt_state state)
 	struct srcpts *from = home(q, (enum srcpt_state)r->state);
 	struct srcpts *to = home(q, state);
 
-	if (q->expire_next == r && !is_live(state))
-		q->expire_next = TAILQ_NEXT(r, all);
+	if (!is_live(state))
+		live_leave(q, r);
 	if (from != to) {
 		TAILQ_REMOVE(from, r, all);
 		if (to == &q->live)
@@ -188,8 +197,7 @@ rcpt_move(struct sched *s, struct srcpt *r, struct squeue *to)
 	if (q == to)
 		return;
 	rcpt_leave(s, r);
-	if (q->expire_next == r)
-		q->expire_next = TAILQ_NEXT(r, all);
+	live_leave(q, r);
 	TAILQ_REMOVE(is_live((enum srcpt_state)r->state) ? &q->live :
 	    &q->aside, r, all);
 	q->bytes -= rcpt_msg(r)->body_len;
@@ -306,6 +314,7 @@ static void
 msg_end(struct sched *s, struct smsg *m)
 {
 	s->ops->msg_done(s->arg, m);
+	delays_count(s, m, false);
 	htab_remove(&s->msgs, m);
 	free(m);
 }

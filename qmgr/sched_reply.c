@@ -241,7 +241,7 @@ queue_defer(struct sched *s, struct squeue *q, const struct conf_reply *rule,
 static void
 queue_bounce(struct sched *s, struct squeue *q, const struct sched_why *why)
 {
-	queue_error_set(s, q, why->status, why->diag);
+	queue_error_set(s, q, why);
 	if (q->error != NULL && q->error->nstatus > 0)
 		q->error->status[0] = '5';
 	q->promote = q->count[SR_RETRY];

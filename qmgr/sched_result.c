@@ -134,6 +134,8 @@ sched_result(struct sched *s, struct sched_now now, uint64_t session,
     struct smsg *m, uint32_t idx, const struct sched_result *res,
     struct sched_decision *d_r)
 {
+	struct sched_why why = { .status = res->status, .diag = res->text,
+		.host = res->host, .host_ip = res->host_ip };
 	const struct conf_reply *rule = NULL;
 	struct ssession *se;
 	bool skipped = false;
@@ -164,12 +166,12 @@ sched_result(struct sched *s, struct sched_now now, uint64_t session,
 	if (res->outcome == OUT_DELIVERED || res->outcome == OUT_TEMPORARY)
 		adapt_reply(s, r->q, res->outcome == OUT_TEMPORARY, res->text);
 	if (res->outcome != OUT_DELIVERED)
-		queue_error_set(s, r->q, res->status, res->text);
+		queue_error_set(s, r->q, &why);
 	se = session_find(s, session);
+	if (se == NULL)
+		why.host = SV(""); /* there is none to be passed over */
 	if (res->outcome == OUT_TEMPORARY || res->outcome == OUT_PERMANENT)
-		rule = reply_act(s, r->q, &(struct sched_why){
-		    .status = res->status, .diag = res->text,
-		    .host = se == NULL ? SV("") : res->host },
+		rule = reply_act(s, r->q, &why,
 		    se == NULL ? NULL : &se->source, &skipped);
 	else if (res->outcome == OUT_DELIVERED)
 		reply_delivered(s, r->q, res->text,

@@ -676,7 +676,7 @@ static void
 session_failed(struct sched *s, struct squeue *q, const struct sched_why *why)
 {
 	if (q->nup > 0) {
-		queue_error_set(s, q, why->status, why->diag);
+		queue_error_set(s, q, why);
 		q->open_hold_at = sched_mono(s) + OPEN_HOLD_US;
 		return;
 	}
@@ -700,7 +700,7 @@ session_end_act(struct sched *s, struct squeue *q, enum session_end end,
 			session_failed(s, q, why);
 			return;
 		}
-		queue_error_set(s, q, why->status, why->diag);
+		queue_error_set(s, q, why);
 		q->doomed = true;
 		return;
 	case END_421:
@@ -750,7 +750,7 @@ sched_session_end(struct sched *s, struct sched_now now, uint64_t session,
 	if (end == END_421 || end == END_GREETING_TEMP || end == END_CONNECT)
 		adapt_refused(s, q, w.diag);
 	if (skipped)
-		queue_error_set(s, q, w.status, w.diag);
+		queue_error_set(s, q, &w);
 	else
 		session_end_act(s, q, end, delivered, &w);
 	queue_activate(s, q);

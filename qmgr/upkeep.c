@@ -209,6 +209,12 @@ upkeep_space_lost(struct qmgr *q)
 	space_set(q, "no space in the spool");
 }
 
+bool
+upkeep_takes_mail(const struct qmgr *q)
+{
+	return q->upkeep->space_open;
+}
+
 void
 upkeep_space_tell(const struct qmgr *q, struct chan *c)
 {
@@ -458,6 +464,7 @@ on_look(evutil_socket_t fd, short what, void *arg)
 	bounce_look(q);
 	standing_look(q);
 	trash_look(q);
+	delays_look(q);
 	workers_intents_retry(q);
 	qmgr_confs_forget(q);
 	if (u->looks % 3600 == 0)

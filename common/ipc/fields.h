@@ -13,8 +13,8 @@
  * u32s (a list of at most max numbers); svs (a list of at most max texts).
  * Decoded views look into the encoded bytes.
  *
- * late_u32, late_u64, late_sv: fields that records of an earlier version end
- * before; then they are 0 or empty. Only at the end of a list.
+ * late_u8, late_u32, late_u64, late_sv: fields that records of an earlier
+ * version end before; then they are 0 or empty. Only at the end of a list.
  */
 #ifndef COMMON_IPC_FIELDS_H
 #define COMMON_IPC_FIELDS_H
@@ -59,6 +59,7 @@ struct svs rd_svs(struct rd *r, size_t max);
 #define FIELD_C_u32s struct u32s
 #define FIELD_C_svs  struct svs
 
+#define FIELD_C_late_u8  uint8_t
 #define FIELD_C_late_u32 uint32_t
 #define FIELD_C_late_u64 uint64_t
 #define FIELD_C_late_sv  struct sv
@@ -71,6 +72,7 @@ struct svs rd_svs(struct rd *r, size_t max);
 #define FIELD_WR_u32s(w, v, max) wr_u32s(w, &(v), max)
 #define FIELD_WR_svs(w, v, max)  wr_svs(w, &(v), max)
 
+#define FIELD_WR_late_u8(w, v, max)  wr_u8(w, v)
 #define FIELD_WR_late_u32(w, v, max) wr_u32(w, v)
 #define FIELD_WR_late_u64(w, v, max) wr_u64(w, v)
 #define FIELD_WR_late_sv(w, v, max)  wr_sv(w, v, max)
@@ -83,6 +85,7 @@ struct svs rd_svs(struct rd *r, size_t max);
 #define FIELD_RD_u32s(r, max) rd_u32s(r, max)
 #define FIELD_RD_svs(r, max)  rd_svs(r, max)
 
+#define FIELD_RD_late_u8(r, max)  (rd_done(r) ? 0 : rd_u8(r))
 #define FIELD_RD_late_u32(r, max) (rd_done(r) ? 0 : rd_u32(r))
 #define FIELD_RD_late_u64(r, max) (rd_done(r) ? 0 : rd_u64(r))
 #define FIELD_RD_late_sv(r, max)  (rd_done(r) ? SV("") : rd_sv(r, max))

@@ -15,6 +15,7 @@
 #include "bounce/job.h"
 #include "common/base/msgid.h"
 #include "common/mail/envelope.h"
+#include "common/spool/poison.h"
 #include "common/sys/clock.h"
 #include "tests/unit/acct/proc.h"
 
@@ -61,6 +62,9 @@ struct stub {
 	bool deaf;            /* takes no notice of a DROP: it is dying */
 	unsigned bad_grants;  /* so many are read-only descriptors */
 	unsigned takes;
+	unsigned delay_takes; /* of them for delays */
+	bool arrived;         /* nobody waits any more */
+	unsigned warnings;    /* DSNs that end nothing */
 	struct evlog_pos at;
 };
 
@@ -162,6 +166,27 @@ failures_log(uint32_t n)
 	ck_assert_int_eq(evlog_sync(st->log), 0);
 }
 
+static void
+delay_log(uint32_t m, uint32_t idx, struct sv sender, uint8_t notify,
+    uint64_t time_us)
+{
+	union ev_any any = { .delayed = {
+		.id = st->msg[m].id, .rcpt_idx = idx, .time_us = time_us,
+		.queued_us = UINT64_C(1769868308000000),
+		.tried_us = UINT64_C(1769868309000000),
+		.until_us = UINT64_C(1769868308000000) +
+		    (uint64_t)(72 * 3600 * US_PER_SEC),
+		.sender = sender, .rcpt = SV("r@dest.example"),
+		.orcpt = SV(""), .envid = SV("e+2B1"), .notify = notify,
+		.src_mta = SV(""), .status = SV("4.7.1"),
+		.diag = SV("451 4.7.1 later"),
+		.mta = SV("mx.dest.example (192.0.2.1)"),
+	} };
+
+	ck_assert_int_eq(evlog_append(st->log, EV_DELAYED, &any), 0);
+	ck_assert_int_eq(evlog_sync(st->log), 0);
+}
+
 /* ---- qmgr ---- */
 
 static struct original *
@@ -203,6 +228,12 @@ dsn_count(struct sv env)
 	ck_assert(sv_eq(e.rcpts[0].addr, SV("s@sender.example")));
 	ck_assert_uint_eq(e.rcpts[0].notify, NOTIFY_NEVER);
 	ck_assert(sv_eq(e.src_type, SV("bounce")));
+	if (e.dsn_for == 0) {
+		ck_assert_uint_eq(e.dsn_nrcpts, 0);
+		st->warnings++;
+		arena_fini(&a);
+		return;
+	}
 	o = original_find(e.dsn_for);
 	ck_assert_uint_gt(e.dsn_nrcpts, 0);
 	for (uint32_t i = 0; i < e.dsn_nrcpts; i++) {
@@ -234,13 +265,15 @@ on_take(struct chan *c, void *arg, const void *msg)
 
 	(void)arg;
 	take_note(o);
+	st->delay_takes += m->delayed;
 	if (st->lazy && rand() % 30 == 0)
 		return;
 	for (uint32_t i = 0; i < m->rcpts.n; i++) {
 		uint32_t idx = u32s_get(&m->rcpts, i);
 
 		ck_assert_uint_lt(idx, RCPTS);
-		if (o->reported[idx] + o->dropped[idx] == 0)
+		if (m->delayed ? !st->arrived :
+		    o->reported[idx] + o->dropped[idx] == 0)
 			list[n++] = idx;
 	}
 	if (!st->opened)
@@ -631,6 +664,141 @@ START_TEST(test_process_dsn_rate_holds)
 }
 END_TEST
 
+/* ---- delays ---- */
+
+struct seen {
+	unsigned delayed, failed;
+	char message_id[2][128];
+};
+
+static int
+on_report(void *arg, const struct record *r)
+{
+	struct seen *s = arg;
+	const char *id;
+
+	if (has(r->body, "Action: failed")) {
+		ck_assert(!has(r->body, "Action: delayed"));
+		s->failed++;
+		return 0;
+	}
+	ck_assert(has(r->body, "Delivery Status Notification (Delay)"));
+	ck_assert(has(r->body, "Nothing needs"));
+	ck_assert(has(r->body, "Original-Envelope-Id: e+1\r\n"));
+	ck_assert(has(r->body, "Action: delayed\r\nStatus: 4.7.1\r\n"
+	    "Remote-MTA: dns; mx.dest.example\r\n"
+	    "Diagnostic-Code: smtp; 451 4.7.1 later\r\n"
+	    "Last-Attempt-Date: "));
+	ck_assert(has(r->body, "\r\nWill-Retry-Until: "));
+	ck_assert(has(r->body, "Subject: original"));
+	/* RFC 3461 4.3: RET=FULL is for failures */
+	ck_assert(!has(r->body, "hello"));
+	id = memmem(r->body.p, r->body.n, "Message-ID: ", 12);
+	ck_assert_ptr_nonnull(id);
+	if (s->delayed < 2)
+		memcpy(s->message_id[s->delayed], id + 12, 60);
+	s->delayed++;
+	return 0;
+}
+
+static struct seen
+reports_read(void)
+{
+	static const struct segment_scan_ops ops = { .on_record = on_report };
+	struct seen s = { .delayed = 0 };
+	uint64_t end;
+
+	for (size_t i = 0; i < st->nsegs; i++)
+		ck_assert_int_eq(segment_scan(st->segs[i].file,
+		    st->segs[i].number, SEGMENT_HEADER, UINT64_MAX, &ops, &s,
+		    &end), 0);
+	return s;
+}
+
+/* A warning is a DSN of its own and the end of nothing. */
+START_TEST(test_process_delay_is_reported_apart_from_failures)
+{
+	struct sv sender = SV("s@Sender.Example");
+	struct seen s;
+
+	delay_log(0, 0, sender, NOTIFY_DELAY, 5000);
+	failures_log(1);
+	delay_log(0, 1, sender, 0, 5000);
+	start();
+	proc_run(&st->proc, NULL, 500);
+	ck_assert_uint_eq(st->takes, 2);
+	ck_assert_uint_eq(st->delay_takes, 1);
+	ck_assert_uint_eq(st->warnings, 1);
+	for (uint32_t i = 0; i < RCPTS; i++)
+		ck_assert_uint_eq(st->msg[0].reported[i], 1);
+	/* the next one is another message */
+	delay_log(0, 0, sender, NOTIFY_DELAY, 9000);
+	log_at();
+	proc_run(&st->proc, NULL, 500);
+	ck_assert_uint_eq(st->warnings, 2);
+	ck_assert_int_eq(proc_stop(&st->proc), 0);
+	s = reports_read();
+	ck_assert_uint_eq(s.delayed, 2);
+	ck_assert_uint_eq(s.failed, 1);
+	ck_assert_str_ne(s.message_id[0], s.message_id[1]);
+	ck_assert_uint_eq(st->drops, 0);
+	ck_assert_int_eq(evlog_pos_cmp(st->at, evlog_durable(st->log)), 0);
+}
+END_TEST
+
+START_TEST(test_process_delay_nobody_is_to_hear_of)
+{
+	struct sv sender = SV("s@Sender.Example");
+
+	delay_log(0, 0, SV(""), NOTIFY_DELAY, 5000);
+	delay_log(1, 0, sender, NOTIFY_NEVER, 5000);
+	delay_log(2, 0, sender, NOTIFY_FAILURE, 5000);
+	start();
+	proc_run(&st->proc, NULL, 400);
+	ck_assert_uint_eq(st->takes, 0);
+	/* it has been delivered meanwhile */
+	st->arrived = true;
+	delay_log(3, 0, sender, NOTIFY_DELAY, 5000);
+	log_at();
+	proc_run(&st->proc, NULL, 400);
+	ck_assert_uint_eq(st->delay_takes, 1);
+	/* no DSN can be made: that must not end the recipient */
+	st->arrived = false;
+	delay_log(4, 0, SV("nobody"), NOTIFY_DELAY, 5000);
+	log_at();
+	proc_run(&st->proc, NULL, 400);
+	ck_assert_uint_eq(st->delay_takes, 2);
+	ck_assert_uint_eq(st->warnings, 0);
+	ck_assert_uint_eq(st->drops, 0);
+	ck_assert_int_eq(proc_stop(&st->proc), 0);
+	ck_assert_int_eq(evlog_pos_cmp(st->at, evlog_durable(st->log)), 0);
+}
+END_TEST
+
+/* Events that crashed bounce twice are left out, with nothing said to qmgr. */
+START_TEST(test_process_delay_that_crashes_is_left_out)
+{
+	struct evlog_pos at = evlog_position(st->log);
+	struct poison p;
+	struct sio *s = sio_os_new(fds[OFFSETS]);
+
+	delay_log(0, 0, SV("s@Sender.Example"), NOTIFY_DELAY, 5000);
+	ck_assert_int_eq(poison_open(&p, s, "bounce.suspects"), 0);
+	for (int i = 0; i < 2; i++) {
+		poison_mark(&p, POISON_EVENT, at.file, at.offset);
+		ck_assert_ptr_nonnull(poison_blame_marked(&p, "signal 11"));
+	}
+	poison_close(&p);
+	sio_free(&s);
+	start();
+	proc_run(&st->proc, NULL, 400);
+	ck_assert_uint_eq(st->takes, 0);
+	ck_assert_uint_eq(st->drops, 0);
+	ck_assert_int_eq(proc_stop(&st->proc), 0);
+	ck_assert_int_eq(evlog_pos_cmp(st->at, evlog_durable(st->log)), 0);
+}
+END_TEST
+
 START_TEST(test_notify_table_obeyed)
 {
 	static const struct {
@@ -683,6 +851,9 @@ main(void)
 	tcase_add_test(p,
 	    test_process_commits_fail_tried_again_after_a_while);
 	tcase_add_test(p, test_process_dsn_rate_holds);
+	tcase_add_test(p, test_process_delay_is_reported_apart_from_failures);
+	tcase_add_test(p, test_process_delay_nobody_is_to_hear_of);
+	tcase_add_test(p, test_process_delay_that_crashes_is_left_out);
 	suite_add_tcase(s, t);
 	suite_add_tcase(s, p);
 	r = srunner_create(s);

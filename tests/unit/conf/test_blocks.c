@@ -312,6 +312,7 @@ START_TEST(test_queue_directives_have_values)
 	    "backoff-max-data-volume-rate 1M/m\nsmtp-out-rampup-interval 5s\n"
 	    "max-errors-per-connection 4\nmx-connection-attempts 3\n"
 	    "disable-mx-rollup yes\nqueue-to slow.queue\n"
+	    "notify-of-delay-every 90m\nnotify-of-delay-unasked yes\n"
 	    "reroute-to-virtual-mta v\nbackoff-reroute-to-virtual-mta p\n"
 	    "backoff-notify a@x.org, b@x.org\nbackoff-to-normal-after 2h\n"
 	    "backoff-to-normal-after-delivery yes\n"
@@ -334,6 +335,8 @@ START_TEST(test_queue_directives_have_values)
 	ck_assert_int_eq(d->max_errors_per_connection, 4);
 	ck_assert_int_eq(d->mx_connection_attempts, 3);
 	ck_assert(d->disable_mx_rollup);
+	ck_assert_int_eq(d->notify_of_delay_every_ms, 90 * 60 * 1000);
+	ck_assert(d->notify_of_delay_unasked);
 	ck_assert(sv_eq(d->queue_to, SV("slow.queue")));
 	ck_assert(sv_eq(d->reroute_to_virtual_mta, SV("v")));
 	ck_assert(sv_eq(d->backoff_reroute_to_virtual_mta, SV("p")));
@@ -360,6 +363,8 @@ START_TEST(test_queue_directives_have_defaults)
 	ck_assert_int_eq(d.smtp_out_rampup_interval_ms, 0);
 	ck_assert_int_eq(d.max_errors_per_connection, 0);
 	ck_assert(!d.disable_mx_rollup);
+	ck_assert_int_eq(d.notify_of_delay_every_ms, 4 * 3600 * 1000);
+	ck_assert(!d.notify_of_delay_unasked);
 	ck_assert(d.backoff_to_normal_after_ms == CONF_NEVER);
 	ck_assert(d.reenable_source_ip_after_ms == CONF_NEVER);
 	ck_assert_int_eq(d.max_cold_virtual_mta_msg.n, 1);

@@ -66,4 +66,8 @@ struct sched_decision result(struct world *w, uint32_t i, enum outcome o);
 
 void sched_tests_random(TCase *tc);
 
+/* ---- test_sched_delay.c ---- */
+
+void sched_tests_delay(TCase *tc);
+
 #endif

@@ -252,5 +252,6 @@ void qmgr_tests_outcome(Suite *s);
 void qmgr_tests_recover(Suite *s);
 void qmgr_tests_warmup(Suite *s);
 void qmgr_tests_move(Suite *s);
+void qmgr_tests_delays(Suite *s);
 
 #endif

@@ -673,6 +673,7 @@ qmgr_suite(void)
 	qmgr_tests_recover(s);
 	qmgr_tests_warmup(s);
 	qmgr_tests_move(s);
+	qmgr_tests_delays(s);
 	return s;
 }
 

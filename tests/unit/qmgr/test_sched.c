@@ -65,9 +65,10 @@ START_TEST(test_msg_info_is_what_was_added)
 		    .body_len = 400, .arrival_us = WALL0 },
 		{ .id = 2, .segment = 3, .offset = 1024, .length = 256,
 		    .body_len = 1 << 30, .arrival_us = WALL0,
-		    .large_id = UINT64_C(77) << 32 },
+		    .large_id = UINT64_C(77) << 32, .tell = TELL_ASKED },
 		{ .id = 3, .segment = 1, .offset = 4096, .length = 128,
-		    .body_len = 40, .arrival_us = WALL0, .dsn_for = 1 },
+		    .body_len = 40, .arrival_us = WALL0, .dsn_for = 1,
+		    .tell = TELL_ASKED | TELL_UNASKED },
 	};
 	struct sv domains[3] = { SV("a.test"), SV("b.test"), SV("a.test") };
 	struct world *w = world_new("", 1);
@@ -544,6 +545,7 @@ sched_suite(void)
 	tcase_add_test(tc, test_took_looks_connections_answers);
 	tcase_add_test(tc, test_memory_million_messages_below_160_bytes);
 	sched_tests_random(tc);
+	sched_tests_delay(tc);
 	suite_add_tcase(s, tc);
 	return s;
 }

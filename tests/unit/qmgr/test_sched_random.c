@@ -11,10 +11,12 @@ static const char random_conf[] =
     "retry-recipients-after 1m-5m\nconnection-idle-timeout 5s\n"
     "retry-after-dns-error 10s\nmax-retries 5\n</domain>\n"
     "<domain a.test>\nmax-smtp-out 2\n</domain>\n"
-    "<domain b.test>\nmax-msg-rate 5/s\n</domain>\n"
+    "<domain b.test>\nmax-msg-rate 5/s\nnotify-of-delay-every 1m\n"
+    "notify-of-delay-unasked yes\n</domain>\n"
     "<domain c.test>\nmax-connect-rate 6/m\nmax-msg-per-connection 3\n"
     "</domain>\n"
-    "<domain d.test>\nmax-rcpt-per-transaction 2\n</domain>\n"
+    "<domain d.test>\nmax-rcpt-per-transaction 2\n"
+    "notify-of-delay-every 0\n</domain>\n"
     "<domain s.rollup>\nmax-smtp-out 1\nmax-msg-rate 20/s\n</domain>\n"
     "<domain e.test>\nsource-ip-max-smtp-out 1\n</domain>\n"
     "<virtual-mta v3>\nsmtp-source-host 192.0.2.1 a.test\n"
@@ -44,7 +46,8 @@ static uint32_t
 random_add(struct world *w, uint64_t id)
 {
 	struct sched_msg m = { .id = id, .segment = id >> 20, .length = 80,
-		.arrival_us = w->now.wall.us - rnd(w, 100) * US_PER_SEC };
+		.arrival_us = w->now.wall.us - rnd(w, 100) * US_PER_SEC,
+		.tell = rnd(w, 4) };
 	uint32_t n = 1 + rnd(w, 6);
 	struct sv domains[8];
 
@@ -263,6 +266,28 @@ random_operator(struct world *w)
 	}
 }
 
+/* A piece of a walk, which may be given up. */
+static void
+random_delays(struct world *w)
+{
+	uint32_t n = rnd(w, 4), idx;
+	struct sched_msg info;
+	struct smsg *m;
+
+	if (rnd(w, 50) == 0)
+		sched_delays_begin(w->s, w->now);
+	while (n-- > 0) {
+		if (sched_delays_next(w->s, w->now, &m, &idx) != DELAYS_ONE)
+			continue;
+		ck_assert(smsg_rcpt_state(m, idx) <= SR_INFLIGHT);
+		smsg_info(m, &info);
+		ck_assert((info.tell & (sv_eq(squeue_domain(smsg_rcpt_queue(m,
+		    idx)), SV("b.test")) ? 3 : TELL_ASKED)) != 0);
+		ck_assert(!sv_eq(squeue_domain(smsg_rcpt_queue(m, idx)),
+		    SV("d.test")));
+	}
+}
+
 static void
 random_step(struct world *w, uint64_t *next_id, uint64_t *rcpts)
 {
@@ -270,6 +295,8 @@ random_step(struct world *w, uint64_t *next_id, uint64_t *rcpts)
 		OUT_TEMPORARY, OUT_PERMANENT, OUT_LOST, OUT_IN_DOUBT,
 		OUT_UNREADABLE, OUT_UNTRIED };
 
+	if (rnd(w, 3) == 0)
+		random_delays(w);
 	switch (rnd(w, 8)) {
 	case 0:
 		if (*next_id < 100000)

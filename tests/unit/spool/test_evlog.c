@@ -697,6 +697,7 @@ cut_decodes(enum ev_type type, const union ev_any *m, size_t n,
 /* What an earlier version wrote has fewer fields. */
 START_TEST(test_event_of_an_earlier_version_is_read)
 {
+	static const struct sv domain = { "a.test", 6 };
 	static const uint32_t idx = 3;
 	union ev_any out, attempt = { .attempt = { .id = 5,
 	    .esmtp = SV("250 ok"), .pool = SV("p"), .volume_kib = 9 } };
@@ -705,6 +706,8 @@ START_TEST(test_event_of_an_earlier_version_is_read)
 	union ev_any set = { .queue_set = { .queue = SV("a/b"), .paused = 1,
 	    .backoff = 1, .backoff_until_us = 1, .max_out = 2,
 	    .rate_n = 3, .rate_step_us = 4 } };
+	union ev_any accept = { .accept = { .id = 8, .vmta = SV("v"),
+	    .domains = { .array = &domain, .n = 1 }, .tell = 3 } };
 
 	ck_assert(cut_decodes(EV_ATTEMPT, &attempt, 0, &out));
 	ck_assert(sv_eq(out.attempt.pool, SV("p")));
@@ -722,6 +725,11 @@ START_TEST(test_event_of_an_earlier_version_is_read)
 	ck_assert_uint_eq(out.queue_set.backoff, 1);
 	ck_assert_uint_eq(out.queue_set.backoff_until_us, 0);
 	ck_assert_uint_eq(out.queue_set.rate_step_us, 0);
+	ck_assert(cut_decodes(EV_ACCEPT, &accept, 0, &out));
+	ck_assert_uint_eq(out.accept.tell, 3);
+	ck_assert(cut_decodes(EV_ACCEPT, &accept, 1, &out));
+	ck_assert_uint_eq(out.accept.tell, 0);
+	ck_assert_uint_eq(out.accept.domains.n, 1);
 	/* not in the middle of a field, nor before one that always was there */
 	ck_assert(!cut_decodes(EV_ATTEMPT, &attempt, 3, &out));
 	ck_assert(!cut_decodes(EV_ATTEMPT, &attempt, 4 + 4, &out));
