@@ -69,10 +69,8 @@ squeue_error(const struct squeue *q, struct sched_error *e_r)
 	if (e == NULL)
 		return false;
 	*e_r = (struct sched_error){ .at_us = e->at_us,
-		.status = sv_make(e->status, e->nstatus),
-		.text = sv_make(e->text, e->ntext),
-		.host = sv_make(e->host, e->nhost),
-		.host_ip = sv_make(e->ip, e->nip) };
+		.status = e->status, .text = e->text,
+		.host = e->host, .host_ip = e->ip };
 	return true;
 }
 
@@ -152,7 +150,7 @@ sched_queue_info(const struct sched *s, struct sched_now now,
 	    RING_MINUTE_US);
 	i->rate_1h = (double)ring_sum(&q->hour, now.mono.us, RING_HOUR_US);
 	if (q->error != NULL) {
-		i->last_error = sv_make(q->error->text, q->error->ntext);
+		i->last_error = q->error->text;
 		i->last_error_us = q->error->at_us;
 	}
 }

@@ -286,12 +286,11 @@ struct sring {         /* events of the last RING_SLOTS slots of time */
 #define RING_MINUTE_US (5 * US_PER_SEC)
 #define RING_HOUR_US   (300 * US_PER_SEC)
 
+/* As large as what there is to say: many queues have one. */
 struct qerror {
 	int64_t at_us;                 /* wall clock */
-	size_t nstatus, ntext, nhost, nip;
-	char status[16];
-	char host[QUEUE_ERROR_MAX], ip[46];
-	char text[QUEUE_ERROR_MAX];
+	struct sv status, text, host, ip; /* in mem[] */
+	char mem[];
 };
 
 struct svpool {

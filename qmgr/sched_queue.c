@@ -525,14 +525,15 @@ queue_deactivate(struct sched *s, struct squeue *q)
 
 /* ---- failures ---- */
 
-static size_t
-text_copy(char *dst, size_t size, struct sv v)
+static struct sv
+text_put(char **at, struct sv v)
 {
-	size_t n = v.n < size ? v.n : size;
+	struct sv copy = sv_make(*at, v.n);
 
-	if (n > 0)
-		memcpy(dst, v.p, n);
-	return n;
+	if (v.n > 0)
+		memcpy(*at, v.p, v.n);
+	*at += v.n;
+	return copy;
 }
 
 /* Without memory the error is not remembered. */
@@ -540,19 +541,25 @@ void
 queue_error_set(struct sched *s, struct squeue *q,
     const struct sched_why *why)
 {
-	if (q->error == NULL)
-		q->error = malloc(sizeof(*q->error));
-	if (q->error == NULL)
+	struct sv status = sv_head(why->status, 16);
+	struct sv text = sv_head(why->diag, QUEUE_ERROR_MAX);
+	struct sv host = sv_head(why->host, QUEUE_ERROR_MAX);
+	struct sv ip = sv_head(why->host_ip, 46);
+	struct qerror *e = malloc(sizeof(*e) + status.n + text.n + host.n +
+	    ip.n);
+	char *at;
+
+	if (e == NULL)
 		return;
-	q->error->at_us = s->now.wall.us;
-	q->error->nstatus = text_copy(q->error->status,
-	    sizeof(q->error->status), why->status);
-	q->error->ntext = text_copy(q->error->text, sizeof(q->error->text),
-	    why->diag);
-	q->error->nhost = text_copy(q->error->host, sizeof(q->error->host),
-	    why->host);
-	q->error->nip = text_copy(q->error->ip, sizeof(q->error->ip),
-	    why->host_ip);
+	at = e->mem;
+	e->at_us = s->now.wall.us;
+	e->status = text_put(&at, status);
+	e->text = text_put(&at, text);
+	e->host = text_put(&at, host);
+	e->ip = text_put(&at, ip);
+	/* they may be parts of the last one */
+	free(q->error);
+	q->error = e;
 }
 
 void

@@ -242,8 +242,8 @@ static void
 queue_bounce(struct sched *s, struct squeue *q, const struct sched_why *why)
 {
 	queue_error_set(s, q, why);
-	if (q->error != NULL && q->error->nstatus > 0)
-		q->error->status[0] = '5';
+	if (q->error != NULL && q->error->status.n > 0)
+		q->error->mem[0] = '5';
 	q->promote = q->count[SR_RETRY];
 	q->doomed = true;
 	queue_activate(s, q);

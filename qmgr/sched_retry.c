@@ -110,7 +110,7 @@ error_text(const struct squeue *q)
 {
 	if (q->error == NULL)
 		return SV("none");
-	return sv_make(q->error->text, q->error->ntext);
+	return q->error->text;
 }
 
 /* "... lifetime is over after 259200 s; last error: ..." */
@@ -218,7 +218,7 @@ queue_doom(struct sched *s, struct squeue *q)
 	struct tries n = { 0, 0 };
 
 	if (q->error != NULL) {
-		why.status = sv_make(q->error->status, q->error->nstatus);
+		why.status = q->error->status;
 		why.diag = error_text(q);
 	}
 	if (!list_doom(s, q, &q->fresh, &why, &n) ||
