@@ -40,15 +40,15 @@ domains_list(struct qmgr *q, const struct envelope *e)
 	return list;
 }
 
+/* A VMTA, one of a pool's, or else the default. */
 static struct sv
 vmta_choose(struct qmgr *q, struct sv want)
 {
 	const struct conf_vmta *v = conf_vmta_find(q->conf, want);
 
+	/* a pool names only what there is, and "" is the default */
 	if (v == NULL)
 		v = conf_vmta_find(q->conf, pool_pick(q, want));
-	if (v == NULL)
-		v = conf_vmta(q->conf, 0);
 	return v->name;
 }
 

@@ -62,6 +62,6 @@ tests_unit_qmgr_test_qmgr_SOURCES = tests/unit/qmgr/qrig.c \
 	tests/unit/qmgr/test_qmgr_warmup.c
 # calls on the spool fail when the test says so
 tests_unit_qmgr_test_qmgr_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=sio_os_new \
-	-Wl,--wrap=_exit,--wrap=fork,--wrap=event_add
+	-Wl,--wrap=_exit,--wrap=fork,--wrap=event_add,--wrap=checkpoint_add
 tests_unit_qmgr_test_qmgr_LDADD = libqmgrmain.a libqmgr.a libsched.a \
 	$(LIB_CONF) $(LIBS_OS) $(JANSSON_LIBS) $(PCRE2_LIBS) $(LIBS_CHECK)

@@ -26,6 +26,8 @@ wants_success_dsn(struct sv sender, uint8_t notify)
 	return sender.n > 0 && (notify & NOTIFY_SUCCESS) != 0;
 }
 
+#define STATUS_MAX 16 /* as in EV_ATTEMPT_FIELDS */
+
 /* Whatever a worker says, it can be logged. */
 static void
 attempt_cut(struct ev_attempt *e)
@@ -38,7 +40,7 @@ attempt_cut(struct ev_attempt *e)
 	e->pool = sv_head(e->pool, 256);
 	e->src_type = sv_head(e->src_type, 256);
 	e->src_mta = sv_head(e->src_mta, EV_NAME_MAX);
-	e->status = sv_head(e->status, 16);
+	e->status = sv_head(e->status, STATUS_MAX);
 	e->diag = sv_head(e->diag, EV_TEXT_MAX);
 	e->source_ip = sv_head(e->source_ip, 64);
 	e->dest_ip = sv_head(e->dest_ip, 64);
@@ -51,9 +53,10 @@ attempt_log(struct qmgr *q, struct ev_attempt *e,
     const struct sched_decision *d, const struct sched_msg *info)
 {
 	union ev_any ev;
-	char hard[16];
+	char hard[STATUS_MAX];
 
-	if (d->hardened && e->status.n > 0 && e->status.n < sizeof(hard)) {
+	attempt_cut(e);
+	if (d->hardened && e->status.n > 0) {
 		memcpy(hard, e->status.p, e->status.n);
 		hard[0] = '5';
 		e->status = sv_make(hard, e->status.n);
@@ -64,7 +67,6 @@ attempt_log(struct qmgr *q, struct ev_attempt *e,
 	e->attempts = d->attempts;
 	e->volume_kib = d->volume_kib;
 	e->queued_us = (uint64_t)info->arrival_us;
-	attempt_cut(e);
 	ev.attempt = *e;
 	journal_append(q, EV_ATTEMPT, &ev);
 	if (e->outcome == OUT_IN_DOUBT) {
@@ -330,7 +332,7 @@ outcome_from_record(struct qmgr *q, struct smsg *m, uint32_t idx,
 	struct ev_attempt e = {
 		.rcpt_idx = idx, .outcome = outcome,
 		.time_us = (uint64_t)now.wall.us,
-		.status = sv_head(why->status, 16),
+		.status = sv_head(why->status, STATUS_MAX),
 		.diag = sv_head(why->diag, EV_TEXT_MAX),
 	};
 

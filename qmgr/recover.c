@@ -166,9 +166,10 @@ queue_replay(struct recovery *rec, const struct ev_queue_set *e)
 		return;
 	domain = sv_head(e->queue, (size_t)slash);
 	vmta = sv_from_at(e->queue, (size_t)slash + 1);
-	/* no name in the log is too long for a queue */
+	/* GCOVR_EXCL_BR_START: memory; no name in the log is too long */
 	if (!sched_queue_state_set(rec->q->sched, rec->now, domain, vmta,
 	    &(struct sched_queue_state){
+		/* GCOVR_EXCL_BR_STOP */
 		.paused = e->paused, .backoff = e->backoff,
 		.backoff_until_us = (int64_t)e->backoff_until_us,
 		.max_out = e->max_out,

@@ -15,6 +15,7 @@
 
 #include "common/base/msgid.h"
 #include "common/conf/conf.h"
+#include "common/spool/checkpoint.h"
 #include "tests/unit/qmgr/qrig.h"
 
 int qmgr_main(int argc, char **argv);
@@ -177,6 +178,20 @@ __wrap_fork(void)
 {
 	/* Check forks, too */
 	return is_child && fails(QF_FORK, "") ? -1 : __real_fork();
+}
+
+int __real_checkpoint_add(
+    struct checkpoint *c, enum ev_type type, const union ev_any *e);
+int __wrap_checkpoint_add(
+    struct checkpoint *c, enum ev_type type, const union ev_any *e);
+
+int
+__wrap_checkpoint_add(
+    struct checkpoint *c, enum ev_type type, const union ev_any *e)
+{
+	return fails(QF_SAVE, ev_name(type))
+		   ? -1
+		   : __real_checkpoint_add(c, type, e);
 }
 
 static const struct sio_ops *

@@ -45,6 +45,7 @@ enum qfault {
 	QF_RENAME,
 	QF_UNLINK,
 	QF_SPACE,
+	QF_SAVE, /* a record of a checkpoint; the folder is its name */
 	QFAULTS
 };
 

@@ -4,6 +4,7 @@
  * whose writer is not known, and what no writer can have meant.
  */
 #include <sys/socket.h>
+#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -11,8 +12,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "common/base/crc32c.h"
 #include "common/base/msgid.h"
 #include "tests/unit/qmgr/qrig.h"
+
+/* In a record's header: doc/spool.md. */
+#define BODY_LEN_AT 16
+#define CRC_AT      68
 
 static const struct env_rcpt one = {.addr = {"r@there.test", 12}};
 static const struct envelope plain = {
@@ -246,6 +252,45 @@ START_TEST(test_found_at_a_start_records_that_cannot_be_are_counted)
 }
 END_TEST
 
+/* A record whose large body is longer than any may be. */
+static void
+record_write_too_large(struct qpeer *p)
+{
+	struct ipc_commit m;
+	unsigned char header[RECORD_HEADER];
+	uint64_t seed = htole64(p->segment), len = htole64(UINT64_C(1) << 40);
+	char path[64];
+	uint32_t crc;
+	int fd;
+
+	qpeer_write(p, &plain, 4711, &m);
+	snprintf(path, sizeof(path), "segments/%010llu.seg",
+	    (unsigned long long)p->segment);
+	fd = openat(rig.spool, path, O_RDWR | O_CLOEXEC);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(
+	    pread(fd, header, sizeof(header), (off_t)m.offset), RECORD_HEADER);
+	memcpy(header + BODY_LEN_AT, &len, sizeof(len));
+	crc = htole32(crc32c(crc32c(0, &seed, sizeof(seed)), header, CRC_AT));
+	memcpy(header + CRC_AT, &crc, sizeof(crc));
+	ck_assert_int_eq(
+	    pwrite(fd, header, sizeof(header), (off_t)m.offset), RECORD_HEADER);
+	close(fd);
+}
+
+START_TEST(test_found_record_that_is_too_large_is_counted)
+{
+	struct ipc_commit m;
+
+	record_write_too_large(&rig.smtpd);
+	qpeer_write(&rig.smtpd, &plain, 0, &m);
+	qpeer_leave(&rig.smtpd);
+	QWAIT(&rig, in_msgs() == 1);
+	ck_assert_int_eq(qrig_number(&rig, "corrupt"), 1);
+	ck_assert_uint_eq(qrig_events(&rig, EV_ACCEPT, NULL), 1);
+}
+END_TEST
+
 /* A DSN ends what it names and what waits for one. */
 START_TEST(test_dsn_of_what_waits_for_none_ends_nothing)
 {
@@ -324,7 +369,7 @@ START_TEST(test_queue_to_and_reroute)
 	commit_for("a@else.test", "v1");
 	commit_for("a@old.test", "v2");
 	commit_for("a@loop.test", "v3");
-	for (int i = 0; i < 2; i++) {
+	for (int i = 0; i < 3; i++) {
 		ck_assert_ptr_nonnull(strstr(qrig_ctl(&rig, "show queues"),
 		    "there.test/v2"));
 		ck_assert_ptr_nonnull(strstr(qrig_ctl(&rig, "show queues"),
@@ -335,7 +380,10 @@ START_TEST(test_queue_to_and_reroute)
 		    "old.test"));
 		ck_assert_ptr_nonnull(strstr(qrig_ctl(&rig, "show queues"),
 		    "loop.test/v"));
-		qrig_kill(&rig);
+		if (i == 0)
+			ck_assert_int_eq(qrig_stop(&rig), 0);
+		else
+			qrig_kill(&rig);
 		qrig_start(&rig, QRIG_CONF);
 		qrig_peers(&rig);
 	}
@@ -416,6 +464,34 @@ START_TEST(test_space_who_is_gone_wants_nothing)
 	qrig_fault(QF_OPEN, "", 0);
 	qrig_fault(QF_RENAME, "", 0);
 	QWAIT(&rig, qrig_logged(&rig, "new mail is accepted again"));
+}
+END_TEST
+
+/* A DSN makes room in a queue that is too long; other mail waits for it. */
+START_TEST(test_space_in_a_long_queue_is_for_bounce_only)
+{
+	unsigned n = rig.smtpd.grants;
+
+	qrig_ctl(&rig, "pause queue there.test");
+	commit_for("a@there.test", "");
+	qrig_conf(&rig, QRIG_CONF "spool-max-recipients 1\n");
+	QWAIT(&rig, qrig_logged(&rig, "too many recipients in the queue"));
+	qpeer_join(&rig, &rig.bounce, R_BOUNCE);
+	qrig_fault(QF_OPEN, "", ENOSPC);
+	qrig_fault(QF_RENAME, "", ENOSPC);
+	ipc_send_seg_want(rig.smtpd.chan, &(struct ipc_seg_want){});
+	ipc_send_seg_want(rig.bounce.chan, &(struct ipc_seg_want){});
+	QWAIT(&rig, qrig_logged_times(&rig, "no new segment") == 2);
+	qrig_fault(QF_OPEN, "", 0);
+	qrig_fault(QF_RENAME, "", 0);
+	QWAIT(&rig, rig.bounce.grants == 1);
+	/* some looks more */
+	qrig_pass(&rig, 500);
+	ck_assert_uint_eq(rig.smtpd.grants, n);
+	ck_assert(rig.smtpd.refused);
+	qrig_ctl(&rig, "delete there.test --yes");
+	QWAIT(&rig, rig.smtpd.grants == n + 1);
+	ck_assert(!rig.smtpd.refused);
 }
 END_TEST
 
@@ -517,6 +593,7 @@ qmgr_tests_intake(Suite *s)
 	tcase_add_test(tc, test_commit_behind_what_cannot_be_read_comes_with_it);
 	tcase_add_test(tc, test_commit_of_no_place_is_ignored);
 	tcase_add_test(tc, test_found_records_that_cannot_be_are_counted);
+	tcase_add_test(tc, test_found_record_that_is_too_large_is_counted);
 	tcase_add_test(
 	    tc, test_found_at_a_start_records_that_cannot_be_are_counted);
 	tcase_add_test(tc, test_vmta_that_is_not_configured_is_the_default);
@@ -525,6 +602,7 @@ qmgr_tests_intake(Suite *s)
 	tcase_add_test(tc, test_writers_more_than_there_may_be_are_refused);
 	tcase_add_test(tc, test_granted_segment_that_cannot_be_opened_is_closed);
 	tcase_add_test(tc, test_space_who_is_gone_wants_nothing);
+	tcase_add_test(tc, test_space_in_a_long_queue_is_for_bounce_only);
 	tcase_add_test(tc, test_adopted_segments_are_closed_after_a_minute);
 	tcase_add_test(tc, test_adopted_segment_that_was_empty_is_read_on);
 	tcase_add_test(tc, test_dsn_of_what_waits_for_none_ends_nothing);

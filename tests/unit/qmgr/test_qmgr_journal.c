@@ -9,10 +9,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/base/msgid.h"
+#include "common/spool/checkpoint.h"
 #include "common/spool/sio.h"
+#include "qmgr/qmgr.h"
 #include "tests/unit/qmgr/qrig.h"
 
 #define HURRY 25 /* looks come each 200 ms */
@@ -359,17 +362,17 @@ checkpoints_failed(void)
 	return qrig_logged_times(&rig, "failed; the one before it stays");
 }
 
-/* Written by the child at the start; the first, the second, ... write fails,
+/* Written by the child at the start; the first, the second, ... call fails,
  * the first time that all are good ends it. How many failed. */
 static unsigned
-checkpoint_each_write_fails(void)
+checkpoint_each_fails(enum qfault call, const char *folder, const char *conf)
 {
 	unsigned n = 0;
 
 	for (;; n++) {
 		before = checkpoint();
-		qrig_fault_once((int)n, QF_WRITE, "checkpoint", EIO);
-		qrig_start(&rig, QRIG_CONF);
+		qrig_fault_once((int)n, call, folder, EIO);
+		qrig_start(&rig, conf);
 		QWAIT(&rig, checkpoints_failed() == n + 1 ||
 				checkpoint() > before);
 		qrig_kill(&rig);
@@ -411,7 +414,8 @@ START_TEST(test_checkpoint_long_each_write_failing_loses_nothing)
 			.queue_set = {.queue = sv_from(name), .paused = 1}});
 	}
 	qlog_end();
-	ck_assert_uint_gt(checkpoint_each_write_fails(), 3);
+	ck_assert_uint_gt(checkpoint_each_fails(QF_WRITE,
+			     "checkpoint", QRIG_CONF), 3);
 	/* it is in the checkpoint now, and the log that had it is gone */
 	qrig_start(&rig, QRIG_CONF);
 	qrig_ctl(&rig, "show status");
@@ -419,6 +423,329 @@ START_TEST(test_checkpoint_long_each_write_failing_loses_nothing)
 	qrig_ctl(&rig, "show queues queue-4711.* --paused=yes");
 	ck_assert_ptr_nonnull(
 	    strstr((const char *)buf_data(&rig.rows), "queue-4711.of"));
+}
+END_TEST
+
+/* ---- each kind of record ---- */
+
+/* What is in the newest checkpoint. */
+struct saved {
+	unsigned all, of[64]; /* by type */
+	struct ev_queue_set queues[8];
+	char names[8][64];
+};
+
+static int
+on_saved(void *arg, enum ev_type type, const union ev_any *e)
+{
+	struct saved *v = arg;
+	unsigned n = v->of[type]++;
+
+	v->all++;
+	if (type != EV_QUEUE_SET)
+		return 0;
+	ck_assert_uint_lt(n, 8);
+	v->queues[n] = e->queue_set;
+	ck_assert(sv_to_cstr(e->queue_set.queue, v->names[n], 64));
+	return 0;
+}
+
+static void
+saved_read(struct saved *v)
+{
+	struct sio *s = qrig_sio(&rig);
+
+	memset(v, 0, sizeof(*v));
+	ck_assert_int_eq(checkpoint_read(s, checkpoint(), on_saved, v), 0);
+	sio_free(&s);
+}
+
+static const struct ev_queue_set *
+saved_queue(const struct saved *v, const char *name)
+{
+	for (unsigned i = 0; i < v->of[EV_QUEUE_SET]; i++)
+		if (strcmp(v->names[i], name) == 0)
+			return &v->queues[i];
+	ck_abort_msg("%s is not in the checkpoint", name);
+}
+
+/* It is about noon where the warmup's days begin. */
+static const char *
+every_conf(void)
+{
+	static char text[1024];
+	time_t now = time(NULL);
+	struct tm tm;
+
+	ck_assert_ptr_nonnull(gmtime_r(&now, &tm));
+	snprintf(text, sizeof(text),
+	    "host-name q.test\ntrash-ttl 1h\n<domain *>\nmax-smtp-out 1\n"
+	    "max-msg-rate 4/h\n</domain>\n"
+	    "<domain adapt.test>\nadaptive-delivery yes\nmax-smtp-out 20\n"
+	    "</domain>\n"
+	    "<virtual-mta v2>\n</virtual-mta>\n"
+	    "<warmup w>\nvirtual-mta v2\ntime-zone %+d\nday-list 2,5,9\n"
+	    "</warmup>\n",
+	    12 - tm.tm_hour);
+	return text;
+}
+
+#define ID(i) msgid_make(77, 64 + (i) * 80)
+
+static void
+queue_log(const char *name, struct ev_queue_set e)
+{
+	e.queue = sv_from(name);
+	qlog_add(EV_QUEUE_SET, (union ev_any){.queue_set = e});
+}
+
+static void
+rcpt_log(uint64_t id, enum ev_rcpt_state state, uint32_t attempts,
+    uint64_t next_us)
+{
+	qlog_add(EV_RCPT, (union ev_any){.rcpt = {.id = id,
+					     .state = (uint8_t)state,
+					     .attempts = attempts,
+					     .next_us = next_us}});
+}
+
+static void
+two_log(uint64_t i)
+{
+	static const struct sv domains[] = {{"a.test", 6}, {"a.test", 6}};
+
+	qlog_add(EV_ACCEPT,
+	    (union ev_any){.accept = {.id = ID(i),
+			       .segment = 77,
+			       .offset = 64 + i * 80,
+			       .length = 80,
+			       .arrival_us = (uint64_t)clock_wall().us,
+			       .vmta = SV("{default}"),
+			       .domains = {.array = domains, .n = 2}}});
+}
+
+/* Messages: 0 has a recipient in another VMTA; 1 one that is done; 2 is on
+ * hold; 3, 4 and 5 are in the trash and were fresh, on hold, to be tried again.
+ * All begin in one queue, so that their order is the same in each life. */
+static void
+messages_log(uint64_t later)
+{
+	static const uint32_t zero = 0, one = 1;
+	struct u32s first = {.array = &zero, .n = 1};
+
+	two_log(0);
+	two_log(1);
+	qlog_add(EV_REBIND, (union ev_any){.rebind = {.id = ID(0),
+					      .vmta = SV("v2"),
+					      .rcpts = {.array = &one, .n = 1},
+					      .who = SV("")}});
+	qlog_add(EV_DELETE, (union ev_any){.delete = {.id = ID(1),
+					      .rcpts = first,
+					      .who = SV("")}});
+	for (uint64_t i = 2; i < 6; i++)
+		qlog_accept(77, 64 + i * 80, 80, 0);
+	for (uint64_t i = 2; i < 5; i += 2)
+		qlog_add(EV_HOLD, (union ev_any){.hold = {.id = ID(i),
+						    .held = 1,
+						    .order = 1,
+						    .rcpts = first}});
+	rcpt_log(ID(5), EVR_WAITING, 2, later);
+	for (uint64_t i = 3; i < 6; i++)
+		qlog_add(EV_TRASH, (union ev_any){.trash = {.id = ID(i),
+						     .trashed = 1,
+						     .number = 1,
+						     .rcpts = first}});
+}
+
+static void
+every_log(void)
+{
+	uint64_t now = (uint64_t)clock_wall().us;
+	uint64_t later = now + 3000 * (uint64_t)US_PER_SEC;
+	uint32_t today = (uint32_t)(time(NULL) / 86400);
+
+	qlog_add(EV_HOLD_ORDER,
+	    (union ev_any){.hold_order = {.number = 1,
+			       .time_us = now,
+			       .reason = SV("why"),
+			       .who = SV("me")}});
+	qlog_add(EV_STANDING,
+	    (union ev_any){.standing = {.number = 1,
+			       .what = STANDING_HOLD,
+			       .domain = SV("held.test"),
+			       .vmta = SV(""),
+			       .job = SV("")}});
+	qlog_add(EV_DELETION,
+	    (union ev_any){.deletion = {.number = 1,
+			       .time_us = now,
+			       .until_us = later,
+			       .who = SV("me"),
+			       .words = SV("delete it")}});
+	messages_log(later);
+	queue_log("paused.test/v2", (struct ev_queue_set){.paused = 1});
+	queue_log("back.test/v2",
+	    (struct ev_queue_set){.backoff = 1, .backoff_until_us = later});
+	queue_log("out.test/v2",
+	    (struct ev_queue_set){.max_out = 3,
+		.max_out_until_us = later,
+		.max_out_step_us = 600 * (uint64_t)US_PER_SEC});
+	queue_log("rate.test/v2",
+	    (struct ev_queue_set){.rate_n = 5,
+		.rate_period_ms = 60000,
+		.rate_until_us = later,
+		.rate_step_us = 600 * (uint64_t)US_PER_SEC});
+	queue_log("adapt.test/v2", (struct ev_queue_set){.adapt_conns = 7});
+	qlog_add(EV_SOURCE, (union ev_any){.source = {.queue = SV("*/v2"),
+					      .ip = SV("127.0.0.1"),
+					      .disabled = 1,
+					      .time_us = now,
+					      .reason = SV("listed"),
+					      .who = SV("me")}});
+	qlog_add(EV_RATE,
+	    (union ev_any){.rate = {.queue = SV("a.test/{default}"),
+			       .rate = RATE_MSGS,
+			       .until_us = later}});
+	qlog_add(EV_WARMUP, (union ev_any){.warmup = {.plan = SV("w"),
+					      .vmta = SV("v2"),
+					      .day = today,
+					      .start = today,
+					      .planned = 2,
+					      .done = 1}});
+	qlog_add(EV_COLD, (union ev_any){.cold = {.vmta = SV("v2"),
+					    .domain = SV("c.test"),
+					    .start = today,
+					    .day = today,
+					    .count = 4}});
+}
+
+static void
+every_check(void)
+{
+	const char *rows = qrig_ctl(&rig, "list");
+
+	ck_assert_str_eq(rig.ctl_text, "4 recipients");
+	ck_assert_ptr_nonnull(strstr(rows, "a.test/{default}"));
+	ck_assert_ptr_nonnull(strstr(rows, "a.test/v2"));
+	ck_assert_ptr_nonnull(strstr(rows, "\"reason\":\"why\""));
+	qrig_ctl(&rig, "show trash");
+	ck_assert_int_eq(qrig_number(&rig, "rcp"), 3);
+	qrig_ctl(&rig, "show orders");
+	ck_assert_str_eq(rig.ctl_text, "1 standing orders");
+	qrig_ctl(&rig, "show disabled sources */v2");
+	ck_assert_str_eq(rig.ctl_text, "1 of 1 disabled sources");
+	rows = qrig_ctl(&rig, "show warmup");
+	ck_assert_ptr_nonnull(strstr(rows, "\"plan\":2,\"actual\":1"));
+}
+
+static void
+saved_check(const struct saved *v)
+{
+	static const enum ev_type once[] = {
+	    EV_STANDING, EV_HOLD_ORDER, EV_DELETION, EV_SOURCE, EV_RATE};
+	const struct ev_queue_set *e;
+
+	for (size_t i = 0; i < sizeof(once) / sizeof(once[0]); i++)
+		ck_assert_msg(v->of[once[i]] == 1, "%s", ev_name(once[i]));
+	ck_assert_uint_eq(v->of[EV_ACCEPT], 6);
+	ck_assert_uint_eq(v->of[EV_REBIND], 1);
+	ck_assert_uint_eq(v->of[EV_TRASH], 3);
+	ck_assert_uint_eq(v->of[EV_HOLD], 2);
+	ck_assert_uint_eq(v->of[EV_COLD], 2); /* the VMTA's and the domain's */
+	ck_assert_uint_eq(v->of[EV_QUEUE_SET], 5);
+	ck_assert_uint_eq(saved_queue(v, "paused.test/v2")->paused, 1);
+	ck_assert_uint_eq(saved_queue(v, "back.test/v2")->backoff, 1);
+	e = saved_queue(v, "out.test/v2");
+	ck_assert_uint_eq(e->max_out, 3);
+	ck_assert_uint_eq(e->max_out_step_us, 600 * (uint64_t)US_PER_SEC);
+	e = saved_queue(v, "rate.test/v2");
+	ck_assert_uint_eq(e->rate_n, 5);
+	ck_assert_uint_eq(e->rate_step_us, 600 * (uint64_t)US_PER_SEC);
+	ck_assert_uint_eq(saved_queue(v, "adapt.test/v2")->adapt_conns, 7);
+}
+
+/* The log has it all; each record of the checkpoint fails once, and in the end
+ * the checkpoint has it all. */
+START_TEST(test_checkpoint_each_record_failing_loses_nothing)
+{
+	struct saved v;
+	unsigned n;
+
+	ck_assert_int_eq(qrig_stop(&rig), 0);
+	qlog_begin();
+	every_log();
+	qlog_end();
+	/* all lives have the same segments */
+	qrig_fault(QF_RENAME, "segments", EIO);
+	n = checkpoint_each_fails(QF_SAVE, "", every_conf());
+	qrig_fault(QF_RENAME, "", 0);
+	saved_read(&v);
+	ck_assert_uint_eq(v.all, n);
+	saved_check(&v);
+	/* from that alone */
+	qrig_start(&rig, every_conf());
+	every_check();
+	QWAIT(&rig, checkpoint() > before);
+	saved_read(&v);
+	saved_check(&v);
+}
+END_TEST
+
+/* A stop whose checkpoint fails leaves the log, which has it all. */
+START_TEST(test_checkpoint_of_a_stop_failing_loses_nothing)
+{
+	ck_assert_int_eq(qrig_stop(&rig), 0);
+	qlog_begin();
+	every_log();
+	qlog_end();
+	qrig_fault(QF_SAVE, "", EIO);
+	qrig_start(&rig, every_conf());
+	QWAIT(&rig, checkpoints_failed() == 1);
+	before = checkpoint();
+	qrig_fault(QF_SAVE, "STOP", EIO);
+	ck_assert_int_eq(qrig_stop(&rig), 0);
+	ck_assert_uint_eq(checkpoint(), before);
+	qrig_fault(QF_SAVE, "", EIO);
+	qrig_start(&rig, every_conf());
+	every_check();
+	QWAIT(&rig, checkpoints_failed() == 2);
+	qrig_fault(QF_SAVE, "", 0);
+	ck_assert_int_eq(qrig_stop(&rig), 0);
+	ck_assert_uint_gt(checkpoint(), before);
+}
+END_TEST
+
+/* It had been tried, and was due again, when it was deleted. */
+START_TEST(test_checkpoint_has_what_was_due_in_the_trash)
+{
+	const char *rows;
+	struct saved v;
+
+	ck_assert_int_eq(qrig_stop(&rig), 0);
+	qlog_begin();
+	qlog_accept(77, 64, 80, 0);
+	rcpt_log(ID(0), EVR_WAITING, 2, 1);
+	qlog_end();
+	qrig_hurry(HURRY);
+	before = checkpoint();
+	qrig_start(&rig, every_conf());
+	QWAIT(&rig, checkpoint() > before && child_find() == 0);
+	qrig_go(&rig, 0);
+	QWAIT(&rig, (qrig_ctl(&rig, "show status"),
+			qrig_number(&rig, "delivery") == 1));
+	qrig_ctl(&rig, "delete a.test --yes");
+	ck_assert_str_eq(rig.ctl_text, "1 recipients deleted");
+	before = checkpoint();
+	log_grow(3);
+	QWAIT(&rig, checkpoint() > before && child_find() == 0);
+	saved_read(&v);
+	ck_assert_uint_eq(v.of[EV_RCPT], 1);
+	ck_assert_uint_eq(v.of[EV_TRASH], 1);
+	qrig_kill(&rig);
+	qrig_start(&rig, every_conf());
+	qrig_ctl(&rig, "undo");
+	ck_assert_str_eq(rig.ctl_text, "1 recipients brought back");
+	rows = qrig_ctl(&rig, "list a.test");
+	ck_assert_ptr_nonnull(strstr(rows, "\"attempts\":2"));
 }
 END_TEST
 
@@ -438,6 +765,9 @@ qmgr_tests_journal(Suite *s)
 	tcase_add_test(tc, test_checkpoint_has_every_state);
 	tcase_add_test(
 	    tc, test_checkpoint_long_each_write_failing_loses_nothing);
+	tcase_add_test(tc, test_checkpoint_each_record_failing_loses_nothing);
+	tcase_add_test(tc, test_checkpoint_of_a_stop_failing_loses_nothing);
+	tcase_add_test(tc, test_checkpoint_has_what_was_due_in_the_trash);
 	tcase_add_test(tc, test_log_files_go_when_nobody_needs_them);
 	tcase_add_test(tc, test_log_events_of_a_slow_sync_wait_for_the_next);
 	tcase_add_test(tc, test_log_full_disk_without_the_reserve);

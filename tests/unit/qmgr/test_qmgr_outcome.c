@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -115,6 +116,58 @@ START_TEST(test_result_who_is_told_of_it)
 }
 END_TEST
 
+/* A text of the last ATTEMPT in the log. */
+static const char *
+attempt_text(size_t offset)
+{
+	static char text[EV_NAME_MAX + 1];
+	struct sio *s = qrig_sio(&rig);
+	struct evlog_reader *reader =
+	    evlog_reader_open(s, EVLOG_FOLDER, (struct evlog_pos){0});
+	struct evlog_record rec;
+
+	text[0] = '\0';
+	while (evlog_reader_next(reader, EVLOG_NO_LIMIT, &rec) ==
+	       EVLOG_RECORD) {
+		struct sv v;
+
+		if (rec.type != EV_ATTEMPT)
+			continue;
+		memcpy(&v, (const char *)&rec.any.attempt + offset, sizeof(v));
+		ck_assert(sv_to_cstr(v, text, sizeof(text)));
+	}
+	evlog_reader_close(&reader);
+	sio_free(&s);
+	return text;
+}
+
+/* A pattern makes a failure of what would be tried again: so it is told. */
+START_TEST(test_result_that_a_pattern_hardens_has_a_permanent_status)
+{
+	static const struct {
+		const char *status, *want;
+	} t[] = {
+	    {"4.2.1", "5.2.1"},
+	    {"", ""},
+	    {"4.200.100.300.17", "5.200.100.300.17"}, /* as long as may be */
+	};
+
+	qrig_conf(&rig, QRIG_CONF
+	    "<smtp-pattern-list p>\nreply /gone/ bounce-rcpt\n"
+	    "</smtp-pattern-list>\n<domain *>\nsmtp-pattern-list p\n"
+	    "</domain>\n");
+	for (unsigned i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		qrig_result(&rig, deliver(&plain, NULL), OUT_TEMPORARY, 450,
+		    t[i].status, "450 gone");
+		QWAIT(&rig, rig.smtp.acked == rig.smtp.seq);
+		ck_assert_int_eq(status_of("failed"), i + 1);
+		ck_assert_str_eq(attempt_text(
+				     offsetof(struct ev_attempt, status)),
+		    t[i].want);
+	}
+}
+END_TEST
+
 /* ---- given up by us ---- */
 
 /* All mail for that domain fails. */
@@ -151,6 +204,36 @@ START_TEST(test_given_up_who_is_told_of_it)
 	}
 	ck_assert_int_eq(status_of("bounce"), 1);
 	ck_assert_int_eq(status_of("failed"), 3);
+}
+END_TEST
+
+/* What the message asked for, if that was a pool. */
+START_TEST(test_given_up_names_the_pool)
+{
+	static const struct {
+		const char *vmta, *want;
+	} t[] = {{"P", "p"}, {"v1", ""}, {"", ""}};
+	struct envelope e = plain;
+
+	qrig_conf(&rig, QRIG_CONF
+	    "<virtual-mta v1>\n</virtual-mta>\n"
+	    "<virtual-mta-pool p>\nvirtual-mta v1\n</virtual-mta-pool>\n");
+	rig.resolver.answers = false;
+	for (unsigned i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		struct env_rcpt to = {0};
+		char addr[16];
+
+		snprintf(addr, sizeof(addr), "r@d%u.test", i);
+		to.addr = sv_from(addr);
+		e.vmta = sv_from(t[i].vmta);
+		e.rcpts = &to;
+		(void)submit(&e);
+		doom(i + 1);
+		QWAIT(&rig, qrig_events(&rig, EV_ATTEMPT, NULL) == i + 1);
+		ck_assert_str_eq(
+		    attempt_text(offsetof(struct ev_attempt, pool)),
+		    t[i].want);
+	}
 }
 END_TEST
 
@@ -221,9 +304,10 @@ END_TEST
 
 START_TEST(test_damaged_record_that_cannot_be_kept_fails_too)
 {
-	static const enum qfault calls[] = {QF_WRITE, QF_SYNC, QF_SYNC_DIR};
+	static const enum qfault calls[] = {
+	    QF_OPEN, QF_WRITE, QF_SYNC, QF_SYNC_DIR};
 
-	for (unsigned i = 0; i < 3; i++) {
+	for (unsigned i = 0; i < 4; i++) {
 		struct ipc_commit m;
 		unsigned n = deliver(&plain, &m);
 
@@ -234,7 +318,8 @@ START_TEST(test_damaged_record_that_cannot_be_kept_fails_too)
 		ck_assert_int_eq(status_of("bounce"), i + 1);
 		ck_assert(qrig_logged(&rig, "corrupt/"));
 	}
-	ck_assert(qrig_logged(&rig, "cannot be written"));
+	ck_assert_uint_eq(qrig_logged_times(&rig, "cannot be written"), 4);
+	ck_assert_int_eq(status_of("corrupt"), 4);
 }
 END_TEST
 
@@ -280,7 +365,10 @@ qmgr_tests_outcome(Suite *s)
 	TCase *tc = qrig_tcase(s, "outcome");
 
 	tcase_add_test(tc, test_result_who_is_told_of_it);
+	tcase_add_test(
+	    tc, test_result_that_a_pattern_hardens_has_a_permanent_status);
 	tcase_add_test(tc, test_given_up_who_is_told_of_it);
+	tcase_add_test(tc, test_given_up_names_the_pool);
 	tcase_add_test(tc, test_given_up_when_its_record_can_be_read);
 	tcase_add_test(
 	    tc, test_damaged_record_is_kept_once_and_each_recipient_fails);

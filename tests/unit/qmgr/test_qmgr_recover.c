@@ -98,6 +98,19 @@ START_TEST(test_recover_each_event_has_its_effect)
 	    (union ev_any){
 		.move = {
 		    .id = 4711, .segment = 1, .offset = 64, .length = 80}});
+	qlog_add(EV_ATTEMPT,
+	    (union ev_any){.attempt = {.id = 4711, .action = ACT_DEFERRED}});
+	qlog_add(EV_ATTEMPT, (union ev_any){.attempt = {.id = ids[7],
+					       .rcpt_idx = 99,
+					       .action = ACT_DEFERRED}});
+	qlog_add(EV_HOLD, (union ev_any){.hold = {.id = 4711,
+					    .held = 1,
+					    .order = 1,
+					    .rcpts = just(&zero)}});
+	qlog_add(EV_REBIND, (union ev_any){.rebind = {.id = 4711,
+					      .vmta = SV("{default}"),
+					      .rcpts = just(&zero),
+					      .who = SV("")}});
 	qlog_add(
 	    EV_ACCEPT, (union ev_any){.accept = {.id = 4711,
 					  .segment = 1,

@@ -138,6 +138,10 @@ START_TEST(test_warmup_puts_the_rest_on_hold)
 	qrig_kill(&rig);
 	start_with("day-list 1,5\noverflow hold\n");
 	has(qrig_ctl(&rig, cmd), "warmup w has no room today");
+	/* nor has it now */
+	(void)qrig_submit(&rig, "s@here.test", "r4@there.test");
+	QWAIT(&rig, (qrig_ctl(&rig, "show status"),
+	    qrig_number(&rig, "hold") == 3));
 }
 END_TEST
 
