@@ -16,6 +16,7 @@
 #include "common/spool/recover.h"
 #include "common/spool/sio_mem.h"
 #include "common/spool/skipped.h"
+#include "tests/unit/spool/tmpspool.h"
 
 #define NONE     ((struct evlog_pos){ 0, 0 })
 #define SEALED   UINT64_C(5)
@@ -383,6 +384,30 @@ START_TEST(test_skipped_is_kept_or_told)
 }
 END_TEST
 
+/* It would keep qmgr from starting. */
+START_TEST(test_skipped_larger_than_any_is_damaged)
+{
+	struct tmpspool t;
+	struct sio_file *f;
+	struct skipped k;
+	bool whole = true;
+
+	tmpspool_make(&t);
+	f = sio_open(t.sio, "segments/0000000005.skipped",
+	    SIO_WRITE | SIO_CREATE);
+	ck_assert_ptr_nonnull(f);
+	/* of no blocks */
+	ck_assert_int_eq(sio_ftruncate(f, UINT64_C(1) << 31), 0);
+	sio_close(&f);
+	ck_assert_int_eq(skipped_load(t.sio, SEALED, &k, &whole), 0);
+	ck_assert(!whole);
+	ck_assert_uint_eq(k.upto, UINT64_MAX);
+	ck_assert_uint_eq(idset_count(k.ids), 0);
+	idset_free(&k.ids);
+	tmpspool_drop(&t);
+}
+END_TEST
+
 /* A second damage before the segment could be read: what the first start knew
  * counts as well. */
 START_TEST(test_skipped_twice_knows_what_both_starts_knew)
@@ -534,6 +559,7 @@ main(void)
 	tcase_add_test(tc,
 	    test_recover_damaged_log_reads_on_behind_a_damaged_record);
 	tcase_add_test(tc, test_skipped_is_kept_or_told);
+	tcase_add_test(tc, test_skipped_larger_than_any_is_damaged);
 	tcase_add_test(tc, test_skipped_twice_knows_what_both_starts_knew);
 	tcase_add_test(tc, test_idset_of_many);
 	tcase_add_test(tc, test_recover_segments_without_any_log_are_read);
