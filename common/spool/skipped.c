@@ -116,21 +116,25 @@ file_load(struct sio *s, uint64_t segment, struct buf *b)
 	char path[SIO_PATH_MAX];
 	struct sio_file *f = sio_open(s, sio_path(path, SEGTAB_FOLDER, segment,
 	    SKIPPED_SUFFIX), SIO_READ);
-	uint64_t size = 0;
+	uint64_t size;
 	unsigned char *p;
-	ssize_t n = -1;
+	ssize_t n;
+	int rc;
 
 	if (f == NULL)
 		return -1;
-	if (sio_size(f, &size) == 0) {
+	rc = sio_size(f, &size);
+	/* a larger one was not written by skipped_save(): it is damaged */
+	if (rc == 0 && size < BYTES_MAX) {
 		errno = ENOMEM;
-		p = size > BYTES_MAX ? NULL : buf_reserve(b, (size_t)size + 1);
+		p = buf_reserve(b, (size_t)size + 1);
 		n = p == NULL ? -1 : sio_read_all(f, p, (size_t)size, 0);
+		if (n > 0)
+			buf_commit(b, (size_t)n);
+		rc = n < 0 ? -1 : 0;
 	}
-	if (n > 0)
-		buf_commit(b, (size_t)n);
 	sio_close(&f);
-	return n < 0 ? -1 : 0;
+	return rc;
 }
 
 int

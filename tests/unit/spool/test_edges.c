@@ -286,6 +286,7 @@ START_TEST(test_record_over_a_limit_has_no_length)
 {
 	unsigned char header[RECORD_HEADER];
 	struct record_parts p = { .env = { "", RECORD_ENV_MAX + 1 } };
+	struct record_parts large = { .large_id = 1 };
 	struct iovec iov[8];
 	struct batch b;
 
@@ -297,6 +298,10 @@ START_TEST(test_record_over_a_limit_has_no_length)
 	ck_assert_uint_eq(parts_length(0, RECORD_HEAD_MAX + 1, 0, 0), 0);
 	ck_assert_uint_eq(parts_length(0, 0, RECORD_BODY_MAX + 1, 0), 0);
 	ck_assert_uint_eq(parts_length(0, 0, 1, 1), 0);
+	large.large_len = RECORD_LARGE_MAX;
+	ck_assert_uint_eq(record_length(&large), RECORD_HEADER);
+	large.large_len++;
+	ck_assert_uint_eq(record_length(&large), 0);
 	ck_assert_uint_eq(record_build(&p, header, iov), 0);
 	batch_init(&b, NULL, 64);
 	ck_assert_uint_eq(batch_add(&b, &p, header), 0);
@@ -444,10 +449,12 @@ START_TEST(test_segtab_of_what_is_not_there)
 	segtab_seal(t, 99, 80, at);
 	segtab_on_event(t, EV_SEG_END, &any);
 	segtab_on_event(t, EV_START, &any);
+	segtab_skipped_set(t, 99, true);
 	segtab_large_owner_set(t, 99, 1);
 	segtab_large_unref(t, 99, at);
 	segtab_large_drop(t, 99, at);
 	ck_assert_int_eq(segtab_release(t, at), 0);
+	ck_assert(!segtab_info(t, 99, &info));
 	segtab_free(&t);
 	segtab_free(&t);
 }
@@ -498,6 +505,55 @@ START_TEST(test_segtab_life_of_a_segment)
 	ck_assert_uint_eq(segtab_free_count(t), 1);
 	ck_assert_ptr_null(segtab_fill_begin(t));
 	ck_assert_int_eq(errno, 0);
+	segtab_free(&t);
+}
+END_TEST
+
+static bool
+large_stays(struct segtab *t, uint64_t id)
+{
+	struct sio_file *f;
+	bool there;
+
+	ck_assert_int_eq(segtab_large_sweep(t), 0);
+	f = segtab_large_open(t, id);
+	there = f != NULL;
+	sio_close(&f);
+	return there;
+}
+
+/* A start could not read it: messages are to be found there yet, and the bodies
+ * that they name. */
+START_TEST(test_segtab_skipped_segment_is_kept)
+{
+	struct evlog_pos at = { 1, 100 };
+	struct segtab *t = tab_open(1);
+	struct seg_info info;
+	struct sio_file *f;
+	uint64_t n, large, pick;
+
+	f = segtab_large_create(t, &large);
+	sio_close(&f);
+	segtab_free(&t);
+	t = tab_open(2);
+	ck_assert_int_eq(segtab_grant(t, 0, &n), 0);
+	segtab_skipped_set(t, n, true);
+	segtab_seal(t, n, SEG_SIZE, at);
+	ck_assert_int_eq(segtab_release(t, at), 0);
+	/* two are found there, and one ends */
+	ck_assert(segtab_ref(t, n, 64, 80));
+	ck_assert(segtab_ref(t, n, 144, 80));
+	segtab_unref(t, n, 80, at);
+	ck_assert(!segtab_compact_pick(t, &pick));
+	segtab_unref(t, n, 80, at);
+	ck_assert_int_eq(segtab_release(t, at), 0);
+	ck_assert(segtab_info(t, n, &info));
+	ck_assert_int_eq(info.state, SEG_SEALED);
+	ck_assert(large_stays(t, large));
+	segtab_skipped_set(t, n, false);
+	ck_assert(!large_stays(t, large));
+	ck_assert_int_eq(segtab_release(t, at), 1);
+	ck_assert(!segtab_info(t, n, &info));
 	segtab_free(&t);
 }
 END_TEST
@@ -605,6 +661,32 @@ START_TEST(test_segtab_failed_grants_leave_no_files)
 	ck_assert_int_eq(segtab_grant(t, 0, &got), -1);
 	ck_assert_int_eq(segtab_grant(t, 0, &got), 0);
 	ck_assert_uint_eq(files_in(SEGTAB_FOLDER), 1);
+	segtab_free(&t);
+}
+END_TEST
+
+/* A free file of a higher number is there: that of the grant that failed says
+ * nothing to a start. */
+START_TEST(test_segtab_failed_grant_of_a_lower_number_leaves_no_file)
+{
+	struct evlog_pos at = { 1, 100 };
+	struct segtab *t = tab_open(9);
+	uint64_t low, high, got;
+
+	ck_assert_int_eq(segtab_grant(t, 0, &low), 0);
+	ck_assert_int_eq(segtab_grant(t, 0, &high), 0);
+	segtab_seal(t, high, 64, at);
+	ck_assert_int_eq(segtab_release(t, at), 1);
+	segtab_seal(t, low, 64, at);
+	ck_assert_int_eq(segtab_release(t, at), 1);
+	fault(SIO_OP_RENAME, 0, EIO);
+	ck_assert_int_eq(segtab_grant(t, 0, &got), -1);
+	ck_assert_uint_eq(segtab_free_count(t), 1);
+	ck_assert_uint_eq(files_in(SEGTAB_FOLDER), 1);
+	segtab_free(&t);
+	t = tab_open(9);
+	ck_assert_int_eq(segtab_grant(t, 0, &got), 0);
+	ck_assert_uint_gt(got, high);
 	segtab_free(&t);
 }
 END_TEST
@@ -861,8 +943,11 @@ main(void)
 	tcase_add_test(tc, test_batch_of_many_large_files);
 	tcase_add_test(tc, test_segtab_of_what_is_not_there);
 	tcase_add_test(tc, test_segtab_life_of_a_segment);
+	tcase_add_test(tc, test_segtab_skipped_segment_is_kept);
 	tcase_add_test(tc, test_segtab_many_segments_are_trimmed);
 	tcase_add_test(tc, test_segtab_failed_grants_leave_no_files);
+	tcase_add_test(tc,
+	    test_segtab_failed_grant_of_a_lower_number_leaves_no_file);
 	tcase_add_test(tc, test_segtab_disk_errors_are_told);
 	tcase_add_test(tc, test_live_bears_events_of_nobody);
 	tcase_add_test(tc, test_offset_senseless_slot_is_none);

@@ -17,6 +17,7 @@
 #include "common/spool/offset.h"
 #include "common/spool/recover.h"
 #include "common/spool/segtab.h"
+#include "common/spool/skipped.h"
 #include "tests/unit/spool/tmpspool.h"
 
 #define SEG_SIZE UINT64_C(8192)
@@ -188,6 +189,79 @@ try_reader(void)
 	return rc;
 }
 
+/* Of a log that was made anew: told each time until it is read anew. */
+static int
+try_reader_anew(void)
+{
+	struct evlog_pos end = { 1, 64 };
+	struct evlog_reader *r = evlog_reader_open(spool.sio, EVLOG_FOLDER,
+	    (struct evlog_pos){ 9, 40 });
+	int rc;
+
+	if (r == NULL)
+		return -1;
+	must(evlog_reader_anew(&r, end));
+	rc = evlog_reader_position(r).file == 0 ? 0 : -1;
+	must(rc == 0 || evlog_reader_position(r).file == 9);
+	must(evlog_reader_anew(&r, end) == (rc != 0));
+	must(evlog_reader_position(r).file == 0);
+	evlog_reader_close(&r);
+	return rc;
+}
+
+static void
+file_cut(const char *path)
+{
+	int fd = openat(spool.dirfd, path, O_WRONLY);
+
+	must(fd >= 0);
+	must(ftruncate(fd, 40) == 0);
+	close(fd);
+}
+
+/* Read, or told that it could not be; never a part. */
+static int
+skipped_try_load(uint64_t upto, bool want_whole)
+{
+	struct skipped k;
+	bool whole;
+
+	if (skipped_load(spool.sio, 77, &k, &whole) != 0) {
+		must(errno == ENOMEM && k.ids == NULL);
+		return -1;
+	}
+	must(whole == want_whole && k.upto == upto);
+	must(idset_has(k.ids, msgid_make(77, 64)) == want_whole);
+	idset_free(&k.ids);
+	return 0;
+}
+
+/* One that is there is replaced, or stays as it is. */
+static int
+try_skipped(void)
+{
+	struct skipped k = {.segment = 77, .ids = idset_new()};
+	int rc = k.ids != NULL ? 0 : -1;
+
+	if (rc == 0)
+		idset_add(k.ids, msgid_make(77, 64));
+	for (k.upto = 640; rc == 0 && k.upto <= 641; k.upto++) {
+		rc = skipped_save(spool.sio, &k);
+		must(rc == 0 || errno == ENOMEM);
+		if (rc == 0)
+			rc = skipped_try_load(k.upto, true);
+		else if (k.upto == 641)
+			must(skipped_try_load(640, true) == 0);
+	}
+	idset_free(&k.ids);
+	if (rc == 0) {
+		file_cut("segments/0000000077.skipped");
+		rc = skipped_try_load(UINT64_MAX, false);
+	}
+	(void)skipped_remove(spool.sio, 77);
+	return rc;
+}
+
 static int
 try_segments(void)
 {
@@ -318,7 +392,8 @@ try_recovery(void)
 }
 
 static int (*const tries[])(void) = {try_record, try_offset, try_recovery,
-    try_intent, try_checkpoint, try_segments, try_log, try_reader};
+    try_intent, try_checkpoint, try_segments, try_log, try_reader,
+    try_reader_anew, try_skipped};
 
 START_TEST(test_nth_allocation_fails_nothing_is_lost)
 {

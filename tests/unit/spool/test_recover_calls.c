@@ -16,6 +16,7 @@
 #include "common/spool/recover.h"
 #include "common/spool/sio_mem.h"
 #include "common/spool/skipped.h"
+#include "tests/unit/spool/tmpspool.h"
 
 #define NONE     ((struct evlog_pos){ 0, 0 })
 #define SEALED   UINT64_C(5)
@@ -383,38 +384,191 @@ START_TEST(test_skipped_is_kept_or_told)
 }
 END_TEST
 
+/* It would keep qmgr from starting. */
+START_TEST(test_skipped_larger_than_any_is_damaged)
+{
+	struct tmpspool t;
+	struct sio_file *f;
+	struct skipped k;
+	bool whole = true;
+
+	tmpspool_make(&t);
+	f = sio_open(t.sio, "segments/0000000005.skipped",
+	    SIO_WRITE | SIO_CREATE);
+	ck_assert_ptr_nonnull(f);
+	/* of no blocks */
+	ck_assert_int_eq(sio_ftruncate(f, UINT64_C(1) << 31), 0);
+	sio_close(&f);
+	ck_assert_int_eq(skipped_load(t.sio, SEALED, &k, &whole), 0);
+	ck_assert(!whole);
+	ck_assert_uint_eq(k.upto, UINT64_MAX);
+	ck_assert_uint_eq(idset_count(k.ids), 0);
+	idset_free(&k.ids);
+	tmpspool_drop(&t);
+}
+END_TEST
+
+static void
+skipped_write(uint64_t upto, uint64_t id)
+{
+	struct skipped k = { .segment = OPEN, .upto = upto,
+		.ids = idset_new() };
+
+	idset_add(k.ids, id);
+	ck_assert_int_eq(skipped_save(sio, &k), 0);
+	idset_free(&k.ids);
+}
+
+/* A start at which just segment OPEN cannot be opened. */
+static void
+recover_without_open(struct result *r)
+{
+	for (uint64_t i = 0; ; i++) {
+		struct sio *s = sio_mem_clone(sio);
+
+		(void)fault(s, SIO_OP_OPEN, i, EIO);
+		recover(s, r);
+		if (r->rc == 0 && told(r, "segment 7 cannot be read")) {
+			sio_free(&sio);
+			sio = s;
+			return;
+		}
+		sio_free(&s);
+		ck_assert_uint_lt(i, 50);
+	}
+}
+
 /* A second damage before the segment could be read: what the first start knew
  * counts as well. */
 START_TEST(test_skipped_twice_knows_what_both_starts_knew)
 {
 	uint64_t *list;
 	struct result r;
-	struct skipped k = { .segment = OPEN, .upto = place(5),
-		.ids = idset_new() };
 	size_t n;
 
-	idset_add(k.ids, msgid_make(OPEN, place(9)));
-	ck_assert_int_eq(skipped_save(sio, &k), 0);
-	idset_free(&k.ids);
+	skipped_write(place(5), msgid_make(OPEN, place(9)));
 	ck_assert_int_eq(sio_unlink(sio, "events/0000000002.log"), 0);
-	/* the last but one is that of the segment */
-	for (uint64_t i = 0; ; i++) {
-		struct sio *s = sio_mem_clone(sio);
-
-		(void)fault(s, SIO_OP_OPEN, i, EIO);
-		recover(s, &r);
-		if (r.rc == 0 && told(&r, "segment 7 cannot be read")) {
-			sio_free(&sio);
-			sio = s;
-			break;
-		}
-		sio_free(&s);
-		ck_assert_uint_lt(i, 50);
-	}
+	recover_without_open(&r);
 	ck_assert_int_eq(skipped_list(sio, &list, &n), 0);
 	ck_assert_uint_eq(n, 1);
 	free(list);
 	skipped_take(sio, &r);
+	for (unsigned i = 0; i < RECORDS; i++)
+		ck_assert_msg(r.seen[i] == (i != 9), "message %u", i);
+}
+END_TEST
+
+/* The nth call of these kinds fails and the next as well; false if there are
+ * not so many. *seen_r counts the starts that ended because of both. */
+static bool
+two_fail(unsigned ops, uint64_t n, const char *second, unsigned *seen_r)
+{
+	struct sio *s = sio_mem_clone(sio);
+	struct result r;
+	bool failed;
+
+	(void)sio_mem_fault(s, (struct sio_mem_fault){ .ops = ops, .after = n,
+		.count = 2, .err = EIO });
+	recover(s, &r);
+	failed = sio_mem_fault(s, (struct sio_mem_fault){ 0 }).count < 2;
+	if (told(&r, "segment 7 cannot be read") && told(&r, second)) {
+		ck_assert_int_eq(r.rc, -1);
+		ck_assert_int_eq(r.err, EIO);
+		++*seen_r;
+	}
+	/* nothing that was known is lost */
+	recover(s, &r);
+	ck_assert_int_eq(r.rc, 0);
+	skipped_take(s, &r);
+	forgot_nothing(&r);
+	sio_free(&s);
+	return failed;
+}
+
+/* The next checkpoint would hide that the segment is to be read. */
+START_TEST(test_recover_segment_that_cannot_be_noted_ends_the_start)
+{
+	static const unsigned ops[] = { SIO_OP_CREATE, SIO_OP_WRITE, SIO_OP_SYNC,
+		SIO_OP_RENAME, SIO_OP_SYNC_DIR };
+
+	ck_assert_int_eq(sio_unlink(sio, "events/0000000002.log"), 0);
+	for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
+		unsigned seen = 0;
+
+		for (uint64_t n = 0; two_fail(SIO_OP_OPEN | ops[i], n,
+		    "it cannot be noted that it was skipped", &seen); n++)
+			;
+		ck_assert_msg(seen > 0, "call %zu", i);
+	}
+}
+END_TEST
+
+/* Nor is what an earlier start knew of it given up. */
+START_TEST(test_recover_segment_with_a_note_not_to_be_read_ends_the_start)
+{
+	unsigned seen = 0;
+
+	skipped_write(place(5), msgid_make(OPEN, place(0)));
+	ck_assert_int_eq(sio_unlink(sio, "events/0000000002.log"), 0);
+	for (uint64_t n = 0; two_fail(SIO_OP_OPEN, n,
+	    "what is known of it cannot be read", &seen); n++)
+		;
+	ck_assert_uint_eq(seen, 1);
+}
+END_TEST
+
+/* Nothing is known any more of what is to be found in the segment: its owner
+ * takes all of it, and the start none. */
+START_TEST(test_recover_damaged_skipped_means_the_whole_segment)
+{
+	struct result r;
+	struct skipped k;
+	bool whole;
+
+	skipped_write(place(5), msgid_make(OPEN, place(9)));
+	ck_assert(sio_mem_flip(sio, "segments/0000000007.skipped", 33));
+	ck_assert_int_eq(sio_unlink(sio, "events/0000000002.log"), 0);
+	recover(sio, &r);
+	ck_assert_int_eq(r.rc, 0);
+	ck_assert(r.st.rescanned);
+	ck_assert(told(&r, "segment 7 was skipped, and what was known of it "
+	    "is damaged"));
+	ck_assert(r.sealed_seen);
+	ck_assert_uint_eq(r.found, 1);
+	ck_assert_int_eq(skipped_load(sio, OPEN, &k, &whole), 0);
+	ck_assert(!whole);
+	tail_later(sio, &k, SEGMENT_HEADER, k.upto, &r);
+	idset_free(&k.ids);
+	ck_assert_uint_eq(r.found, 1 + RECORDS);
+	forgot_nothing(&r);
+}
+END_TEST
+
+/* The log knows more of the segment than when it was skipped first. */
+START_TEST(test_skipped_again_reaches_to_what_the_log_knows)
+{
+	struct evlog *l = evlog_open(sio, (struct evlog_pos){ 2,
+	    EVLOG_FILE_START });
+	struct sv domain = SV("x.test");
+	struct skipped k;
+	struct result r;
+	bool whole;
+
+	log_add(l, EV_ACCEPT, accept_of(4, &domain, 1));
+	ck_assert_int_eq(evlog_sync(l), 0);
+	evlog_free(&l);
+	ck_assert_int_eq(sio_unlink(sio, "events/0000000002.log"), 0);
+	skipped_write(place(2), msgid_make(OPEN, place(9)));
+	recover_without_open(&r);
+	ck_assert_int_eq(skipped_load(sio, OPEN, &k, &whole), 0);
+	ck_assert(whole);
+	ck_assert_uint_eq(k.upto, place(5));
+	/* its owner reads up to there, and the tail behind what the log knows */
+	tail_later(sio, &k, SEGMENT_HEADER, k.upto, &r);
+	tail_later(sio, &k, place(5), UINT64_MAX, &r);
+	idset_free(&k.ids);
+	/* the checkpoint names 0 and the log 4; each other one once */
+	ck_assert_uint_eq(r.found, RECORDS - 3 + 1);
 	for (unsigned i = 0; i < RECORDS; i++)
 		ck_assert_msg(r.seen[i] == (i != 9), "message %u", i);
 }
@@ -534,7 +688,15 @@ main(void)
 	tcase_add_test(tc,
 	    test_recover_damaged_log_reads_on_behind_a_damaged_record);
 	tcase_add_test(tc, test_skipped_is_kept_or_told);
+	tcase_add_test(tc, test_skipped_larger_than_any_is_damaged);
 	tcase_add_test(tc, test_skipped_twice_knows_what_both_starts_knew);
+	tcase_add_test(tc,
+	    test_recover_segment_that_cannot_be_noted_ends_the_start);
+	tcase_add_test(tc,
+	    test_recover_segment_with_a_note_not_to_be_read_ends_the_start);
+	tcase_add_test(tc,
+	    test_recover_damaged_skipped_means_the_whole_segment);
+	tcase_add_test(tc, test_skipped_again_reaches_to_what_the_log_knows);
 	tcase_add_test(tc, test_idset_of_many);
 	tcase_add_test(tc, test_recover_segments_without_any_log_are_read);
 	suite_add_tcase(s, tc);
