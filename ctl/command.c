@@ -35,6 +35,10 @@ static const struct ctl_command commands[] = {
 	    "[--sort=rcpt|name|size|oldest]", "the recipients of each job; "
 	    "every message in these queues is looked at", run_plain,
 	    view_jobs },
+	{ "show limits", "[domain[/vmta]] [vmta=V] [--waiting] "
+	    "[--maxitems=N]", "limits that are in force, what is used of "
+	    "them, by which line; --waiting: those that queues wait for",
+	    run_plain, view_limits },
 	{ "show config", "[--defaults] [--diff]",
 	    "the settings that are in force, with file and line; --diff: "
 	    "how the file on disk differs", run_config, view_config },

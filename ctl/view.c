@@ -526,6 +526,50 @@ cell_place(struct table *t, const json_t *row)
 		table_cellf(t, "%.*s:%lld", SV_FMT(file), line);
 }
 
+/* "12/20" connections, or "600/h". */
+static void
+cell_limit(struct table *t, const json_t *row)
+{
+	double per_hour = json_number_value(json_object_get(row, "perHour"));
+
+	if (json_object_get(row, "most") != NULL)
+		table_cellf(t, "%lld/%lld", num_of(row, NULL, "used"),
+		    num_of(row, NULL, "most"));
+	else
+		table_cellf(t, "%.0f/h", per_hour);
+}
+
+void
+view_limits(const struct ctl_reply *r)
+{
+	struct table *t = table_new("kind|of|setting|value|>used|>waiting|"
+	    "next|block|where");
+	size_t i;
+	json_t *row;
+
+	json_array_foreach(r->rows, i, row) {
+		bool set = text_of(row, "setting").n > 0;
+
+		cell_text(t, row, "kind");
+		cell_text(t, row, "of");
+		table_cell(t, set ? text_of(row, "setting") :
+		    SV("by a reply"));
+		cell_text(t, row, "value");
+		cell_limit(t, row);
+		cell_num(t, row, "waiting");
+		cell_time(t, row, "next");
+		cell_text(t, row, "scope");
+		if (set)
+			cell_place(t, row);
+		else
+			table_cell(t, SV(""));
+	}
+	if (i > 0)
+		table_out(t);
+	else
+		table_free(&t);
+}
+
 static void
 view_settings(const struct ctl_reply *r, bool diff)
 {

@@ -294,6 +294,7 @@ static const struct command {
 	{ "show topdomains", 2, AUDIT_NO, cmd_show_topdomains },
 	{ "show vmtas", 2, AUDIT_NO, cmd_show_vmtas },
 	{ "show jobs", 2, AUDIT_NO, cmd_show_jobs },
+	{ "show limits", 2, AUDIT_NO, cmd_show_limits },
 	{ "show config", 2, AUDIT_NO, cmd_show_config },
 	{ "show version", 2, AUDIT_NO, cmd_show_version },
 	{ "show audit", 2, AUDIT_NO, cmd_show_audit },

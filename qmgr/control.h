@@ -34,6 +34,7 @@ struct selector {
 	uint64_t maxitems;
 	int64_t older_than_ms;      /* 0: any age */
 	bool yes, given;            /* --yes; something was selected */
+	bool waiting;               /* show limits: those that bind */
 	bool errors, paused_set, paused, retry_rcpts;
 	bool mode_set, backoff;
 	bool connected_set, connected; /* has sessions */
@@ -149,6 +150,8 @@ void sums_free(struct client *cl);
 /* jobs.c */
 void cmd_show_jobs(struct client *cl, const struct words *w);
 void jobs_free(struct client *cl);
+/* limits.c */
+void cmd_show_limits(struct client *cl, const struct words *w);
 /* diagnose_cmd.c */
 void cmd_diagnose(struct client *cl, const struct words *w);
 void figures_free(struct client *cl);
@@ -156,7 +159,7 @@ void figures_free(struct client *cl);
 void cmd_simulate(struct client *cl, const struct words *w);
 /* explain.c */
 /* value, scope, file and line of the setting that binds the queue; scope: as in
- * struct sched_queue_why. */
+ * struct sched_queue_why. sq: NULL if it is not of a queue nor a site. */
 void rule_put(const struct qmgr *q, const struct squeue *sq, struct sv scope,
     const char *setting, json_t *o);
 void cmd_explain_queue(struct client *cl, const struct words *w);

@@ -16,6 +16,7 @@ libqmgr_a_SOURCES = \
 	qmgr/intake.c \
 	qmgr/jobs.c \
 	qmgr/journal.c \
+	qmgr/limits.c \
 	qmgr/orders.c \
 	qmgr/outcome.c \
 	qmgr/qmgr.h \

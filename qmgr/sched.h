@@ -407,6 +407,27 @@ void sched_queue_why(const struct sched *s, struct sched_now now,
 uint32_t sched_queue_rivals(const struct squeue *q, const struct squeue **v,
     uint32_t max);
 
+/* A limit that is in force. */
+struct sched_limit {
+	struct sv scope;           /* as in struct sched_queue_why, or
+	                            * "=KEY/vmta": a site */
+	struct sv vmta;            /* of a warmup */
+	const char *setting;       /* as above */
+	uint32_t used, cap;        /* as above, */
+	double per_hour;           /* but a warmup has all three */
+	int64_t next_us;           /* a rate that is used up: until then */
+	uint32_t nparked;
+};
+typedef void sched_limit_fn(void *arg, const struct sched_limit *l);
+/* Those of the queue itself, or of its site. */
+void sched_queue_limits(const struct sched *s, struct sched_now now,
+    const struct squeue *q, bool site, sched_limit_fn *fn, void *arg);
+/* The queue before it in its site; NULL: it is the first, or in none. */
+const struct squeue *sched_site_prev(const struct squeue *q);
+/* Those of all, of pools, VMTAs and warmups: few. */
+void sched_shared_limits(const struct sched *s, struct sched_now now,
+    sched_limit_fn *fn, void *arg);
+
 /* Names of a queue; they live as long as it does. "" for NULL. */
 /* Recipients in it that are not done. */
 uint64_t squeue_rcpts(const struct squeue *q);

@@ -5,6 +5,7 @@ libsched_a_SOURCES = \
 	qmgr/diagnose.c qmgr/diagnose.h \
 	qmgr/sched.c qmgr/sched.h qmgr/sched_private.h \
 	qmgr/sched_adapt.c \
+	qmgr/sched_bind.c \
 	qmgr/sched_check.c \
 	qmgr/sched_delay.c \
 	qmgr/sched_dispatch.c \

@@ -329,7 +329,7 @@ struct swarmup {
 struct ssite {
 	struct svmta *vm;
 	struct sv path_name, key;      /* "=KEY/vmta", in text[] */
-	TAILQ_HEAD(, squeue) queues;
+	struct squeues queues;
 	struct sscope *scope;          /* NULL: one queue alone */
 	bool rollup;                   /* it has settings of its own: KEY is
 	                                * the domain that has them */
@@ -653,6 +653,10 @@ struct svmta *vmta_numbered(const struct sched *s, uint32_t number);
 struct svpool *pool_get(struct sched *s, struct sv name);
 void pools_conf(struct sched *s);
 void pools_free(struct sched *s);
+/* sched_bind.c */
+/* The limit that it is parked on. */
+void queue_limit_tell(const struct sched *s, const struct squeue *q,
+    struct sched_queue_why *why);
 /* sched_wait.c */
 void waits_init(struct squeue *q, int64_t now);
 void queue_wait_set(struct sched *s, struct squeue *q, enum sched_wait w);
