@@ -295,6 +295,7 @@ static const struct command {
 	{ "show vmtas", 2, AUDIT_NO, cmd_show_vmtas },
 	{ "show jobs", 2, AUDIT_NO, cmd_show_jobs },
 	{ "show limits", 2, AUDIT_NO, cmd_show_limits },
+	{ "show ips", 2, AUDIT_NO, cmd_show_ips },
 	{ "show config", 2, AUDIT_NO, cmd_show_config },
 	{ "show version", 2, AUDIT_NO, cmd_show_version },
 	{ "show audit", 2, AUDIT_NO, cmd_show_audit },

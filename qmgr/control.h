@@ -188,6 +188,10 @@ void cmd_rebind(struct client *cl, const struct words *w);
 void cmd_disable_source(struct client *cl, const struct words *w);
 void cmd_enable_source(struct client *cl, const struct words *w);
 void cmd_show_disabled(struct client *cl, const struct words *w);
+/* "system": the one that the system chooses. */
+struct sv source_ip_text(const struct route_addr *ip, char out[46]);
+/* ips.c */
+void cmd_show_ips(struct client *cl, const struct words *w);
 /* warmup.c */
 void cmd_show_warmup(struct client *cl, const struct words *w);
 /* trash.c */

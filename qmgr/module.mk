@@ -14,6 +14,7 @@ libqmgr_a_SOURCES = \
 	qmgr/explain.c \
 	qmgr/holds.c \
 	qmgr/intake.c \
+	qmgr/ips.c \
 	qmgr/jobs.c \
 	qmgr/journal.c \
 	qmgr/limits.c \

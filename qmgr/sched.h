@@ -519,6 +519,29 @@ uint32_t sched_source_enable(struct sched *s, struct sched_now now,
 /* Walks what is disabled; *at is NULL to start; false at the end. */
 bool sched_source_next(const struct sched *s, const void **at,
     struct sched_source *so_r);
+/* A source address of a VMTA that has had queues. */
+enum sched_ip_count {
+	IP_OPENED,          /* connections, */
+	IP_CONNECT_FAILED,  /* of which no session came */
+	IP_DELIVERED,       /* recipients, */
+	IP_DEFERRED,        /* attempts */
+	IP_FAILED,
+	IP_COUNTS
+};
+struct sched_ip {
+	struct sv vmta;
+	struct route_addr ip;        /* family 0: the system chooses */
+	bool configured;
+	uint32_t sessions;
+	uint64_t count[IP_COUNTS];   /* within an hour */
+	bool disabled;               /* for all domains, */
+	int64_t until_us;            /* wall clock; 0: until it is enabled */
+	uint32_t disabled_for;       /* so many queues, or whole domains */
+};
+/* Walks, those of a VMTA behind each other; *at is NULL to start; false at the
+ * end. */
+bool sched_ip_next(const struct sched *s, struct sched_now now,
+    const void **at, struct sched_ip *ip_r);
 /*
  * To the same domain's queue of another VMTA: its attempts, its times, its hold
  * stay. One that is in flight is moved when it comes back. False without

@@ -273,6 +273,7 @@ struct ssession {
 	bool idle;
 	struct route_addr source;      /* its address, */
 	uint32_t source_index;         /* and which it was when it opened */
+	struct sip *ip;                /* NULL: not counted */
 };
 TAILQ_HEAD(ssessions, ssession);
 
@@ -349,6 +350,7 @@ struct ssite {
 struct soff {
 	TAILQ_ENTRY(soff) all, of;     /* of: q's, or sched.off_wide */
 	struct squeue *q;
+	struct sip *counted;           /* of q; NULL: not counted */
 	struct route_addr ip;
 	struct stimer timer;           /* when it is enabled again */
 	int64_t since_us, until_us;
@@ -356,6 +358,17 @@ struct soff {
 	char text[];
 };
 TAILQ_HEAD(soffs, soff);
+
+/* See sched_ip.c. */
+struct sip {
+	TAILQ_ENTRY(sip) link;
+	struct svmta *vm;
+	struct route_addr ip;
+	bool configured;
+	uint32_t nsessions;
+	uint32_t noff;                 /* queues that it is disabled for */
+	struct sring count[IP_COUNTS]; /* in the hour's slots */
+};
 
 struct svmta {
 	struct sv name, path_name;     /* "/name", in text[] */
@@ -373,6 +386,7 @@ struct svmta {
 	struct svpool *pools[CONF_VMTA_POOLS_MAX];
 	bool active_on;
 	const struct conf_srchosts *sources; /* NULL: the system chooses */
+	TAILQ_HEAD(, sip) ips;
 	char text[];
 };
 
@@ -670,7 +684,8 @@ bool source_is_full(const struct squeue *q, const struct route_addr *ip);
 /* WAIT_NOTHING, or why the queue can have none. */
 enum sched_wait source_choose(struct sched *s, struct squeue *q,
     uint32_t *index_r);
-void source_take(struct squeue *q, struct ssession *se, uint32_t index);
+void source_take(struct sched *s, struct squeue *q, struct ssession *se,
+    uint32_t index);
 void sourceless_set(struct sched *s, struct squeue *q, bool on);
 void sources_changed(struct sched *s);
 /* True if there is more to do at once. */
@@ -699,6 +714,13 @@ int64_t adapt_until(const struct squeue *q);
 void adapt_state(const struct squeue *q, struct sched_queue_state *st_r);
 void adapt_restore(struct sched *s, struct squeue *q,
     const struct sched_queue_state *st);
+/* sched_ip.c */
+/* NULL without memory. */
+struct sip *ip_get(struct svmta *vm, const struct route_addr *ip);
+void ips_conf(struct svmta *vm);
+void ips_free(struct svmta *vm);
+/* i may be NULL. */
+void ip_count(const struct sched *s, struct sip *i, enum sched_ip_count c);
 /* sched_site.c */
 uint64_t site_hash(const void *entry);
 void sites_free(struct sched *s);
