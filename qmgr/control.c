@@ -76,6 +76,7 @@ client_free(struct client *cl)
 	figures_free(cl);
 	sums_free(cl);
 	jobs_free(cl);
+	pick_free(cl);
 	free(cl->target);
 	texts_free(cl);
 	chan_free(&cl->chan);

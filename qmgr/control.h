@@ -58,6 +58,7 @@ struct words {
 struct walk;
 struct figures;
 struct jobs;
+struct pick;
 struct sums;
 
 struct client {
@@ -84,6 +85,7 @@ struct client {
 	struct figures *figures; /* of diagnose; NULL: none */
 	struct sums *sums;   /* of show domains and vmtas; NULL: none */
 	struct jobs *jobs;   /* of show jobs; NULL: none */
+	struct pick *pick;   /* of show queues and list; NULL: none */
 };
 
 /* Takes the object. */
@@ -111,12 +113,21 @@ struct walk_ops {
 /* Takes the names of the queues. */
 void walk_start(struct client *cl, const struct walk_ops *ops, char **names,
     size_t n);
+/* Over all queues, whether they are selected or not: ops->queue. */
+void walk_all_start(struct client *cl, const struct walk_ops *ops);
 void walk_free(struct client *cl);
 /* Of the queues that are selected; the caller frees with names_free(). */
 size_t names_collect(struct qmgr *q, const struct selector *s,
     char ***names_r);
 void names_free(char **names, size_t n);
 void name_split(const char *name, struct sv *domain_r, struct sv *vmta_r);
+
+/* pick.c */
+/* Walks over the queues that are selected, in this order and at most so many;
+ * cl->count is how many there are. */
+void pick_start(struct client *cl, const struct walk_ops *ops,
+    enum queue_sort sort, uint64_t most);
+void pick_free(struct client *cl);
 
 /* show.c */
 void cmd_show_status(struct client *cl, const struct words *w);

@@ -21,6 +21,7 @@ libqmgr_a_SOURCES = \
 	qmgr/orders.c \
 	qmgr/outcome.c \
 	qmgr/qmgr.h \
+	qmgr/pick.c \
 	qmgr/pools.c \
 	qmgr/sources.c \
 	qmgr/move.c \

@@ -463,6 +463,14 @@ uint64_t sched_queue_figure(const struct squeue *q, struct sched_now now,
     enum sched_figure f);
 /* Walks queues that hold recipients or state; *at starts at 0. */
 struct squeue *sched_queue_next(const struct sched *s, size_t *at);
+/*
+ * A walk between whose steps anything may happen: a queue that is there from
+ * its beginning to its end comes once. NULL without memory; NULL at the end.
+ */
+struct sched_walk;
+struct sched_walk *sched_walk_new(struct sched *s);
+struct squeue *sched_walk_next(struct sched_walk *w);
+void sched_walk_free(struct sched_walk **w);
 /* Something of the caller's that goes with the queue (its route, say). */
 void *sched_queue_user(const struct squeue *q);
 void sched_queue_user_set(struct squeue *q, void *user);

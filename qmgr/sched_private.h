@@ -511,6 +511,13 @@ struct sdelays {
 	struct srcpt *next;
 };
 
+/* What goes on over all queues in slices. */
+struct sched_walk {
+	TAILQ_ENTRY(sched_walk) link;
+	struct sched *s;
+	struct squeue *next;
+};
+
 struct sched {
 	const struct sched_ops *ops;
 	void *arg;
@@ -533,6 +540,7 @@ struct sched {
 	TAILQ_HEAD(, ssite) all_sites;
 	struct squeue *last_queue;     /* found last: mail comes in runs */
 	struct squeues all_queues, resolving;
+	TAILQ_HEAD(, sched_walk) walks;
 	TAILQ_HEAD(, svmta) vmtas, active;
 	uint32_t nvmtas;
 	TAILQ_HEAD(, svpool) pools;
@@ -667,6 +675,10 @@ struct svmta *vmta_numbered(const struct sched *s, uint32_t number);
 struct svpool *pool_get(struct sched *s, struct sv name);
 void pools_conf(struct sched *s);
 void pools_free(struct sched *s);
+/* sched_info.c */
+/* The queue is about to go. */
+void walks_pass(struct sched *s, const struct squeue *q);
+void walks_end(struct sched *s);
 /* sched_bind.c */
 /* The limit that it is parked on. */
 void queue_limit_tell(const struct sched *s, const struct squeue *q,

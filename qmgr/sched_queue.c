@@ -433,6 +433,7 @@ queue_free(struct sched *s, struct squeue *q)
 	if (s->conf_walk == q)
 		s->conf_walk = TAILQ_NEXT(q, link);
 	delays_queue_gone(s, q);
+	walks_pass(s, q);
 	if (s->last_queue == q)
 		s->last_queue = NULL;
 	if (q->resolving)

@@ -557,6 +557,48 @@ START_TEST(test_ctl_queues_are_sorted_by_figures)
 }
 END_TEST
 
+/* The first few of many, also if they are the last to be looked at. */
+START_TEST(test_ctl_first_of_many_queues)
+{
+	const char *rows, *at;
+	char text[64];
+
+	ends("pause queue *", 1);
+	for (int i = 0; i < 60; i++) {
+		snprintf(text, sizeof(text), "pause queue d%02d.test", i);
+		ends(text, 0);
+	}
+	for (int i = 0; i < 5; i++) {
+		for (int k = 0; k <= i; k++) {
+			snprintf(text, sizeof(text), "r@d%02d.test",
+			    i == 2 ? 59 : 7 * i + 1);
+			submit_one(text);
+		}
+	}
+	QWAIT(&rig, view_of("delivery") == 15);
+	for (int most = 1; most <= 70; most++) {
+		static const char *const first[] = { "d29.", "d22.", "d59.",
+			"d08.", "d01.", "d00.", "d02." };
+
+		snprintf(text, sizeof(text), "show queues --maxitems=%d",
+		    most);
+		at = rows = qrig_ctl(&rig, text);
+		ck_assert_uint_eq(lines_of(rows), most < 60 ? most : 60);
+		for (int i = 0; i < 7 && i < most; i++) {
+			at = strstr(at, "\"name\":\"");
+			ck_assert_ptr_nonnull(at);
+			at += strlen("\"name\":\"");
+			ck_assert_msg(strncmp(at, first[i], 4) == 0,
+			    "%d of %d: %.12s", i, most, at);
+		}
+	}
+	says("show queues --maxitems=0", "0 of 60 matching queues");
+	rows = qrig_ctl(&rig, "show queues --maxitems=2 --sort=name");
+	has(rows, "\"name\":\"d00.test");
+	has(rows, "\"name\":\"d01.test");
+}
+END_TEST
+
 START_TEST(test_ctl_recipients_are_listed_by_envelope)
 {
 	char cmd[64], id[MSGID_TEXT];
@@ -1235,6 +1277,7 @@ qmgr_tests_control(Suite *s)
 	tcase_add_test(tc, test_ctl_wrong_commands_are_misuse);
 	tcase_add_test(tc, test_ctl_queues_are_shown_sorted_and_filtered);
 	tcase_add_test(tc, test_ctl_queues_are_sorted_by_figures);
+	tcase_add_test(tc, test_ctl_first_of_many_queues);
 	tcase_add_test(tc, test_ctl_recipients_are_listed_by_envelope);
 	tcase_add_test(tc, test_ctl_delete_counts_then_deletes);
 	tcase_add_test(tc, test_ctl_delete_leaves_what_a_worker_has);
