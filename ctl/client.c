@@ -26,6 +26,7 @@ struct ctl_link {
 	struct timeval timeout;
 	struct ctl_reply reply;
 	bool asked;
+	bool known;              /* it has answered once */
 	bool over;               /* the owner has been told that it is lost */
 };
 
@@ -119,6 +120,7 @@ on_end(struct chan *c, void *arg, const void *msg)
 	r = l->reply;
 	l->reply = (struct ctl_reply){ .rows = NULL };
 	l->asked = false;
+	l->known = true;
 	evtimer_del(l->timer);
 	r.status = m->status <= CTL_MISUSE ? m->status : CTL_FAILED;
 	free(r.text);
@@ -130,10 +132,13 @@ on_end(struct chan *c, void *arg, const void *msg)
 static void
 on_close(struct chan *c, void *arg, const char *why)
 {
+	struct ctl_link *l = arg;
+
 	(void)c;
 	(void)why;
-	lose(arg, "the daemon closed the connection; only root and the user "
-	    "it runs as may use its control socket");
+	lose(l, l->known ? "the daemon closed the connection" :
+	    "the daemon closed the connection; only root and the user it "
+	    "runs as may use its control socket");
 }
 
 static const struct chan_ops link_chan_ops = {

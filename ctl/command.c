@@ -35,6 +35,13 @@ static const struct ctl_command commands[] = {
 	    "[--sort=rcpt|name|size|oldest]", "the recipients of each job; "
 	    "every message in these queues is looked at", run_plain,
 	    view_jobs },
+	{ "show limits", "[domain[/vmta]] [vmta=V] [--waiting] "
+	    "[--maxitems=N]", "limits that are in force, what is used of "
+	    "them, by which line; --waiting: those that queues wait for",
+	    run_plain, view_limits },
+	{ "show ips", "[vmta=V] [--maxitems=N]", "source addresses: what "
+	    "became of their connections and recipients in the last hour, "
+	    "and whether they are disabled", run_plain, view_ips },
 	{ "show config", "[--defaults] [--diff]",
 	    "the settings that are in force, with file and line; --diff: "
 	    "how the file on disk differs", run_config, view_config },

@@ -107,6 +107,8 @@ int ctl_print(const struct ctl *ctl, const struct ctl_command *cmd,
 void view_status(const struct ctl_reply *r);
 void view_queues(const struct ctl_reply *r);
 void view_jobs(const struct ctl_reply *r);
+void view_limits(const struct ctl_reply *r);
+void view_ips(const struct ctl_reply *r);
 void view_list(const struct ctl_reply *r);
 void view_message(const struct ctl_reply *r);
 void view_trash(const struct ctl_reply *r);

@@ -526,6 +526,50 @@ cell_place(struct table *t, const json_t *row)
 		table_cellf(t, "%.*s:%lld", SV_FMT(file), line);
 }
 
+/* "12/20" connections, or "600/h". */
+static void
+cell_limit(struct table *t, const json_t *row)
+{
+	double per_hour = json_number_value(json_object_get(row, "perHour"));
+
+	if (json_object_get(row, "most") != NULL)
+		table_cellf(t, "%lld/%lld", num_of(row, NULL, "used"),
+		    num_of(row, NULL, "most"));
+	else
+		table_cellf(t, "%.0f/h", per_hour);
+}
+
+void
+view_limits(const struct ctl_reply *r)
+{
+	struct table *t = table_new("kind|of|setting|value|>used|>waiting|"
+	    "next|block|where");
+	size_t i;
+	json_t *row;
+
+	json_array_foreach(r->rows, i, row) {
+		bool set = text_of(row, "setting").n > 0;
+
+		cell_text(t, row, "kind");
+		cell_text(t, row, "of");
+		table_cell(t, set ? text_of(row, "setting") :
+		    SV("by a reply"));
+		cell_text(t, row, "value");
+		cell_limit(t, row);
+		cell_num(t, row, "waiting");
+		cell_time(t, row, "next");
+		cell_text(t, row, "scope");
+		if (set)
+			cell_place(t, row);
+		else
+			table_cell(t, SV(""));
+	}
+	if (i > 0)
+		table_out(t);
+	else
+		table_free(&t);
+}
+
 static void
 view_settings(const struct ctl_reply *r, bool diff)
 {
@@ -590,6 +634,66 @@ view_sources(const struct ctl_reply *r)
 			table_cell(t, SV("enabled"));
 		cell_text(t, row, "disabledBy");
 		cell_text(t, row, "reason");
+	}
+	if (i > 0)
+		table_out(t);
+	else
+		table_free(&t);
+}
+
+/* "12.5" or "". */
+static void
+cell_percent(struct table *t, const json_t *row, const char *key)
+{
+	const json_t *v = json_object_get(row, key);
+
+	if (json_is_number(v))
+		table_cellf(t, "%.1f", json_number_value(v));
+	else
+		table_cell(t, SV(""));
+}
+
+/* "no", "yes", "until 14:05:09", "for 3". */
+static void
+cell_disabled(struct table *t, const json_t *row)
+{
+	long long n = num_of(row, NULL, "disabledFor");
+	char mem[32];
+
+	if (text_of(row, "disabledUntil").n > 0)
+		table_cellf(t, "until %s",
+		    local_time(text_of(row, "disabledUntil"), false, mem));
+	else if (flag_of(row, "disabled"))
+		table_cell(t, SV("yes"));
+	else if (n > 0)
+		table_cellf(t, "for %lld", n);
+	else
+		table_cell(t, SV("no"));
+}
+
+void
+view_ips(const struct ctl_reply *r)
+{
+	static const char *const nums[] = { "conn", "opened",
+		"connectFailed", "delivered", "deferred", "failed" };
+	static const char *const percents[] = { "deferredPercent",
+		"othersDeferredPercent", "failedPercent",
+		"othersFailedPercent" };
+	struct table *t = table_new("source|vmta|>conn|>opened|>no connect|"
+	    ">delivered|>deferred|>failed|>deferred %|>of others|>failed %|"
+	    ">of others|disabled");
+	size_t i;
+	json_t *row;
+
+	json_array_foreach(r->rows, i, row) {
+		cell_text(t, row, "source");
+		cell_text(t, row, "vmta");
+		for (size_t k = 0; k < sizeof(nums) / sizeof(nums[0]); k++)
+			cell_num(t, row, nums[k]);
+		for (size_t k = 0; k < sizeof(percents) / sizeof(percents[0]);
+		    k++)
+			cell_percent(t, row, percents[k]);
+		cell_disabled(t, row);
 	}
 	if (i > 0)
 		table_out(t);

@@ -76,6 +76,7 @@ client_free(struct client *cl)
 	figures_free(cl);
 	sums_free(cl);
 	jobs_free(cl);
+	pick_free(cl);
 	free(cl->target);
 	texts_free(cl);
 	chan_free(&cl->chan);
@@ -294,6 +295,8 @@ static const struct command {
 	{ "show topdomains", 2, AUDIT_NO, cmd_show_topdomains },
 	{ "show vmtas", 2, AUDIT_NO, cmd_show_vmtas },
 	{ "show jobs", 2, AUDIT_NO, cmd_show_jobs },
+	{ "show limits", 2, AUDIT_NO, cmd_show_limits },
+	{ "show ips", 2, AUDIT_NO, cmd_show_ips },
 	{ "show config", 2, AUDIT_NO, cmd_show_config },
 	{ "show version", 2, AUDIT_NO, cmd_show_version },
 	{ "show audit", 2, AUDIT_NO, cmd_show_audit },

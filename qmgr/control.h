@@ -34,6 +34,7 @@ struct selector {
 	uint64_t maxitems;
 	int64_t older_than_ms;      /* 0: any age */
 	bool yes, given;            /* --yes; something was selected */
+	bool waiting;               /* show limits: those that bind */
 	bool errors, paused_set, paused, retry_rcpts;
 	bool mode_set, backoff;
 	bool connected_set, connected; /* has sessions */
@@ -57,6 +58,7 @@ struct words {
 struct walk;
 struct figures;
 struct jobs;
+struct pick;
 struct sums;
 
 struct client {
@@ -83,6 +85,7 @@ struct client {
 	struct figures *figures; /* of diagnose; NULL: none */
 	struct sums *sums;   /* of show domains and vmtas; NULL: none */
 	struct jobs *jobs;   /* of show jobs; NULL: none */
+	struct pick *pick;   /* of show queues and list; NULL: none */
 };
 
 /* Takes the object. */
@@ -110,12 +113,21 @@ struct walk_ops {
 /* Takes the names of the queues. */
 void walk_start(struct client *cl, const struct walk_ops *ops, char **names,
     size_t n);
+/* Over all queues, whether they are selected or not: ops->queue. */
+void walk_all_start(struct client *cl, const struct walk_ops *ops);
 void walk_free(struct client *cl);
 /* Of the queues that are selected; the caller frees with names_free(). */
 size_t names_collect(struct qmgr *q, const struct selector *s,
     char ***names_r);
 void names_free(char **names, size_t n);
 void name_split(const char *name, struct sv *domain_r, struct sv *vmta_r);
+
+/* pick.c */
+/* Walks over the queues that are selected, in this order and at most so many;
+ * cl->count is how many there are. */
+void pick_start(struct client *cl, const struct walk_ops *ops,
+    enum queue_sort sort, uint64_t most);
+void pick_free(struct client *cl);
 
 /* show.c */
 void cmd_show_status(struct client *cl, const struct words *w);
@@ -149,6 +161,8 @@ void sums_free(struct client *cl);
 /* jobs.c */
 void cmd_show_jobs(struct client *cl, const struct words *w);
 void jobs_free(struct client *cl);
+/* limits.c */
+void cmd_show_limits(struct client *cl, const struct words *w);
 /* diagnose_cmd.c */
 void cmd_diagnose(struct client *cl, const struct words *w);
 void figures_free(struct client *cl);
@@ -156,7 +170,7 @@ void figures_free(struct client *cl);
 void cmd_simulate(struct client *cl, const struct words *w);
 /* explain.c */
 /* value, scope, file and line of the setting that binds the queue; scope: as in
- * struct sched_queue_why. */
+ * struct sched_queue_why. sq: NULL if it is not of a queue nor a site. */
 void rule_put(const struct qmgr *q, const struct squeue *sq, struct sv scope,
     const char *setting, json_t *o);
 void cmd_explain_queue(struct client *cl, const struct words *w);
@@ -185,6 +199,10 @@ void cmd_rebind(struct client *cl, const struct words *w);
 void cmd_disable_source(struct client *cl, const struct words *w);
 void cmd_enable_source(struct client *cl, const struct words *w);
 void cmd_show_disabled(struct client *cl, const struct words *w);
+/* "system": the one that the system chooses. */
+struct sv source_ip_text(const struct route_addr *ip, char out[46]);
+/* ips.c */
+void cmd_show_ips(struct client *cl, const struct words *w);
 /* warmup.c */
 void cmd_show_warmup(struct client *cl, const struct words *w);
 /* trash.c */

@@ -62,7 +62,7 @@ rule_put(const struct qmgr *q, const struct squeue *sq, struct sv scope,
 	struct str s;
 
 	STR_ON(&s, text);
-	if (sv_eq(scope, squeue_name(sq))) {
+	if (sq != NULL && sv_eq(scope, squeue_name(sq))) {
 		conf_domain_show(q->conf, squeue_vmta(sq), squeue_domain(sq),
 		    on_setting, &r);
 		return;

@@ -14,11 +14,14 @@ libqmgr_a_SOURCES = \
 	qmgr/explain.c \
 	qmgr/holds.c \
 	qmgr/intake.c \
+	qmgr/ips.c \
 	qmgr/jobs.c \
 	qmgr/journal.c \
+	qmgr/limits.c \
 	qmgr/orders.c \
 	qmgr/outcome.c \
 	qmgr/qmgr.h \
+	qmgr/pick.c \
 	qmgr/pools.c \
 	qmgr/sources.c \
 	qmgr/move.c \

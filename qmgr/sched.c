@@ -79,6 +79,7 @@ sched_new(const struct sched_ops *ops, void *arg, const struct conf *conf,
 	htab_init(&s->sites, site_hash);
 	TAILQ_INIT(&s->all_sites);
 	TAILQ_INIT(&s->all_queues);
+	TAILQ_INIT(&s->walks);
 	TAILQ_INIT(&s->resolving);
 	TAILQ_INIT(&s->vmtas);
 	TAILQ_INIT(&s->pools);
@@ -113,6 +114,7 @@ sched_free(struct sched **sp)
 	if (s == NULL)
 		return;
 	*sp = NULL;
+	walks_end(s);
 	workers_free(s);
 	while ((m = htab_next(&s->msgs, &at)) != NULL)
 		free(m);

@@ -407,6 +407,27 @@ void sched_queue_why(const struct sched *s, struct sched_now now,
 uint32_t sched_queue_rivals(const struct squeue *q, const struct squeue **v,
     uint32_t max);
 
+/* A limit that is in force. */
+struct sched_limit {
+	struct sv scope;           /* as in struct sched_queue_why, or
+	                            * "=KEY/vmta": a site */
+	struct sv vmta;            /* of a warmup */
+	const char *setting;       /* as above */
+	uint32_t used, cap;        /* as above, */
+	double per_hour;           /* but a warmup has all three */
+	int64_t next_us;           /* a rate that is used up: until then */
+	uint32_t nparked;
+};
+typedef void sched_limit_fn(void *arg, const struct sched_limit *l);
+/* Those of the queue itself, or of its site. */
+void sched_queue_limits(const struct sched *s, struct sched_now now,
+    const struct squeue *q, bool site, sched_limit_fn *fn, void *arg);
+/* The queue before it in its site; NULL: it is the first, or in none. */
+const struct squeue *sched_site_prev(const struct squeue *q);
+/* Those of all, of pools, VMTAs and warmups: few. */
+void sched_shared_limits(const struct sched *s, struct sched_now now,
+    sched_limit_fn *fn, void *arg);
+
 /* Names of a queue; they live as long as it does. "" for NULL. */
 /* Recipients in it that are not done. */
 uint64_t squeue_rcpts(const struct squeue *q);
@@ -442,6 +463,14 @@ uint64_t sched_queue_figure(const struct squeue *q, struct sched_now now,
     enum sched_figure f);
 /* Walks queues that hold recipients or state; *at starts at 0. */
 struct squeue *sched_queue_next(const struct sched *s, size_t *at);
+/*
+ * A walk between whose steps anything may happen: a queue that is there from
+ * its beginning to its end comes once. NULL without memory; NULL at the end.
+ */
+struct sched_walk;
+struct sched_walk *sched_walk_new(struct sched *s);
+struct squeue *sched_walk_next(struct sched_walk *w);
+void sched_walk_free(struct sched_walk **w);
 /* Something of the caller's that goes with the queue (its route, say). */
 void *sched_queue_user(const struct squeue *q);
 void sched_queue_user_set(struct squeue *q, void *user);
@@ -498,6 +527,29 @@ uint32_t sched_source_enable(struct sched *s, struct sched_now now,
 /* Walks what is disabled; *at is NULL to start; false at the end. */
 bool sched_source_next(const struct sched *s, const void **at,
     struct sched_source *so_r);
+/* A source address of a VMTA that has had queues. */
+enum sched_ip_count {
+	IP_OPENED,          /* connections, */
+	IP_CONNECT_FAILED,  /* of which no session came */
+	IP_DELIVERED,       /* recipients, */
+	IP_DEFERRED,        /* attempts */
+	IP_FAILED,
+	IP_COUNTS
+};
+struct sched_ip {
+	struct sv vmta;
+	struct route_addr ip;        /* family 0: the system chooses */
+	bool configured;
+	uint32_t sessions;
+	uint64_t count[IP_COUNTS];   /* within an hour */
+	bool disabled;               /* for all domains, */
+	int64_t until_us;            /* wall clock; 0: until it is enabled */
+	uint32_t disabled_for;       /* so many queues, or whole domains */
+};
+/* Walks, those of a VMTA behind each other; *at is NULL to start; false at the
+ * end. */
+bool sched_ip_next(const struct sched *s, struct sched_now now,
+    const void **at, struct sched_ip *ip_r);
 /*
  * To the same domain's queue of another VMTA: its attempts, its times, its hold
  * stay. One that is in flight is moved when it comes back. False without

@@ -5,12 +5,14 @@ libsched_a_SOURCES = \
 	qmgr/diagnose.c qmgr/diagnose.h \
 	qmgr/sched.c qmgr/sched.h qmgr/sched_private.h \
 	qmgr/sched_adapt.c \
+	qmgr/sched_bind.c \
 	qmgr/sched_check.c \
 	qmgr/sched_delay.c \
 	qmgr/sched_dispatch.c \
 	qmgr/sched_heap.c \
 	qmgr/sched_hint.c \
 	qmgr/sched_info.c \
+	qmgr/sched_ip.c \
 	qmgr/sched_limit.c \
 	qmgr/sched_msg.c \
 	qmgr/sched_queue.c \

@@ -121,6 +121,27 @@ check_lists(const struct squeue *q)
 		    q->heap[i]->u.retry.due, q);
 }
 
+static void
+check_ips(const struct sched *s, const struct svmta *vm)
+{
+	const struct ssession *se;
+	const struct sworker *w;
+	const struct soff *o;
+	const struct sip *i;
+
+	TAILQ_FOREACH(i, &vm->ips, link) {
+		uint32_t sessions = 0, off = 0;
+
+		TAILQ_FOREACH(w, &s->workers, link) {
+			TAILQ_FOREACH(se, &w->sessions, wlink)
+				sessions += se->ip == i;
+		}
+		TAILQ_FOREACH(o, &s->off_all, all)
+			off += o->counted == i;
+		CHECK(sessions == i->nsessions && off == i->noff, NULL);
+	}
+}
+
 static uint32_t
 check_session(const struct squeue *q, const struct ssession *se, int place)
 {
@@ -128,6 +149,7 @@ check_session(const struct squeue *q, const struct ssession *se, int place)
 	uint32_t n = 0, inflight = 0;
 
 	CHECK(se->q == q && se->place == place, q);
+	CHECK(se->ip == NULL || se->ip->vm == q->vm, q);
 	CHECK(se->outstanding <= SCHED_WINDOW, q);
 	/* taken before it was disabled, and not looked at yet */
 	CHECK(se->state != SE_UP || q->sources_check ||
@@ -300,6 +322,7 @@ sched_check(const struct sched *s)
 	}
 	TAILQ_FOREACH(vm, &s->vmtas, link) {
 		check_scope(&vm->scope);
+		check_ips(s, vm);
 		vm_used += vm->scope.conns.used;
 	}
 	TAILQ_FOREACH(p, &s->pools, link)

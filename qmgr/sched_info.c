@@ -2,6 +2,8 @@
 /*
  * What the operator sees and does.
  */
+#include <stdlib.h>
+
 #include "qmgr/sched_private.h"
 
 const char *
@@ -22,6 +24,66 @@ struct squeue *
 sched_queue_next(const struct sched *s, size_t *at)
 {
 	return htab_next(&s->queues, at);
+}
+
+struct sched_walk *
+sched_walk_new(struct sched *s)
+{
+	struct sched_walk *w = calloc(1, sizeof(*w));
+
+	if (w == NULL)
+		return NULL;
+	w->s = s;
+	w->next = TAILQ_FIRST(&s->all_queues);
+	TAILQ_INSERT_TAIL(&s->walks, w, link);
+	return w;
+}
+
+struct squeue *
+sched_walk_next(struct sched_walk *w)
+{
+	struct squeue *q = w->next;
+
+	if (q != NULL)
+		w->next = TAILQ_NEXT(q, link);
+	return q;
+}
+
+void
+sched_walk_free(struct sched_walk **wp)
+{
+	struct sched_walk *w = *wp;
+
+	*wp = NULL;
+	if (w == NULL)
+		return;
+	if (w->s != NULL)
+		TAILQ_REMOVE(&w->s->walks, w, link);
+	free(w);
+}
+
+/* The scheduler ends first. */
+void
+walks_end(struct sched *s)
+{
+	struct sched_walk *w;
+
+	while ((w = TAILQ_FIRST(&s->walks)) != NULL) {
+		TAILQ_REMOVE(&s->walks, w, link);
+		w->s = NULL;
+		w->next = NULL;
+	}
+}
+
+void
+walks_pass(struct sched *s, const struct squeue *q)
+{
+	struct sched_walk *w;
+
+	TAILQ_FOREACH(w, &s->walks, link) {
+		if (w->next == q)
+			w->next = TAILQ_NEXT(q, link);
+	}
 }
 
 uint64_t

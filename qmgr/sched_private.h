@@ -273,6 +273,7 @@ struct ssession {
 	bool idle;
 	struct route_addr source;      /* its address, */
 	uint32_t source_index;         /* and which it was when it opened */
+	struct sip *ip;                /* NULL: not counted */
 };
 TAILQ_HEAD(ssessions, ssession);
 
@@ -329,7 +330,7 @@ struct swarmup {
 struct ssite {
 	struct svmta *vm;
 	struct sv path_name, key;      /* "=KEY/vmta", in text[] */
-	TAILQ_HEAD(, squeue) queues;
+	struct squeues queues;
 	struct sscope *scope;          /* NULL: one queue alone */
 	bool rollup;                   /* it has settings of its own: KEY is
 	                                * the domain that has them */
@@ -349,6 +350,7 @@ struct ssite {
 struct soff {
 	TAILQ_ENTRY(soff) all, of;     /* of: q's, or sched.off_wide */
 	struct squeue *q;
+	struct sip *counted;           /* of q; NULL: not counted */
 	struct route_addr ip;
 	struct stimer timer;           /* when it is enabled again */
 	int64_t since_us, until_us;
@@ -356,6 +358,17 @@ struct soff {
 	char text[];
 };
 TAILQ_HEAD(soffs, soff);
+
+/* See sched_ip.c. */
+struct sip {
+	TAILQ_ENTRY(sip) link;
+	struct svmta *vm;
+	struct route_addr ip;
+	bool configured;
+	uint32_t nsessions;
+	uint32_t noff;                 /* queues that it is disabled for */
+	struct sring count[IP_COUNTS]; /* in the hour's slots */
+};
 
 struct svmta {
 	struct sv name, path_name;     /* "/name", in text[] */
@@ -373,6 +386,7 @@ struct svmta {
 	struct svpool *pools[CONF_VMTA_POOLS_MAX];
 	bool active_on;
 	const struct conf_srchosts *sources; /* NULL: the system chooses */
+	TAILQ_HEAD(, sip) ips;
 	char text[];
 };
 
@@ -497,6 +511,13 @@ struct sdelays {
 	struct srcpt *next;
 };
 
+/* What goes on over all queues in slices. */
+struct sched_walk {
+	TAILQ_ENTRY(sched_walk) link;
+	struct sched *s;
+	struct squeue *next;
+};
+
 struct sched {
 	const struct sched_ops *ops;
 	void *arg;
@@ -519,6 +540,7 @@ struct sched {
 	TAILQ_HEAD(, ssite) all_sites;
 	struct squeue *last_queue;     /* found last: mail comes in runs */
 	struct squeues all_queues, resolving;
+	TAILQ_HEAD(, sched_walk) walks;
 	TAILQ_HEAD(, svmta) vmtas, active;
 	uint32_t nvmtas;
 	TAILQ_HEAD(, svpool) pools;
@@ -653,6 +675,14 @@ struct svmta *vmta_numbered(const struct sched *s, uint32_t number);
 struct svpool *pool_get(struct sched *s, struct sv name);
 void pools_conf(struct sched *s);
 void pools_free(struct sched *s);
+/* sched_info.c */
+/* The queue is about to go. */
+void walks_pass(struct sched *s, const struct squeue *q);
+void walks_end(struct sched *s);
+/* sched_bind.c */
+/* The limit that it is parked on. */
+void queue_limit_tell(const struct sched *s, const struct squeue *q,
+    struct sched_queue_why *why);
 /* sched_wait.c */
 void waits_init(struct squeue *q, int64_t now);
 void queue_wait_set(struct sched *s, struct squeue *q, enum sched_wait w);
@@ -666,7 +696,8 @@ bool source_is_full(const struct squeue *q, const struct route_addr *ip);
 /* WAIT_NOTHING, or why the queue can have none. */
 enum sched_wait source_choose(struct sched *s, struct squeue *q,
     uint32_t *index_r);
-void source_take(struct squeue *q, struct ssession *se, uint32_t index);
+void source_take(struct sched *s, struct squeue *q, struct ssession *se,
+    uint32_t index);
 void sourceless_set(struct sched *s, struct squeue *q, bool on);
 void sources_changed(struct sched *s);
 /* True if there is more to do at once. */
@@ -695,6 +726,13 @@ int64_t adapt_until(const struct squeue *q);
 void adapt_state(const struct squeue *q, struct sched_queue_state *st_r);
 void adapt_restore(struct sched *s, struct squeue *q,
     const struct sched_queue_state *st);
+/* sched_ip.c */
+/* NULL without memory. */
+struct sip *ip_get(struct svmta *vm, const struct route_addr *ip);
+void ips_conf(struct svmta *vm);
+void ips_free(struct svmta *vm);
+/* i may be NULL. */
+void ip_count(const struct sched *s, struct sip *i, enum sched_ip_count c);
 /* sched_site.c */
 uint64_t site_hash(const void *entry);
 void sites_free(struct sched *s);

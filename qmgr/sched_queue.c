@@ -83,6 +83,7 @@ vmta_get(struct sched *s, struct sv name)
 	TAILQ_INIT(&vm->idle);
 	TAILQ_INIT(&vm->warmups);
 	TAILQ_INIT(&vm->active);
+	TAILQ_INIT(&vm->ips);
 	vm->number = s->nvmtas++;
 	TAILQ_INSERT_TAIL(&s->vmtas, vm, link);
 	vmta_conf(s, vm);
@@ -201,6 +202,7 @@ vmta_conf(struct sched *s, struct svmta *vm)
 	limit_volume(s, &vm->scope.volume, c == NULL ? &no_limit :
 	    &c->max_smtp_data_volume_rate);
 	vm->sources = c == NULL ? NULL : &c->smtp_source_host;
+	ips_conf(vm);
 	vmta_pools(s, vm);
 }
 
@@ -213,6 +215,7 @@ vmtas_free(struct sched *s)
 		TAILQ_REMOVE(&s->vmtas, vm, link);
 		(void)timer_set(&s->timers, &vm->scope.msg_rate.timer, NEVER);
 		(void)timer_set(&s->timers, &vm->scope.volume.timer, NEVER);
+		ips_free(vm);
 		free(vm);
 	}
 }
@@ -430,6 +433,7 @@ queue_free(struct sched *s, struct squeue *q)
 	if (s->conf_walk == q)
 		s->conf_walk = TAILQ_NEXT(q, link);
 	delays_queue_gone(s, q);
+	walks_pass(s, q);
 	if (s->last_queue == q)
 		s->last_queue = NULL;
 	if (q->resolving)

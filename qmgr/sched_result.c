@@ -8,8 +8,10 @@
 static void
 result_delivered(struct sched *s, struct squeue *q, struct ssession *se)
 {
-	if (se != NULL)
+	if (se != NULL) {
 		se->delivered++;
+		ip_count(s, se->ip, IP_DELIVERED);
+	}
 	q->failures = q->dns_failures = q->lost_ends = 0;
 	q->delivered++;
 	s->delivered++;
@@ -99,6 +101,8 @@ result_final(struct sched *s, struct srcpt *r, struct ssession *se,
 		r->q->failed++;
 		s->failed++;
 		ring_add(&r->q->refused, sched_mono(s), RING_HOUR_US);
+		if (se != NULL)
+			ip_count(s, se->ip, IP_FAILED);
 	}
 	(void)rcpt_final(s, r, d->bouncing);
 }
@@ -192,10 +196,12 @@ sched_result(struct sched *s, struct sched_now now, uint64_t session,
 			r->q->deferred++;
 			ring_add(&r->q->put_off, sched_mono(s), RING_HOUR_US);
 			s->deferred++;
+			if (se != NULL)
+				ip_count(s, se->ip, IP_DEFERRED);
 			result_deferred(s, r, res, rule, skipped, d_r);
 			return true;
 		}
 	}
-	result_final(s, r, session_find(s, session), res, d_r);
+	result_final(s, r, se, res, d_r);
 	return true;
 }

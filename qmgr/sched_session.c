@@ -160,7 +160,7 @@ session_open(struct sched *s, struct squeue *q, uint32_t source)
 	se->place = TAKES_NOTHING;
 	se->max_msgs = q->conf->max_msg_per_connection;
 	se->path = q->path;
-	source_take(q, se, source);
+	source_take(s, q, se, source);
 	TAILQ_INIT(&se->delivs);
 	TAILQ_INSERT_TAIL(&q->sessions[TAKES_NOTHING], se, qlink);
 	TAILQ_INSERT_TAIL(&se->worker->sessions, se, wlink);
@@ -323,6 +323,8 @@ session_remove(struct sched *s, struct ssession *se)
 	TAILQ_REMOVE(&se->worker->sessions, se, wlink);
 	htab_remove(&s->sessions, se);
 	se->worker->nsessions--;
+	if (se->ip != NULL)
+		se->ip->nsessions--;
 	q->nsessions--;
 	q->all_full = 0;
 	s->nsessions--;
@@ -739,6 +741,8 @@ sched_session_end(struct sched *s, struct sched_now now, uint64_t session,
 	q = se->q;
 	delivered = se->delivered;
 	source = se->source;
+	if (se->state == SE_CONNECTING && end >= END_LOST && end != END_ROUTE)
+		ip_count(s, se->ip, IP_CONNECT_FAILED);
 	session_give_back(s, se);
 	session_remove(s, se);
 	w = why != NULL ? *why : no_why;

@@ -145,11 +145,16 @@ source_choose(struct sched *s, struct squeue *q, uint32_t *index_r)
 }
 
 void
-source_take(struct squeue *q, struct ssession *se, uint32_t index)
+source_take(struct sched *s, struct squeue *q, struct ssession *se,
+    uint32_t index)
 {
 	q->source_turn = (index + 1) % sources_count(q);
 	se->source = *source_at(q, index);
 	se->source_index = index;
+	se->ip = ip_get(q->vm, &se->source);
+	if (se->ip != NULL)
+		se->ip->nsessions++;
+	ip_count(s, se->ip, IP_OPENED);
 }
 
 /* ---- queues that have none left ---- */
@@ -206,6 +211,8 @@ off_free(struct sched *s, struct soff *o)
 	TAILQ_REMOVE(&s->off_all, o, all);
 	if (o->q != NULL) {
 		TAILQ_REMOVE(&o->q->off, o, of);
+		if (o->counted != NULL)
+			o->counted->noff--;
 	} else {
 		TAILQ_REMOVE(&s->off_wide, o, of);
 		s->noff_wide--;
@@ -305,6 +312,9 @@ off_new(struct sched *s, struct squeue *q, const struct sched_source *so)
 	TAILQ_INSERT_TAIL(&s->off_all, o, all);
 	if (q != NULL) {
 		TAILQ_INSERT_TAIL(&q->off, o, of);
+		o->counted = ip_get(q->vm, &o->ip);
+		if (o->counted != NULL)
+			o->counted->noff++;
 	} else {
 		TAILQ_INSERT_TAIL(&s->off_wide, o, of);
 		s->noff_wide++;

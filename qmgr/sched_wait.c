@@ -7,8 +7,7 @@
  */
 #include "qmgr/sched_private.h"
 
-#define FOLD_US     US_PER_SEC
-#define NS_PER_HOUR 3600e9
+#define FOLD_US US_PER_SEC
 
 /* ---- shares ---- */
 
@@ -80,167 +79,7 @@ shares_get(const struct squeue *q, int64_t now,
 	}
 }
 
-/* ---- the limit that binds ---- */
-
-/* The scope of the queue's path that the limit is in; NULL: the workers. */
-static const struct sscope *
-limit_scope(const struct squeue *q, const struct slimit *l)
-{
-	for (int i = 0; i < q->path.n; i++) {
-		const struct sscope *sc = q->path.scope[i];
-
-		if (l == &sc->conns || l == &sc->connect_rate ||
-		    l == &sc->msg_rate || l == &sc->volume)
-			return sc;
-	}
-	return NULL;
-}
-
-static bool
-is_site(const struct squeue *q, const struct sscope *sc)
-{
-	return q->site != NULL && sc == q->site->scope;
-}
-
-/* Name as in struct sched_used; "" for all. */
-static struct sv
-scope_name(const struct squeue *q, const struct sscope *sc)
-{
-	if (sc == &q->scope)
-		return q->name;
-	if (sc == &q->vm->scope)
-		return q->vm->path_name;
-	for (int i = 0; i < q->vm->npools; i++)
-		if (sc == &q->vm->pools[i]->scope)
-			return q->vm->pools[i]->path_name;
-	if (is_site(q, sc))
-		return q->site->path_name;
-	if (q->warmup != NULL && sc == &q->warmup->scope)
-		return q->warmup->path_name;
-	return SV("");
-}
-
-static bool
-backoff_binds(const struct squeue *q, const struct conf_rate *usual,
-    const struct conf_rate *backoff)
-{
-	return q->backoff && rate_lower(usual, backoff) == backoff;
-}
-
-static const char *
-connects_setting(const struct squeue *q, const struct conf_domain *c)
-{
-	const struct conf_rate rampup = rampup_rate(c);
-	const struct conf_rate *usual = &c->max_connect_rate;
-	bool backoff = backoff_binds(q, usual, &c->backoff_max_connect_rate);
-
-	if (backoff)
-		usual = &c->backoff_max_connect_rate;
-	if (rampup.period_ms != 0 && rate_lower(usual, &rampup) == &rampup)
-		return "smtp-out-rampup-interval";
-	return backoff ? "backoff-max-connect-rate" : "max-connect-rate";
-}
-
-/* The directive whose value is in force; NULL: a reply has set it. */
-static const char *
-own_setting(const struct squeue *q, enum sched_wait w)
-{
-	const struct conf_domain *c = q->conf;
-	const struct conf_rate *usual, *rate;
-	uint32_t most, cap;
-
-	queue_usual_limits(q, &most, &usual);
-	cap = most;
-	rate = usual;
-	react_limits(q, &cap, &rate);
-	switch (w) {
-	case WAIT_CONN_QUEUE:
-		if (q->adapt != NULL && q->adapt->conns < cap)
-			return "adaptive-delivery";
-		if (cap != most)
-			return NULL;
-		return most != c->max_smtp_out && q->backoff ?
-		    "backoff-max-smtp-out" : "max-smtp-out";
-	case WAIT_CONN_RATE:
-		return connects_setting(q, c);
-	case WAIT_VOLUME:
-		return backoff_binds(q, &c->max_data_volume_rate,
-		    &c->backoff_max_data_volume_rate) ?
-		    "backoff-max-data-volume-rate" : "max-data-volume-rate";
-	default:
-		if (q->adapt != NULL && q->adapt->rate.period_ms != 0 &&
-		    rate_lower(rate, &q->adapt->rate) == &q->adapt->rate)
-			return "adaptive-delivery";
-		if (rate != usual)
-			return NULL;
-		return usual == &c->backoff_max_msg_rate ?
-		    "backoff-max-msg-rate" : "max-msg-rate";
-	}
-}
-
-static const char *
-site_setting(enum sched_wait w)
-{
-	switch (w) {
-	case WAIT_CONN_SITE:
-		return "max-smtp-out";
-	case WAIT_CONN_RATE:
-		return "max-connect-rate";
-	case WAIT_VOLUME:
-		return "max-data-volume-rate";
-	default:
-		return "max-msg-rate";
-	}
-}
-
-static const char *
-setting_of(const struct sched *s, const struct squeue *q,
-    const struct sscope *sc)
-{
-	if (sc == &q->scope)
-		return own_setting(q, q->wait);
-	if (is_site(q, sc))
-		return site_setting(q->wait);
-	if (sc == &s->scope)
-		return "total-max-smtp-out";
-	switch (q->wait) {
-	case WAIT_CONN_VMTA:
-	case WAIT_CONN_POOL:
-		return "max-smtp-out";
-	case WAIT_VOLUME:
-		return "max-smtp-data-volume-rate";
-	case WAIT_WARMUP:
-		/* one that is not configured has no queues that wait */
-		return q->warmup->conf != NULL &&
-		    q->warmup->conf->days > 0 ? "to" : "day-list";
-	default:
-		return "max-smtp-msg-rate";
-	}
-}
-
-static void
-limit_tell(const struct sched *s, const struct squeue *q,
-    struct sched_queue_why *why)
-{
-	const struct slimit *l = q->parked;
-	const struct sscope *sc = limit_scope(q, l);
-
-	if (sc == NULL)
-		return;
-	why->limited = true;
-	why->scope = scope_name(q, sc);
-	why->setting = setting_of(s, q, sc);
-	why->nparked = l->nparked;
-	if (l->kind == LIMIT_RATE && l->rate.step_ns > 0) {
-		why->per_hour = NS_PER_HOUR / (double)l->rate.step_ns;
-		why->next_us = rate_next(&l->rate);
-	} else {
-		why->used = l->used;
-		why->cap = l->cap;
-	}
-	if (q->wait == WAIT_WARMUP)
-		warmup_used(q->warmup, &why->used, &why->cap);
-}
+/* ---- why ---- */
 
 static double
 per_hour(const struct sring *g, int64_t now, int64_t seen_us)
@@ -271,34 +110,13 @@ sched_queue_why(const struct sched *s, struct sched_now now,
 	for (int i = 0; i < SCHED_TIMES; i++)
 		why->took_ms[i] = (double)q->took_us[i] / US_PER_MS;
 	if (q->parked != NULL)
-		limit_tell(s, q, why);
+		queue_limit_tell(s, q, why);
 	else if (q->wait == WAIT_RETRY)
 		why->next_us = q->retry_at;
 	else if (q->wait == WAIT_NOTHING && q->count[SR_RETRY] > 0)
 		why->next_us = q->heap[0]->u.retry.due;
 	if (why->next_us != 0)
 		why->next_us += skew;
-}
-
-uint32_t
-sched_queue_rivals(const struct squeue *q, const struct squeue **v,
-    uint32_t max)
-{
-	const struct sgroup *g;
-	const struct squeue *other;
-	uint32_t n = 0;
-
-	if (q->parked == NULL)
-		return 0;
-	TAILQ_FOREACH(g, &q->parked->groups, link) {
-		TAILQ_FOREACH(other, &g->queues, park) {
-			if (n == max)
-				return n;
-			if (other != q)
-				v[n++] = other;
-		}
-	}
-	return n;
 }
 
 /* A new one counts for an eighth. */

@@ -119,6 +119,8 @@ word_take(struct selector *s, struct sv w)
 		s->standing = true;
 	else if (sv_eq(w, SV("--no-trash")))
 		s->no_trash = true;
+	else if (sv_eq(w, SV("--waiting")))
+		s->waiting = true;
 	else if (sv_eq(w, SV("--errors")))
 		s->errors = true;
 	else if (sv_eq(w, SV("--retry-recipients")))
@@ -183,7 +185,7 @@ static bool
 only_shows(const struct selector *s)
 {
 	return s->match.n > 0 || s->sort_set || s->connected_set ||
-	    s->paused_set || s->errors;
+	    s->paused_set || s->errors || s->waiting;
 }
 
 bool
@@ -201,8 +203,8 @@ selector_parse(struct client *cl, const struct words *w,
 		}
 	}
 	if (only_shows(&s) && !sv_eq(w->name, SV("show"))) {
-		client_end(cl, 2, "--match, --sort, --connected, --paused and "
-		    "--errors are for show");
+		client_end(cl, 2, "--match, --sort, --connected, --paused, "
+		    "--errors and --waiting are for show");
 		return false;
 	}
 	*s_r = s;

@@ -209,119 +209,6 @@ queue_row(const struct sched_queue_info *i, struct sched_now now)
 	return o;
 }
 
-struct queue_ref {
-	struct squeue *q;
-	uint64_t key;
-};
-
-/* Of equal ones always the same come first: the answer is asked for again and
- * again. Their names lie all over the memory. */
-static int
-ref_cmp_key(const void *a, const void *b)
-{
-	const struct queue_ref *x = a, *y = b;
-
-	if (x->key != y->key)
-		return x->key < y->key ? 1 : -1;
-	return (uintptr_t)x->q < (uintptr_t)y->q ? -1 : x->q != y->q;
-}
-
-static int
-ref_cmp_name(const void *a, const void *b)
-{
-	struct sv x = squeue_name(((const struct queue_ref *)a)->q);
-	struct sv y = squeue_name(((const struct queue_ref *)b)->q);
-	int c = memcmp(x.p, y.p, x.n < y.n ? x.n : y.n);
-
-	return c != 0 ? c : x.n < y.n ? -1 : x.n > y.n;
-}
-
-static int
-ref_cmp_key_name(const void *a, const void *b)
-{
-	const struct queue_ref *x = a, *y = b;
-
-	if (x->key != y->key)
-		return x->key < y->key ? 1 : -1;
-	return ref_cmp_name(a, b);
-}
-
-static bool
-queue_is_wanted(struct qmgr *q, const struct selector *s,
-    const struct squeue *sq)
-{
-	struct sched_queue_info i;
-
-	if (!selector_matches(s, sq))
-		return false;
-	if (s->connected_set && s->connected !=
-	    (sched_queue_figure(sq, qmgr_now(), FIGURE_SESSIONS) > 0))
-		return false;
-	if (!s->paused_set && !s->mode_set && !s->errors)
-		return true; /* the rest is looked up for what is shown */
-	sched_queue_info(q->sched, qmgr_now(), sq, &i);
-	if ((s->paused_set && s->paused != i.paused) ||
-	    (s->mode_set && s->backoff != i.backoff))
-		return false;
-	return !s->errors || i.last_error.n > 0;
-}
-
-static uint64_t
-queue_key(const struct squeue *sq, enum queue_sort sort)
-{
-	static const enum sched_figure figures[QUEUE_SORTS] = {
-		[SORT_RCPT] = FIGURE_RCPTS, [SORT_SIZE] = FIGURE_BYTES,
-		[SORT_OLDEST] = FIGURE_AGE, [SORT_RATE] = FIGURE_RATE,
-		[SORT_CONN] = FIGURE_SESSIONS };
-
-	return sort == SORT_NAME ? 0 :
-	    sched_queue_figure(sq, qmgr_now(), figures[sort]);
-}
-
-/* All queues that match; the caller frees *refs_r. */
-static size_t
-queues_collect(struct qmgr *q, const struct selector *s,
-    struct queue_ref **refs_r)
-{
-	struct queue_ref *refs = NULL, *grown;
-	size_t n = 0, size = 0, at = 0;
-	struct squeue *sq;
-
-	while ((sq = sched_queue_next(q->sched, &at)) != NULL) {
-		if (!queue_is_wanted(q, s, sq))
-			continue;
-		if (n == size) {
-			size = size == 0 ? 64 : size * 2;
-			grown = reallocarray(refs, size, sizeof(*refs));
-			if (grown == NULL)
-				break; /* as many as there was memory for */
-			refs = grown;
-		}
-		refs[n++] = (struct queue_ref){ sq, queue_key(sq, s->sort) };
-	}
-	*refs_r = refs;
-	return n;
-}
-
-/* The names in the order wished for, so many as are to be shown. */
-static char **
-names_of(struct queue_ref *refs, size_t n, bool by_name, size_t shown)
-{
-	char **names = calloc(shown + 1, sizeof(*names));
-
-	if (names == NULL)
-		fatal("out of memory");
-	if (n > 0)
-		qsort(refs, n, sizeof(*refs), by_name ? ref_cmp_name :
-		    ref_cmp_key);
-	if (shown > 0 && !by_name)
-		qsort(refs, shown, sizeof(*refs), ref_cmp_key_name);
-	for (size_t i = 0; refs != NULL && i < shown; i++)
-		names[i] = sv_dup(squeue_name(refs[i].q));
-	free(refs);
-	return names;
-}
-
 static bool
 show_queue(struct client *cl, struct squeue *sq)
 {
@@ -345,18 +232,11 @@ cmd_show_queues(struct client *cl, const struct words *w)
 {
 	static const struct walk_ops ops = { .queue = show_queue,
 		.end = show_queues_end };
-	struct queue_ref *refs = NULL;
-	const struct selector *s = &cl->sel;
-	size_t n, shown;
 
 	if (!selector_parse(cl, w, &cl->sel))
 		return;
-	n = queues_collect(cl->q, s, &refs);
-	shown = n < s->maxitems ? n : (size_t)s->maxitems;
-	cl->count = n;
 	cl->left = 0;
-	walk_start(cl, &ops, names_of(refs, n, s->sort == SORT_NAME,
-	    shown), shown);
+	pick_start(cl, &ops, cl->sel.sort, cl->sel.maxitems);
 }
 
 /* ---- messages ---- */
@@ -500,8 +380,6 @@ cmd_list(struct client *cl, const struct words *w)
 	static const struct walk_ops ops = { .rcpt = list_rcpt,
 		.end = list_end };
 	const struct selector *s = &cl->sel;
-	struct queue_ref *refs = NULL;
-	size_t n;
 
 	if (!selector_parse(cl, w, &cl->sel))
 		return;
@@ -509,8 +387,7 @@ cmd_list(struct client *cl, const struct words *w)
 	/* without a filter there is no need to look further */
 	cl->most = s->orig.n == 0 && s->rcpt.n == 0 && s->job.n == 0 ?
 	    s->maxitems : UINT64_MAX;
-	n = queues_collect(cl->q, s, &refs);
-	walk_start(cl, &ops, names_of(refs, n, true, n), n);
+	pick_start(cl, &ops, SORT_NAME, UINT64_MAX);
 }
 
 /* ---- configuration ---- */

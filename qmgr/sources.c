@@ -21,8 +21,8 @@ ip_parse(struct sv text, struct route_addr *ip_r)
 	return sv_ieq(text, SV(SYSTEM_IP)) || route_addr_parse(text, ip_r);
 }
 
-static struct sv
-ip_text(const struct route_addr *ip, char out[46])
+struct sv
+source_ip_text(const struct route_addr *ip, char out[46])
 {
 	return ip->family == 0 ? SV(SYSTEM_IP) :
 	    sv_from(route_addr_format(ip, out));
@@ -46,7 +46,7 @@ source_event(const struct sched_source *so, bool disabled,
 	str_addf(&s, "%.*s/%.*s", SV_FMT(any_if_empty(so->domain)),
 	    SV_FMT(any_if_empty(so->vmta)));
 	return (union ev_any){ .source = { .queue = str_sv(&s),
-	    .ip = ip_text(&so->ip, ip), .disabled = disabled,
+	    .ip = source_ip_text(&so->ip, ip), .disabled = disabled,
 	    .until_us = (uint64_t)so->until_us,
 	    .time_us = (uint64_t)so->since_us,
 	    .reason = sv_head(so->reason, REASON_MAX),
@@ -106,7 +106,7 @@ sources_by_reply(void *arg, const struct sched_source *so,
 
 	source_log(arg, so, true);
 	log_info("%.*s/%.*s: source address %.*s disabled by %.*s:%u: %.*s",
-	    SV_FMT(so->domain), SV_FMT(so->vmta), SV_FMT(ip_text(&so->ip, ip)),
+	    SV_FMT(so->domain), SV_FMT(so->vmta), SV_FMT(source_ip_text(&so->ip, ip)),
 	    SV_FMT(rule->file), rule->line, SV_FMT(so->reason));
 }
 
@@ -200,10 +200,10 @@ cmd_disable_source(struct client *cl, const struct words *w)
 	}
 	source_log(q, &so, true);
 	log_info("control: source address %.*s disabled for %.*s/%.*s by "
-	    "user %u", SV_FMT(ip_text(&so.ip, ip)), SV_FMT(so.domain),
+	    "user %u", SV_FMT(source_ip_text(&so.ip, ip)), SV_FMT(so.domain),
 	    SV_FMT(so.vmta), (unsigned)cl->uid);
 	client_end(cl, 0, "%.*s disabled for %.*s/%.*s",
-	    SV_FMT(ip_text(&so.ip, ip)), SV_FMT(so.domain), SV_FMT(so.vmta));
+	    SV_FMT(source_ip_text(&so.ip, ip)), SV_FMT(so.domain), SV_FMT(so.vmta));
 }
 
 void
@@ -226,7 +226,7 @@ cmd_enable_source(struct client *cl, const struct words *w)
 	}
 	source_log(q, &so, false);
 	log_info("control: source address %.*s enabled for %.*s/%.*s by "
-	    "user %u", SV_FMT(ip_text(&so.ip, ip)), SV_FMT(so.domain),
+	    "user %u", SV_FMT(source_ip_text(&so.ip, ip)), SV_FMT(so.domain),
 	    SV_FMT(so.vmta), (unsigned)cl->uid);
 	client_end(cl, 0, "%u enabled", n);
 }
@@ -237,7 +237,7 @@ source_row(const struct sched_source *so)
 	json_t *o = json_object();
 	char ip[46];
 
-	json_object_set_new(o, "source", json_sv(ip_text(&so->ip, ip)));
+	json_object_set_new(o, "source", json_sv(source_ip_text(&so->ip, ip)));
 	json_object_set_new(o, "domain", json_sv(any_if_empty(so->domain)));
 	json_object_set_new(o, "vmta", json_sv(any_if_empty(so->vmta)));
 	json_object_set_new(o, "since", json_time(so->since_us));

@@ -3,7 +3,7 @@
  * Commands over many queues or recipients, in slices between which mail goes
  * on. What the walk goes over is noted by name and ID, since everything may be
  * gone when its turn comes. Of recipients only those of one queue at a time
- * are noted.
+ * are noted. A walk over all queues notes nothing: the scheduler helps it.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +26,7 @@ struct place {
 struct walk {
 	const struct walk_ops *ops;
 	struct event *timer;
+	struct sched_walk *all;  /* NULL: the names */
 	char **names;
 	size_t nnames, name_at;
 	struct place *places;    /* recipients of the queue at hand */
@@ -137,6 +138,10 @@ walk_step(struct client *cl)
 			return true;
 		return w->ops->rcpt(cl, m, p->idx);
 	}
+	if (w->all != NULL) {
+		sq = sched_walk_next(w->all);
+		return sq != NULL && w->ops->queue(cl, sq);
+	}
 	if (w->name_at == w->nnames)
 		return false;
 	if (w->ops->name != NULL)
@@ -191,25 +196,44 @@ walk_free(struct client *cl)
 	if (w == NULL)
 		return;
 	event_free(w->timer);
+	sched_walk_free(&w->all);
 	names_free(w->names, w->nnames);
 	free(w->places);
 	free(w);
 }
 
-void
-walk_start(struct client *cl, const struct walk_ops *ops, char **names,
-    size_t n)
+static struct walk *
+walk_new(struct client *cl, const struct walk_ops *ops)
 {
 	struct walk *w = calloc(1, sizeof(*w));
 
 	if (w == NULL)
 		fatal("out of memory");
 	w->ops = ops;
-	w->names = names;
-	w->nnames = n;
 	w->timer = event_new(cl->q->role->base, -1, 0, on_slice, cl);
 	if (w->timer == NULL)
 		fatal("out of memory");
 	cl->walk = w;
 	walk_wait(w, 0);
+	return w;
+}
+
+void
+walk_start(struct client *cl, const struct walk_ops *ops, char **names,
+    size_t n)
+{
+	struct walk *w = walk_new(cl, ops);
+
+	w->names = names;
+	w->nnames = n;
+}
+
+void
+walk_all_start(struct client *cl, const struct walk_ops *ops)
+{
+	struct walk *w = walk_new(cl, ops);
+
+	w->all = sched_walk_new(cl->q->sched);
+	if (w->all == NULL)
+		fatal("out of memory");
 }

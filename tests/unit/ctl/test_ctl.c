@@ -360,6 +360,75 @@ START_TEST(test_queue_table_shows_and_escapes)
 }
 END_TEST
 
+START_TEST(test_jobs_limits_and_ips_are_tables)
+{
+	static const struct answer jobs = { .rows = { "{\"job\":\"j\\u001b1\","
+	    "\"rcp\":7,\"ready\":1,\"retry\":2,\"inflight\":0,\"hold\":4,"
+	    "\"bounce\":0,\"kb\":99,\"oldest_s\":61,\"paused\":true}" },
+		.text = "1 of 1 jobs" };
+	static const struct answer limits = { .rows = {
+	    "{\"kind\":\"queue\",\"of\":\"a.org/v\",\"setting\":"
+	    "\"max-smtp-out\",\"value\":\"20\",\"scope\":\"domain *\","
+	    "\"file\":\"/c\",\"line\":7,\"used\":3,\"most\":20,"
+	    "\"next\":null,\"waiting\":2}",
+	    "{\"kind\":\"queue\",\"of\":\"a.org/v\",\"setting\":\"\","
+	    "\"perHour\":600.0,\"next\":null,\"waiting\":0}" },
+		.text = "2 of 2 limits" };
+	static const struct answer ips = { .rows = {
+	    "{\"source\":\"192.0.2.1\",\"vmta\":\"v\",\"conn\":3,"
+	    "\"opened\":9,\"connectFailed\":1,\"delivered\":10,"
+	    "\"deferred\":30,\"failed\":0,\"deferredPercent\":75.0,"
+	    "\"othersDeferredPercent\":null,\"failedPercent\":0.0,"
+	    "\"othersFailedPercent\":null,\"disabled\":false,"
+	    "\"disabledUntil\":null,\"disabledFor\":2}",
+	    "{\"source\":\"192.0.2.2\",\"disabled\":true,"
+	    "\"disabledUntil\":\"2026-01-31T14:05:09Z\"}",
+	    "{\"source\":\"192.0.2.3\",\"disabled\":true}" },
+		.text = "3 of 3 source addresses" };
+
+	daemon_start(&jobs);
+	ck_assert_int_eq(command("show jobs"), 0);
+	ck_has("out", "j\\x1b1     7     1     2   0    4      0     99  1m01s "
+	    "yes\n");
+	teardown();
+	setup();
+	daemon_start(&limits);
+	ck_assert_int_eq(command("show limits --waiting"), 0);
+	ck_has("out", "queue a.org/v max-smtp-out 20     3/20       2      "
+	    "domain * /c:7\n");
+	ck_has("out", "queue a.org/v by a reply         600/h       0");
+	ck_words("show limits --waiting \n");
+	teardown();
+	setup();
+	daemon_start(&ips);
+	ck_assert_int_eq(command("show ips"), 0);
+	ck_has("out", "192.0.2.1 v       3      9          1        10       30"
+	    "      0       75.0                0.0           for 2\n");
+	ck_has("out", " until 01-31 14:05\n");
+	ck_has("out", " yes\n");
+}
+END_TEST
+
+/* The status and the queues, each asked for. */
+START_TEST(test_top_without_a_terminal_is_shown_once)
+{
+	static const struct answer a = { .rows = { "{\"status\":\"running\","
+	    "\"version\":\"0.1.0\",\"hostName\":\"h\\u001b.org\","
+	    "\"name\":\"a.org/v\",\"lastError\":\"421 \\u001b[2J busy\"}" },
+		.text = "1 of 1 matching queues", .times = 2 };
+
+	daemon_start(&a);
+	ck_assert_int_eq(command("show top --sort=oldest vmta=v"), 0);
+	ck_words("show status \nshow queues vmta=v --sort=oldest \n");
+	ck_has("out", "Pinnace 0.1.0 on h\\x1b.org, running");
+	ck_has("out", "421 \\x1b[2J busy");
+	ck_assert_int_eq(command("show top --interval=x"), 2);
+	ck_has("err", "--interval needs seconds, 1 to 3600");
+	ck_assert_int_eq(command("show top --sort=x"), 2);
+	ck_assert_int_eq(command("--json show top"), 111);
+}
+END_TEST
+
 START_TEST(test_explain_says_it_in_sentences)
 {
 	static const struct answer a = {
@@ -637,6 +706,8 @@ main(void)
 	tcase_add_test(tc, test_short_words_are_spelled_out);
 	tcase_add_test(tc, test_json_is_one_object);
 	tcase_add_test(tc, test_queue_table_shows_and_escapes);
+	tcase_add_test(tc, test_jobs_limits_and_ips_are_tables);
+	tcase_add_test(tc, test_top_without_a_terminal_is_shown_once);
 	tcase_add_test(tc, test_explain_says_it_in_sentences);
 	tcase_add_test(tc, test_warmup_is_a_table_for_each_plan);
 	tcase_add_test(tc, test_refusal_exits_1_and_misuse_2);

@@ -520,8 +520,8 @@ START_TEST(test_ctl_queues_are_shown_sorted_and_filtered)
 	/* they would have selected nothing */
 	ends("delete --queue=* --paused=yes", 2);
 	ends("delete --queue=* --match=b.test", 2);
-	says("list --sort=name", "--match, --sort, --connected, --paused and "
-	    "--errors are for show");
+	says("list --sort=name", "--match, --sort, --connected, --paused, "
+	    "--errors and --waiting are for show");
 }
 END_TEST
 
@@ -554,6 +554,48 @@ START_TEST(test_ctl_queues_are_sorted_by_figures)
 		has(qrig_ctl(&rig, words), t[i].first);
 		ck_assert_str_eq(rig.ctl_text, "1 of 3 matching queues");
 	}
+}
+END_TEST
+
+/* The first few of many, also if they are the last to be looked at. */
+START_TEST(test_ctl_first_of_many_queues)
+{
+	const char *rows, *at;
+	char text[64];
+
+	ends("pause queue *", 1);
+	for (int i = 0; i < 60; i++) {
+		snprintf(text, sizeof(text), "pause queue d%02d.test", i);
+		ends(text, 0);
+	}
+	for (int i = 0; i < 5; i++) {
+		for (int k = 0; k <= i; k++) {
+			snprintf(text, sizeof(text), "r@d%02d.test",
+			    i == 2 ? 59 : 7 * i + 1);
+			submit_one(text);
+		}
+	}
+	QWAIT(&rig, view_of("delivery") == 15);
+	for (int most = 1; most <= 70; most++) {
+		static const char *const first[] = { "d29.", "d22.", "d59.",
+			"d08.", "d01.", "d00.", "d02." };
+
+		snprintf(text, sizeof(text), "show queues --maxitems=%d",
+		    most);
+		at = rows = qrig_ctl(&rig, text);
+		ck_assert_uint_eq(lines_of(rows), most < 60 ? most : 60);
+		for (int i = 0; i < 7 && i < most; i++) {
+			at = strstr(at, "\"name\":\"");
+			ck_assert_ptr_nonnull(at);
+			at += strlen("\"name\":\"");
+			ck_assert_msg(strncmp(at, first[i], 4) == 0,
+			    "%d of %d: %.12s", i, most, at);
+		}
+	}
+	says("show queues --maxitems=0", "0 of 60 matching queues");
+	rows = qrig_ctl(&rig, "show queues --maxitems=2 --sort=name");
+	has(rows, "\"name\":\"d00.test");
+	has(rows, "\"name\":\"d01.test");
 }
 END_TEST
 
@@ -1071,6 +1113,72 @@ START_TEST(test_ctl_explain_names_the_rule)
 }
 END_TEST
 
+#define LIMITS_CONF \
+	RATE_CONF "total-max-smtp-out 50\n<virtual-mta v1>\n" \
+	"max-smtp-out 7\nmax-smtp-msg-rate 1000/h\n" \
+	"</virtual-mta>\n<virtual-mta-pool p>\nvirtual-mta v1\n" \
+	"max-smtp-out 5\n</virtual-mta-pool>\n" \
+	"<warmup w>\nvirtual-mta v1\nday-list 100,200\n</warmup>\n"
+
+/* Each with its line, and what is used of it. */
+START_TEST(test_ctl_limits_are_all_shown)
+{
+	const char *rows;
+	unsigned n;
+
+	ck_assert_int_eq(qrig_stop(&rig), 0);
+	qrig_start(&rig, LIMITS_CONF);
+	qrig_peers(&rig);
+	qrig_go(&rig, 1);
+	n = qrig_deliver(&rig, "s@here.test", "r1@there.test", NULL);
+	qrig_result(&rig, n, OUT_DELIVERED, 250, "2.0.0", "250 ok");
+	QWAIT(&rig, rig.smtp.acked == 1);
+	(void)qrig_submit(&rig, "s@here.test", "r2@there.test");
+	QWAIT(&rig, strstr(qrig_ctl(&rig, "explain queue there.test"),
+	    "\"why\":\"message-rate\"") != NULL);
+	ends("pause queue a.test/v1", 0);
+	rows = qrig_ctl(&rig, "show limits");
+	has(rows, "{\"kind\":\"all\",\"of\":\"\",\"setting\":"
+	    "\"total-max-smtp-out\",\"value\":\"50\",\"scope\":\"\",");
+	has(rows, "\"used\":1,\"most\":50,\"next\":null,\"waiting\":0}");
+	has(rows, "{\"kind\":\"pool\",\"of\":\"p\",\"setting\":"
+	    "\"max-smtp-out\",\"value\":\"5\",\"scope\":"
+	    "\"virtual-mta-pool p\",");
+	has(rows, "{\"kind\":\"vmta\",\"of\":\"v1\",\"setting\":"
+	    "\"max-smtp-out\",\"value\":\"7\",\"scope\":"
+	    "\"virtual-mta v1\",");
+	has(rows, "\"setting\":\"max-smtp-msg-rate\",\"value\":\"1000/h\"");
+	has(rows, "{\"kind\":\"warmup\",\"of\":\"w\",\"vmta\":\"v1\","
+	    "\"setting\":\"day-list\",\"value\":\"100,200\",");
+	has(rows, "{\"kind\":\"queue\",\"of\":\"there.test/{default}\","
+	    "\"setting\":\"max-smtp-out\",\"value\":\"1\",\"scope\":"
+	    "\"domain *\",");
+	has(rows, "\"setting\":\"max-connect-rate\",\"value\":\"20/h\"");
+	rows = qrig_ctl(&rig, "show limits --waiting");
+	ck_assert_uint_eq(lines_of(rows), 1);
+	has(rows, "{\"kind\":\"queue\",\"of\":\"there.test/{default}\","
+	    "\"setting\":\"max-msg-rate\",\"value\":\"10/h\",\"scope\":"
+	    "\"domain there.test\",\"file\":");
+	has(rows, "\"perHour\":10.0,\"next\":\"20");
+	ck_assert_str_eq(rig.ctl_text, "1 of 1 limits");
+	rows = qrig_ctl(&rig, "show limits nowhere.test/v2");
+	hasnt(rows, "\"kind\":\"vmta\"");
+	hasnt(rows, "\"kind\":\"queue\"");
+	has(rows, "\"kind\":\"pool\"");
+	rows = qrig_ctl(&rig, "show limits --maxitems=2");
+	ck_assert_uint_eq(lines_of(rows), 2);
+	ends("show limits --nonsense", 2);
+	/* of all that go to the same host, once */
+	(void)qrig_submit(&rig, "s@here.test", "r3@also.test");
+	QWAIT(&rig, strstr(qrig_ctl(&rig, "show limits"),
+	    "\"kind\":\"site\",\"of\":\"") != NULL);
+	has(qrig_ctl(&rig, "show limits also.test"), "\"kind\":\"site\"");
+	rows = strstr(qrig_ctl(&rig, "show limits"), "\"kind\":\"site\"");
+	ck_assert_ptr_nonnull(rows);
+	hasnt(rows + 1, "\"kind\":\"site\"");
+}
+END_TEST
+
 START_TEST(test_ctl_schedule_ends_the_wait)
 {
 	unsigned n = qrig_deliver(&rig, "s@here.test", "r@there.test", NULL);
@@ -1169,6 +1277,7 @@ qmgr_tests_control(Suite *s)
 	tcase_add_test(tc, test_ctl_wrong_commands_are_misuse);
 	tcase_add_test(tc, test_ctl_queues_are_shown_sorted_and_filtered);
 	tcase_add_test(tc, test_ctl_queues_are_sorted_by_figures);
+	tcase_add_test(tc, test_ctl_first_of_many_queues);
 	tcase_add_test(tc, test_ctl_recipients_are_listed_by_envelope);
 	tcase_add_test(tc, test_ctl_delete_counts_then_deletes);
 	tcase_add_test(tc, test_ctl_delete_leaves_what_a_worker_has);
@@ -1184,6 +1293,7 @@ qmgr_tests_control(Suite *s)
 	tcase_add_test(tc, test_pool_is_another_after_a_reload);
 	tcase_add_test(tc, test_ctl_replies_act_and_are_remembered);
 	tcase_add_test(tc, test_ctl_explain_names_the_rule);
+	tcase_add_test(tc, test_ctl_limits_are_all_shown);
 	tcase_add_test(tc, test_ctl_schedule_ends_the_wait);
 	tcase_add_test(tc, test_ctl_config_and_version_are_shown);
 	tcase_add_test(tc, test_ctl_reload_is_the_masters);

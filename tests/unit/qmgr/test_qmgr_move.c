@@ -141,6 +141,81 @@ END_TEST
 
 /* ---- rebind ---- */
 
+/* The last session that was opened finds no host. */
+static void
+connect_fails(void)
+{
+	unsigned n = rig.smtp.nopens;
+
+	ipc_send_session_end(rig.smtp.chan, &(struct ipc_session_end){
+	    .session = rig.smtp.opens[n - 1].session, .why = END_CONNECT,
+	    .status = SV("4.4.1"), .text = SV("no"), .host = SV(""),
+	    .host_ip = SV(""), .source_ip = SV("") });
+}
+
+/* Each beside the other addresses of its VMTA. */
+START_TEST(test_sources_are_counted)
+{
+	const char *rows;
+	unsigned n;
+
+	life(FIRST);
+	says("show ips", "0 of 0 source addresses");
+	rig.vmta = "v1";
+	n = qrig_deliver(&rig, "s@here.test", "r1@a.test", NULL);
+	qrig_result(&rig, n, OUT_TEMPORARY, 450, "4.7.0", "450 later");
+	QWAIT(&rig, rig.smtp.acked == 1);
+	says("disable source 127.0.0.1 vmta=v1",
+	    "127.0.0.1 disabled for */v1");
+	says("disable source 127.0.0.2 other.test/v1",
+	    "127.0.0.2 disabled for other.test/v1");
+	n = qrig_deliver(&rig, "s@here.test", "r2@b.test", NULL);
+	qrig_result(&rig, n, OUT_DELIVERED, 250, "2.0.0", "250 ok");
+	QWAIT(&rig, rig.smtp.acked == 2);
+	n = qrig_deliver(&rig, "s@here.test", "r3@b.test", NULL);
+	qrig_result(&rig, n, OUT_PERMANENT, 550, "5.1.1", "550 who");
+	QWAIT(&rig, rig.smtp.acked == 3);
+	qrig_submit(&rig, "s@here.test", "r4@c.test");
+	QWAIT(&rig, rig.smtp.nopens == 3 &&
+	    strcmp(rig.smtp.opens[2].queue, "c.test/v1") == 0);
+	connect_fails();
+	QWAIT(&rig, strstr(qrig_ctl(&rig, "show ips"),
+	    "\"connectFailed\":1") != NULL);
+	rows = qrig_ctl(&rig, "show ips");
+	ck_assert_str_eq(rig.ctl_text, "2 of 2 source addresses");
+	has(rows, "{\"source\":\"127.0.0.1\",\"vmta\":\"v1\","
+	    "\"configured\":true,\"conn\":0,\"opened\":1,"
+	    "\"connectFailed\":0,\"delivered\":0,\"deferred\":1,"
+	    "\"failed\":0,\"deferredPercent\":100.0,"
+	    "\"othersDeferredPercent\":0.0,\"failedPercent\":0.0,"
+	    "\"othersFailedPercent\":50.0,\"disabled\":true,"
+	    "\"disabledUntil\":null,\"disabledFor\":0}");
+	has(rows, "{\"source\":\"127.0.0.2\",\"vmta\":\"v1\","
+	    "\"configured\":true,\"conn\":0,\"opened\":2,"
+	    "\"connectFailed\":1,\"delivered\":1,\"deferred\":0,"
+	    "\"failed\":1,\"deferredPercent\":0.0,"
+	    "\"othersDeferredPercent\":100.0,\"failedPercent\":50.0,"
+	    "\"othersFailedPercent\":0.0,\"disabled\":false,"
+	    "\"disabledUntil\":null,\"disabledFor\":1}");
+	rig.vmta = NULL;
+	(void)qrig_deliver(&rig, "s@here.test", "r5@a.test", NULL);
+	rows = qrig_ctl(&rig, "show ips vmta={default}");
+	has(rows, "{\"source\":\"system\",\"vmta\":\"{default}\","
+	    "\"configured\":true,\"conn\":1,");
+	has(rows, "\"deferredPercent\":null,\"othersDeferredPercent\":null");
+	says("show ips --maxitems=1", "1 of 3 source addresses");
+	says("show ips a.test", "addresses are counted by VMTA: vmta=V");
+	says("show ips --nonsense", "--nonsense: unknown option");
+	/* one that is no longer configured goes when nothing is left of it */
+	says("enable source 127.0.0.2 other.test/v1", "1 enabled");
+	qrig_conf(&rig, QRIG_CONF "<virtual-mta v1>\n"
+	    "smtp-source-host 127.0.0.2 two.test\n</virtual-mta>\n");
+	QWAIT(&rig, strstr(qrig_ctl(&rig, "show ips vmta=v1"),
+	    "127.0.0.1") == NULL);
+	has(qrig_ctl(&rig, "show ips vmta=v1"), "\"delivered\":1");
+}
+END_TEST
+
 START_TEST(test_rebind_words_that_are_wrong)
 {
 	life(FIRST);
@@ -267,6 +342,7 @@ qmgr_tests_move(Suite *s)
 	tcase_add_test(tc, test_source_words_that_are_wrong);
 	tcase_add_test(tc, test_source_disabled_survives);
 	tcase_add_test(tc, test_source_disabled_by_reply_survives);
+	tcase_add_test(tc, test_sources_are_counted);
 	tcase_add_test(tc, test_rebind_words_that_are_wrong);
 	tcase_add_test(tc, test_rebind_survives);
 	tcase_add_test(tc, test_rebind_moves_what_is_in_flight_later);

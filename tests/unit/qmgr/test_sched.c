@@ -48,6 +48,45 @@ START_TEST(test_dispatch_long_line_sessions_double)
 }
 END_TEST
 
+/* Queues that go and queues that come between the steps of a walk. */
+START_TEST(test_walk_sees_what_stays_once)
+{
+	struct world *w = world_new("", 1);
+	struct sched_walk *walk, *other;
+	const struct squeue *a;
+
+	add(w, 1, "a.test", 1);
+	add(w, 2, "b.test", 1);
+	run(w);
+	answer_routes(w);
+	walk = sched_walk_new(w->s);
+	other = sched_walk_new(w->s);
+	a = sched_walk_next(walk);
+	ck_assert(sv_eq(squeue_domain(a), SV("a.test")));
+	sessions_up(w);
+	while (w->nd > 0)
+		result(w, 0, OUT_DELIVERED);
+	while (w->nse > 0)
+		session_drop(w, 0, END_IDLE);
+	for (int i = 0; i < 40; i++) {
+		pass(w, 60 * US_PER_SEC);
+		run(w);
+	}
+	ck_assert_ptr_null(sched_walk_next(walk));
+	add(w, 3, "c.test", 1);
+	ck_assert_ptr_null(sched_walk_next(other));
+	sched_walk_free(&walk);
+	walk = sched_walk_new(w->s);
+	ck_assert(sv_eq(squeue_domain(sched_walk_next(walk)), SV("c.test")));
+	ck_assert_ptr_null(sched_walk_next(walk));
+	sched_walk_free(&walk);
+	world_free(w);
+	/* the scheduler has ended first */
+	ck_assert_ptr_null(sched_walk_next(other));
+	sched_walk_free(&other);
+}
+END_TEST
+
 START_TEST(test_msg_add_known_id_refused)
 {
 	struct world *w = world_new("", 1);
@@ -523,6 +562,7 @@ sched_suite(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, test_dispatch_three_messages_one_session);
 	tcase_add_test(tc, test_dispatch_long_line_sessions_double);
+	tcase_add_test(tc, test_walk_sees_what_stays_once);
 	tcase_add_test(tc, test_msg_add_known_id_refused);
 	tcase_add_test(tc, test_msg_info_is_what_was_added);
 	tcase_add_test(tc, test_result_lost_soon_then_later);
