@@ -150,6 +150,14 @@ source_mta(const struct envelope *e, char *out, size_t out_size)
 	return out;
 }
 
+/* What the message asked for, VMTA or pool; all of these recipients are in one
+ * queue. */
+static struct sv
+vmta_asked(const struct delivery *d)
+{
+	return d->nidx == 0 ? d->env.vmta : envelope_vmta(&d->env, d->idx[0]);
+}
+
 void
 result_report(struct delivery *d)
 {
@@ -173,7 +181,7 @@ result_report(struct delivery *d)
 		.envid = e->envid,
 		.ret = (uint8_t)(e->flags & (ENV_RET_FULL | ENV_RET_HDRS)),
 		.job = sv_head(e->job, 128),
-		.vmta = sv_head(e->vmta, 256),
+		.vmta = sv_head(vmta_asked(d), 256),
 		.src_type = sv_head(e->src_type, 16),
 		.src_mta = sv_from(source_mta(e, src, sizeof(src))),
 		.host = sv_from(s->host_name),

@@ -311,7 +311,7 @@ attempt_from_envelope(const struct qmgr *q, struct ev_attempt *a,
 	a->envid = e->envid;
 	a->ret = (uint8_t)(e->flags & (ENV_RET_FULL | ENV_RET_HDRS));
 	a->job = e->job;
-	a->pool = pool_named(q, e->vmta);
+	a->pool = pool_named(q, envelope_vmta(e, idx));
 	a->src_type = e->src_type;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 #include "common/mail/envelope.h"
 
-#define ENVELOPE_VERSION 1
+#define VERSION_PLAIN  1
+#define VERSION_GROUPS 2 /* each recipient has a group */
 
 struct sv
 addr_domain(struct sv addr)
@@ -39,10 +40,47 @@ text_get(struct rd *r, size_t max)
 	return v;
 }
 
+static const struct env_group *
+group_of(const struct envelope *e, uint32_t rcpt)
+{
+	uint16_t group = rcpt < e->nrcpts ? e->rcpts[rcpt].group : 0;
+
+	return group == 0 || group > e->ngroups ? NULL :
+	    &e->groups[group - 1];
+}
+
+struct sv
+envelope_vmta(const struct envelope *e, uint32_t rcpt)
+{
+	const struct env_group *g = group_of(e, rcpt);
+
+	return g == NULL ? e->vmta : g->vmta;
+}
+
+struct sv
+envelope_hold(const struct envelope *e, uint32_t rcpt)
+{
+	const struct env_group *g = group_of(e, rcpt);
+
+	return g == NULL ? SV("") : g->hold;
+}
+
+static void
+groups_encode(struct wr *w, const struct envelope *e)
+{
+	wr_u16(w, e->ngroups);
+	for (uint16_t i = 0; i < e->ngroups; i++) {
+		text_put(w, e->groups[i].vmta, ENV_NAME_MAX);
+		text_put(w, e->groups[i].hold, ENV_NAME_MAX);
+	}
+}
+
 void
 envelope_encode(struct wr *w, const struct envelope *e)
 {
-	wr_u8(w, ENVELOPE_VERSION);
+	bool grouped = e->ngroups > 0;
+
+	wr_u8(w, grouped ? VERSION_GROUPS : VERSION_PLAIN);
 	wr_u32(w, e->flags);
 	text_put(w, e->sender, ENV_ADDR_MAX);
 	text_put(w, e->envid, ENV_ENVID_MAX);
@@ -57,6 +95,8 @@ envelope_encode(struct wr *w, const struct envelope *e)
 	wr_u32(w, e->dsn_nrcpts);
 	for (uint32_t i = 0; i < e->dsn_nrcpts; i++)
 		wr_u32(w, e->dsn_rcpts[i]);
+	if (grouped)
+		groups_encode(w, e);
 	wr_u32(w, e->nrcpts);
 	if (e->nrcpts == 0 || e->nrcpts > ENV_RCPTS_MAX ||
 	    e->dsn_nrcpts > ENV_RCPTS_MAX)
@@ -65,6 +105,10 @@ envelope_encode(struct wr *w, const struct envelope *e)
 		text_put(w, e->rcpts[i].addr, ENV_ADDR_MAX);
 		text_put(w, e->rcpts[i].orcpt, ENV_ORCPT_MAX);
 		wr_u8(w, e->rcpts[i].notify);
+		if (grouped)
+			wr_u16(w, e->rcpts[i].group);
+		if (e->rcpts[i].group > e->ngroups)
+			w->failed = true;
 	}
 }
 
@@ -87,6 +131,26 @@ dsn_rcpts_decode(struct rd *r, struct arena *a, struct envelope *e)
 }
 
 static bool
+groups_decode(struct rd *r, struct arena *a, struct envelope *e)
+{
+	struct env_group *list;
+
+	e->ngroups = rd_u16(r);
+	/* two lengths is the least that a group takes */
+	if (r->failed || e->ngroups == 0 || e->ngroups > r->n / 8)
+		return false;
+	list = arena_alloc(a, e->ngroups * sizeof(*list));
+	if (list == NULL)
+		return false;
+	for (uint16_t i = 0; i < e->ngroups; i++) {
+		list[i].vmta = text_get(r, ENV_NAME_MAX);
+		list[i].hold = text_get(r, ENV_NAME_MAX);
+	}
+	e->groups = list;
+	return !r->failed;
+}
+
+static bool
 rcpts_decode(struct rd *r, struct arena *a, struct envelope *e)
 {
 	struct env_rcpt *list;
@@ -103,6 +167,10 @@ rcpts_decode(struct rd *r, struct arena *a, struct envelope *e)
 		list[i].addr = text_get(r, ENV_ADDR_MAX);
 		list[i].orcpt = text_get(r, ENV_ORCPT_MAX);
 		list[i].notify = rd_u8(r);
+		if (e->ngroups > 0)
+			list[i].group = rd_u16(r);
+		if (list[i].group > e->ngroups)
+			return false;
 		if (addr_domain(list[i].addr).n == 0)
 			return false;
 	}
@@ -114,10 +182,12 @@ bool
 envelope_decode(struct sv bytes, struct arena *a, struct envelope *e_r)
 {
 	struct envelope e = { 0 };
+	uint8_t version;
 	struct rd r;
 
 	rd_init(&r, bytes.p, bytes.n);
-	if (rd_u8(&r) != ENVELOPE_VERSION)
+	version = rd_u8(&r);
+	if (version != VERSION_PLAIN && version != VERSION_GROUPS)
 		return false;
 	e.flags = rd_u32(&r);
 	e.sender = text_get(&r, ENV_ADDR_MAX);
@@ -130,7 +200,9 @@ envelope_decode(struct sv bytes, struct arena *a, struct envelope *e_r)
 	e.client_name = text_get(&r, ENV_NAME_MAX);
 	e.user = text_get(&r, ENV_NAME_MAX);
 	e.dsn_for = rd_u64(&r);
-	if (!dsn_rcpts_decode(&r, a, &e) || !rcpts_decode(&r, a, &e))
+	if (!dsn_rcpts_decode(&r, a, &e) ||
+	    (version == VERSION_GROUPS && !groups_decode(&r, a, &e)) ||
+	    !rcpts_decode(&r, a, &e))
 		return false;
 	if (!rd_done(&r))
 		return false;

@@ -2,8 +2,8 @@
 /*
  * envelope: who a message is from and for, and how it came in. This is what
  * the spool keeps in front of each message and what a COMMIT frame carries.
- * Encoded with a version byte; decoding refuses NUL, CR and LF in every text
- * and checks every limit again.
+ * Encoded with a version byte, 1 without groups and 2 with them; decoding
+ * refuses NUL, CR and LF in every text and checks every limit again.
  *
  * All views in a decoded envelope look into the encoded bytes.
  */
@@ -18,6 +18,7 @@
 #define ENV_ORCPT_MAX 500   /* RFC 3461 4.2 */
 #define ENV_NAME_MAX  255
 #define ENV_RCPTS_MAX 100000u
+#define ENV_GROUPS_MAX 65535u
 
 enum env_flags {
 	ENV_8BITMIME = 1,  /* BODY=8BITMIME was given */
@@ -37,6 +38,14 @@ struct env_rcpt {
 	struct sv addr;    /* local@domain; domain lower-cased, never empty */
 	struct sv orcpt;   /* "rfc822;a@b" as given (xtext), or "" */
 	uint8_t notify;
+	uint16_t group;    /* 0: the envelope's own VMTA; else groups[group - 1] */
+};
+
+/* What some of the recipients have for themselves. */
+struct env_group {
+	struct sv vmta;    /* "" is {default} */
+	struct sv hold;    /* why they come on hold: the name of a pattern-list;
+	                    * "": they do not */
 };
 
 struct envelope {
@@ -53,6 +62,8 @@ struct envelope {
 	uint64_t dsn_for;      /* queue ID this DSN reports on, or 0 */
 	const uint32_t *dsn_rcpts; /* indices of its recipients */
 	uint32_t dsn_nrcpts;
+	const struct env_group *groups; /* none: all recipients have vmta */
+	uint16_t ngroups;
 	const struct env_rcpt *rcpts;
 	uint32_t nrcpts;
 };
@@ -62,6 +73,9 @@ void envelope_encode(struct wr *w, const struct envelope *e);
 /* Arrays are allocated in a. False on anything malformed or no memory. */
 bool envelope_decode(struct sv bytes, struct arena *a, struct envelope *e_r)
     __attribute__((warn_unused_result));
+/* Of a recipient; what is none has what the envelope has. */
+struct sv envelope_vmta(const struct envelope *e, uint32_t rcpt);
+struct sv envelope_hold(const struct envelope *e, uint32_t rcpt);
 /* Text behind the last '@'. */
 struct sv addr_domain(struct sv addr);
 

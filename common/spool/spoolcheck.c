@@ -21,6 +21,7 @@
 #define LARGE       "large"
 #define LARGE_BLOCK ((size_t)1 << 20)
 #define ENV_ARENA   ((size_t)64 << 20) /* 100,000 recipients fit */
+#define REBUILD_HOLD 1u /* number of its hold order: there is no other */
 
 static void say(struct spool_report *r, bool problem, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
@@ -275,10 +276,50 @@ struct rebuild {
 	struct checkpoint *cp;
 	struct idset *seen, *read; /* messages; segments */
 	uint64_t segment;
+	bool held;            /* REBUILD_HOLD is written */
 	bool failed;          /* the checkpoint cannot be written */
 };
 
-/* The ACCEPT event of a record. False if its envelope is unreadable. */
+static void
+event_add(struct rebuild *b, enum ev_type type, const union ev_any *e)
+{
+	if (!b->failed)
+		b->failed = checkpoint_add(b->cp, type, e) != 0;
+}
+
+/* Which pattern-list it was is in no event any more: one reason for all. */
+static void
+hold_add(struct rebuild *b, uint64_t id, uint32_t rcpt)
+{
+	union ev_any e = { .hold = { .id = id, .held = 1,
+	    .order = REBUILD_HOLD, .rcpts = { .array = &rcpt, .n = 1 } } };
+	union ev_any order = { .hold_order = { .number = REBUILD_HOLD,
+	    .reason = SV("held by a pattern-list before the rebuild"),
+	    .who = SV("spool rebuild") } };
+
+	if (!b->held)
+		event_add(b, EV_HOLD_ORDER, &order);
+	b->held = true;
+	event_add(b, EV_HOLD, &e);
+}
+
+/* What some of the recipients have for themselves. */
+static void
+groups_add(struct rebuild *b, uint64_t id, const struct envelope *e)
+{
+	for (uint32_t i = 0; e->ngroups > 0 && i < e->nrcpts; i++) {
+		struct sv vmta = envelope_vmta(e, i);
+		union ev_any any = { .rebind = { .id = id, .vmta = vmta,
+		    .rcpts = { .array = &i, .n = 1 }, .who = SV("") } };
+
+		if (!sv_eq(vmta, e->vmta))
+			event_add(b, EV_REBIND, &any);
+		if (envelope_hold(e, i).n > 0)
+			hold_add(b, id, i);
+	}
+}
+
+/* The events of a record. False if its envelope is unreadable. */
 static bool
 accept_add(struct rebuild *b, const struct record *rec, struct arena *a)
 {
@@ -305,7 +346,8 @@ accept_add(struct rebuild *b, const struct record *rec, struct arena *a)
 		.dsn_for = e.dsn_for,
 		.domains = { .array = domains, .n = e.nrcpts },
 	};
-	b->failed = checkpoint_add(b->cp, EV_ACCEPT, &any) != 0;
+	event_add(b, EV_ACCEPT, &any);
+	groups_add(b, rec->id, &e);
 	return true;
 }
 

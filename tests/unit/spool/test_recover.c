@@ -22,6 +22,7 @@ static struct evlog *evlog;
 static struct segtab *tab;
 static struct sio_file *writer;
 static uint64_t segment, place;
+static bool apart;         /* what is committed has two groups, both held */
 
 struct msg {
 	uint64_t id, segment, offset, length;
@@ -72,9 +73,16 @@ env_bytes(unsigned char mem[512])
 {
 	struct env_rcpt rcpts[2] = { { .addr = SV("a@x.test") },
 		{ .addr = SV("b@y.test") } };
+	struct env_group groups[2] = { { .hold = SV("l") },
+		{ SV("v1"), SV("l") } };
 	struct envelope e = { .sender = SV("s@z.test"), .rcpts = rcpts,
 		.nrcpts = 2, .src_type = SV("smtp") };
 	struct wr w;
+
+	rcpts[0].group = apart ? 1 : 0;
+	rcpts[1].group = apart ? 2 : 0;
+	e.groups = groups;
+	e.ngroups = apart ? 2 : 0;
 
 	wr_init(&w, mem, 512);
 	envelope_encode(&w, &e);
@@ -146,6 +154,7 @@ struct result {
 	struct live *live;
 	uint64_t found[16];
 	size_t nfound;
+	unsigned seen[EV_TYPES];   /* events */
 	char problems[1024];
 	struct recover_stats st;
 };
@@ -155,6 +164,7 @@ on_event(void *arg, enum ev_type type, const union ev_any *m,
     struct evlog_pos at)
 {
 	(void)at;
+	((struct result *)arg)->seen[type]++;
 	live_event(((struct result *)arg)->live, type, m);
 }
 
@@ -698,18 +708,25 @@ START_TEST(test_rebuild_without_log_keeps_every_message)
 	struct spool_report rep = { .line = NULL };
 	struct result r;
 
+	apart = true;
+	commit();
+	apart = false;
 	accept_msg(&a);
 	ck_assert_int_eq(evlog_rotate(evlog), 0);
 	evlog_free(&evlog);
 	ck_assert_int_eq(sio_unlink(sio, "events/0000000001.log"), 0);
 	ck_assert_int_eq(sio_unlink(sio, "events/0000000002.log"), 0);
 	ck_assert_int_eq(spool_rebuild(sio, &rep), 0);
-	ck_assert_uint_eq(rep.live, 2);
+	ck_assert_uint_eq(rep.live, 3);
 	recover(&r);
 	ck_assert_str_eq(r.problems, "");
-	ck_assert_uint_eq(live_count(r.live), 2);
+	ck_assert_uint_eq(live_count(r.live), 3);
 	ck_assert_ptr_nonnull(live_find(r.live, a.id));
 	ck_assert_uint_eq(live_find(r.live, b.id)->nrcpts, 2);
+	/* each recipient is where it was asked for, and on hold */
+	ck_assert_uint_eq(r.seen[EV_REBIND], 1);
+	ck_assert_uint_eq(r.seen[EV_HOLD], 2);
+	ck_assert_uint_eq(r.seen[EV_HOLD_ORDER], 1);
 	ck_assert_uint_eq(r.nfound, 0);
 	live_free(&r.live);
 }
