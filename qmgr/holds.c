@@ -105,6 +105,30 @@ hold_order_new(struct qmgr *q, struct sv reason, struct sv who)
 	return ev.hold_order.number;
 }
 
+/* A new one each day, so that one that is long forgotten does not come back. */
+uint32_t
+hold_order_of_list(struct qmgr *q, struct sv list)
+{
+	uint64_t day_us = (uint64_t)86400 * US_PER_SEC;
+	uint64_t today = (uint64_t)clock_wall().us / day_us;
+	const struct holds *h = q->holds;
+	char reason[HOLD_REASON_MAX + 1];
+	struct str s;
+
+	str_init(&s, reason, HOLD_REASON_MAX + 1);
+	str_addf(&s, "pattern-list %.*s", SV_FMT(list));
+	for (size_t i = h == NULL ? 0 : h->n; i-- > 0;) {
+		const struct order *o = &h->v[i];
+
+		if (o->time_us / day_us != today)
+			break;
+		if (sv_eq(sv_from(o->who), SV("pattern-list")) &&
+		    sv_eq(sv_from(o->reason), str_sv(&s)))
+			return o->number;
+	}
+	return hold_order_new(q, str_sv(&s), SV("pattern-list"));
+}
+
 void
 hold_order_replay(struct qmgr *q, const struct ev_hold_order *e)
 {

@@ -131,15 +131,157 @@ may_report(const struct qmgr *q, uint64_t segment)
 	return info.state != SEG_GRANTED || info.writer == BOUNCE_WRITER;
 }
 
+/* Recipients of a message that have the same group in its envelope. */
+struct part {
+	uint32_t first;       /* the first of them, */
+	uint32_t *idx;        /* all, */
+	uint32_t n;           /* and how many */
+	struct sv vmta;       /* that they go to */
+	uint32_t order;       /* that they are on hold by, 0: none */
+};
+
+struct parts {
+	struct part *v;       /* by group; in the envelope's arena */
+	uint32_t n;
+	struct sv vmta;       /* that of ACCEPT */
+};
+
+/* False without memory. */
+static bool
+parts_make(struct qmgr *q, const struct envelope *e, struct parts *p)
+{
+	uint32_t *idx = arena_alloc(&q->env_arena, e->nrcpts * sizeof(*idx));
+
+	p->n = e->ngroups + 1u;
+	p->v = arena_alloc(&q->env_arena, p->n * sizeof(*p->v));
+	if (idx == NULL || p->v == NULL) /* GCOVR_EXCL_BR_LINE: memory */
+		return false;
+	for (uint32_t i = e->nrcpts; i-- > 0;) {
+		struct part *part = &p->v[e->rcpts[i].group];
+
+		part->first = i;
+		part->n++;
+	}
+	for (uint32_t i = 0; i < p->n; i++) {
+		p->v[i].idx = idx;
+		idx += p->v[i].n;
+		p->v[i].n = 0;
+	}
+	for (uint32_t i = 0; i < e->nrcpts; i++) {
+		struct part *part = &p->v[e->rcpts[i].group];
+
+		part->idx[part->n++] = i;
+	}
+	return true;
+}
+
+/* The VMTA of some recipients. Their domains become those of their queues. */
+static struct sv
+vmta_place(struct qmgr *q, struct sv want, struct sv *domains, uint32_t n,
+    const struct conf_warmup **full_r)
+{
+	struct sv vmta = vmta_reroute(q, vmta_choose(q, want), domains[0]);
+
+	domains_map(q, vmta, domains, n);
+	vmta = cold_pick(q, vmta, domains[0]);
+	return warmup_overflow(q, vmta, domains, n, full_r);
+}
+
+static bool
+part_place(struct qmgr *q, const struct envelope *e, struct part *part,
+    struct sv *domains)
+{
+	struct sv *own = domains, list = envelope_hold(e, part->first);
+	const struct conf_warmup *full;
+
+	if (part->n < e->nrcpts) {
+		own = arena_alloc(&q->env_arena, part->n * sizeof(*own));
+		if (own == NULL) /* GCOVR_EXCL_BR_LINE: memory */
+			return false;
+		for (uint32_t i = 0; i < part->n; i++)
+			own[i] = domains[part->idx[i]];
+	}
+	part->vmta = vmta_place(q, envelope_vmta(e, part->first), own,
+	    part->n, &full);
+	for (uint32_t i = 0; own != domains && i < part->n; i++)
+		domains[part->idx[i]] = own[i];
+	if (list.n > 0)
+		part->order = hold_order_of_list(q, list);
+	else if (full != NULL)
+		part->order = warmup_order(q, full);
+	return true;
+}
+
+static bool
+parts_place(struct qmgr *q, const struct envelope *e, struct sv *domains,
+    struct parts *p)
+{
+	if (!parts_make(q, e, p)) /* GCOVR_EXCL_BR_LINE: memory */
+		return false;
+	for (uint32_t i = 0; i < p->n; i++) {
+		/* GCOVR_EXCL_BR_START: memory */
+		if (p->v[i].n > 0 && !part_place(q, e, &p->v[i], domains))
+			/* GCOVR_EXCL_BR_STOP */
+			return false;
+	}
+	p->vmta = p->v[e->rcpts[0].group].vmta;
+	return true;
+}
+
+/*
+ * What sets recipients apart stands in the log before the ACCEPT that it is of:
+ * no crash leaves the message there without it, to be sent by another VMTA or
+ * although it is on hold. See recover.c.
+ */
+static void
+parts_log(struct qmgr *q, uint64_t id, const struct parts *p)
+{
+	for (uint32_t i = 0; i < p->n; i++) {
+		const struct part *part = &p->v[i];
+		struct u32s rcpts = { .array = part->idx, .n = part->n };
+		union ev_any rebind = { .rebind = { .id = id,
+		    .time_us = (uint64_t)qmgr_now().wall.us,
+		    .vmta = part->vmta, .rcpts = rcpts,
+		    .who = SV("pattern-list") } };
+		union ev_any hold = { .hold = { .id = id, .held = 1,
+		    .order = part->order, .rcpts = rcpts } };
+
+		if (part->n > 0 && !sv_eq(part->vmta, p->vmta))
+			journal_append(q, EV_REBIND, &rebind);
+		if (part->n > 0 && part->order != 0)
+			journal_append(q, EV_HOLD, &hold);
+	}
+}
+
+static void
+parts_apply(struct qmgr *q, struct smsg *m, const struct parts *p)
+{
+	for (uint32_t i = 0; i < p->n; i++) {
+		const struct part *part = &p->v[i];
+
+		for (uint32_t k = 0; k < part->n; k++) {
+			/* GCOVR_EXCL_BR_START: memory */
+			if (!sv_eq(part->vmta, p->vmta) &&
+			    !sched_rcpt_move(q->sched, qmgr_now(), m,
+			    part->idx[k], part->vmta))
+				/* GCOVR_EXCL_BR_STOP */
+				fatal("out of memory for the queue");
+			if (part->order != 0)
+				sched_rcpt_hold(q->sched, qmgr_now(), m,
+				    part->idx[k], true, part->order);
+		}
+	}
+}
+
 static bool
 message_take(struct qmgr *q, const struct sched_msg *info, struct sv env)
 {
-	const struct conf_warmup *hold;
 	struct sched_msg sm = *info;
+	struct parts parts;
 	struct smsg *m;
 	struct envelope e;
 	union ev_any ev;
-	struct sv *domains, vmta;
+	struct sv *domains;
 
 	arena_reset(&q->env_arena);
 	if (!place_is_sane(info) ||
@@ -154,17 +296,18 @@ message_take(struct qmgr *q, const struct sched_msg *info, struct sv env)
 	if (sched_msg_find(q->sched, sm.id) != NULL)
 		/* GCOVR_EXCL_BR_STOP */
 		return true;
-	vmta = vmta_reroute(q, vmta_choose(q, e.vmta), domains[0]);
-	domains_map(q, vmta, domains, e.nrcpts);
-	vmta = cold_pick(q, vmta, domains[0]);
-	vmta = warmup_overflow(q, vmta, domains, e.nrcpts, &hold);
+	/* GCOVR_EXCL_BR_START: memory */
+	if (!parts_place(q, &e, domains, &parts))
+		/* GCOVR_EXCL_BR_STOP */
+		return false;
+	parts_log(q, sm.id, &parts);
 	sm.dsn_for = e.dsn_for;
 	sm.tell = delays_tell(&e);
 	ev.accept = (struct ev_accept){
 		.id = sm.id, .segment = sm.segment, .offset = sm.offset,
 		.length = sm.length, .body_len = sm.body_len,
 		.large_id = sm.large_id,
-		.arrival_us = (uint64_t)sm.arrival_us, .vmta = vmta,
+		.arrival_us = (uint64_t)sm.arrival_us, .vmta = parts.vmta,
 		.dsn_for = sm.dsn_for,
 		.domains = { .array = domains, .n = e.nrcpts },
 		.tell = (uint8_t)sm.tell,
@@ -176,17 +319,17 @@ message_take(struct qmgr *q, const struct sched_msg *info, struct sv env)
 		log_warn("a message in a segment that is not in the table");
 	if (sm.large_id != 0)
 		segtab_large_ref(q->segtab, sm.large_id);
-	m = sched_msg_add(q->sched, qmgr_now(), &sm, vmta, domains, e.nrcpts);
+	m = sched_msg_add(q->sched, qmgr_now(), &sm, parts.vmta, domains,
+	    e.nrcpts);
 	if (m == NULL) /* GCOVR_EXCL_BR_LINE: memory */
 		fatal("out of memory for the queue");
-	if (hold != NULL)
-		warmup_hold(q, m, hold);
+	parts_apply(q, m, &parts);
 	q->count.in_msgs++;
 	q->count.in_rcpts += e.nrcpts;
 	q->count.in_bytes += sm.body_len;
 	if (e.dsn_for != 0)
 		intake_originals_finish(q, sm.id, &e);
-	standing_apply(q, sm.id, domains, e.nrcpts, vmta, e.job);
+	standing_apply(q, sm.id, domains, e.nrcpts, e.job);
 	return true;
 }
 

@@ -257,22 +257,23 @@ standing_take(struct qmgr *q, uint64_t id, uint32_t idx, uint32_t number)
 		rcpt_hold_by(q, m, id, idx, number);
 }
 
-/* domains, job and vmta may be gone when the first recipient is taken. */
+/* domains and job may be gone when the first recipient is taken. */
 void
 standing_apply(struct qmgr *q, uint64_t id, const struct sv *domains,
-    uint32_t n, struct sv vmta, struct sv job)
+    uint32_t n, struct sv job)
 {
+	const struct smsg *m = sched_msg_find(q->sched, id);
 	int64_t now = clock_wall().us;
 	uint32_t *numbers;
 
-	if (q->orders == NULL || q->orders->n == 0)
+	if (q->orders == NULL || q->orders->n == 0 || m == NULL)
 		return;
 	numbers = calloc(n, sizeof(*numbers));
 	if (numbers == NULL) /* GCOVR_EXCL_BR_LINE: memory */
 		fatal("out of memory");
 	for (uint32_t i = 0; i < n; i++) {
-		struct standing *o = standing_for(q, domains[i], vmta, job,
-		    now);
+		struct standing *o = standing_for(q, domains[i],
+		    smsg_rcpt_vmta(m, i), job, now);
 
 		if (o == NULL)
 			continue;

@@ -363,7 +363,7 @@ int standing_save(struct qmgr *q, struct checkpoint *cp);
 void standing_look(struct qmgr *q);
 /* A message is new in the queue; it may be gone afterwards. */
 void standing_apply(struct qmgr *q, uint64_t id, const struct sv *domains,
-    uint32_t n, struct sv vmta, struct sv job);
+    uint32_t n, struct sv job);
 /* holds.c */
 #define HOLD_REASON_MAX 256
 #define HOLD_WHO_MAX    64
@@ -373,6 +373,8 @@ struct hold_order {
 };
 /* Its number, never 0. */
 uint32_t hold_order_new(struct qmgr *q, struct sv reason, struct sv who);
+/* That of what a pattern-list holds today. */
+uint32_t hold_order_of_list(struct qmgr *q, struct sv list);
 void hold_order_replay(struct qmgr *q, const struct ev_hold_order *e);
 bool hold_order_find(const struct qmgr *q, uint32_t number,
     struct hold_order *o_r);
@@ -390,11 +392,12 @@ void warmup_replay(struct qmgr *q, struct sched_now now,
     const struct ev_warmup *e);
 void warmup_attempt_replay(struct qmgr *q, struct sched_now now,
     const struct ev_attempt *e);
-/* The VMTA of a new message whose plan may have no room; or it is to be put on
- * hold because of *hold_r, if that is not NULL. */
+/* The VMTA of new recipients whose plan may have no room; or they are to be put
+ * on hold because of *hold_r, if that is not NULL. */
 struct sv warmup_overflow(struct qmgr *q, struct sv vmta,
     const struct sv *domains, uint32_t n, const struct conf_warmup **hold_r);
-void warmup_hold(struct qmgr *q, struct smsg *m, const struct conf_warmup *c);
+/* The hold order for that. */
+uint32_t warmup_order(struct qmgr *q, const struct conf_warmup *c);
 
 /* cold.c */
 /* The VMTA for a new message that is for `vmta` and this domain. */

@@ -21,12 +21,24 @@ struct found {
 	char bytes[];
 };
 
+/* REBIND or HOLD of a message whose ACCEPT is still to come: see intake.c. */
+struct early {
+	struct early *next;
+	bool held;             /* HOLD */
+	uint32_t order;        /* of HOLD */
+	char *vmta;            /* of REBIND, owned */
+	uint32_t n;
+	uint32_t rcpts[];
+};
+
 struct recovery {
 	struct qmgr *q;
 	struct sched_now now;  /* one moment for all that is replayed */
 	struct found *found, **found_end;
 	struct sv *domains;    /* room for one ACCEPT's */
 	uint64_t saved;        /* events of the checkpoint so far */
+	struct early *early, **early_end; /* all of one message, */
+	uint64_t early_id;                /* this one */
 	bool stopped;          /* the last event is that of a stop */
 	uint64_t *dsns;        /* messages that report on others */
 	size_t ndsns, dsns_size;
@@ -47,8 +59,65 @@ dsn_note(struct recovery *rec, uint64_t id)
 }
 
 static void
+early_forget(struct recovery *rec)
+{
+	while (rec->early != NULL) {
+		struct early *x = rec->early;
+
+		rec->early = x->next;
+		free(x->vmta);
+		free(x);
+	}
+	rec->early_end = &rec->early;
+}
+
+static void
+early_keep(struct recovery *rec, uint64_t id, const struct u32s *rcpts,
+    bool held, uint32_t order, struct sv vmta)
+{
+	struct early *x = calloc(1, sizeof(*x) +
+	    rcpts->n * sizeof(x->rcpts[0]));
+
+	if (x == NULL) /* GCOVR_EXCL_BR_LINE: memory */
+		fatal("out of memory");
+	if (rec->early_id != id)
+		early_forget(rec);
+	rec->early_id = id;
+	x->held = held;
+	x->order = order;
+	x->vmta = sv_dup(vmta);
+	x->n = rcpts->n;
+	for (uint32_t i = 0; i < x->n; i++)
+		x->rcpts[i] = u32s_get(rcpts, i);
+	*rec->early_end = x;
+	rec->early_end = &x->next;
+}
+
+static void
+early_apply(struct recovery *rec, struct smsg *m)
+{
+	struct sched_msg info;
+
+	smsg_info(m, &info);
+	if (info.id != rec->early_id)
+		return;
+	for (const struct early *x = rec->early; x != NULL; x = x->next)
+		for (uint32_t i = 0; i < x->n; i++) {
+			if (x->rcpts[i] >= smsg_nrcpts(m))
+				continue;
+			if (x->held)
+				sched_rcpt_hold(rec->q->sched, rec->now, m,
+				    x->rcpts[i], true, x->order);
+			else
+				(void)sched_rcpt_move(rec->q->sched, rec->now,
+				    m, x->rcpts[i], sv_from(x->vmta));
+		}
+}
+
+static void
 accept_replay(struct recovery *rec, const struct ev_accept *e)
 {
+	struct smsg *added;
 	struct sched_msg m = {
 		.id = e->id, .segment = e->segment, .offset = e->offset,
 		.length = e->length, .large_id = e->large_id,
@@ -68,8 +137,10 @@ accept_replay(struct recovery *rec, const struct ev_accept *e)
 	/* NULL: known already, from the checkpoint; but one that is left out
 	 * for want of memory would not be in the next checkpoint */
 	errno = 0;
-	if (sched_msg_add(rec->q->sched, rec->now, &m, e->vmta,
-	    rec->domains, e->domains.n) != NULL) {
+	added = sched_msg_add(rec->q->sched, rec->now, &m, e->vmta,
+	    rec->domains, e->domains.n);
+	if (added != NULL) {
+		early_apply(rec, added);
 		if (m.dsn_for != 0)
 			dsn_note(rec, m.id);
 	} else if (errno == ENOMEM) { /* GCOVR_EXCL_BR_LINE: memory */
@@ -118,6 +189,8 @@ hold_replay(struct recovery *rec, const struct ev_hold *e)
 {
 	struct smsg *m = sched_msg_find(rec->q->sched, e->id);
 
+	if (m == NULL && e->held)
+		early_keep(rec, e->id, &e->rcpts, true, e->order, SV(""));
 	rcpts_replay(rec, e->id, &e->rcpts, e->held ? SR_HELD : SR_RETRY);
 	for (uint32_t i = 0; m != NULL && e->order != 0 && i < e->rcpts.n; i++)
 		sched_rcpt_hold(rec->q->sched, rec->now, m,
@@ -200,6 +273,8 @@ rebind_replay(struct recovery *rec, const struct ev_rebind *e)
 {
 	struct smsg *m = sched_msg_find(rec->q->sched, e->id);
 
+	if (m == NULL)
+		early_keep(rec, e->id, &e->rcpts, false, 0, e->vmta);
 	for (uint32_t i = 0; m != NULL && i < e->rcpts.n; i++)
 		(void)sched_rcpt_move(rec->q->sched, rec->now, m,
 		    u32s_get(&e->rcpts, i), e->vmta);
@@ -432,6 +507,7 @@ recover_spool(struct qmgr *q)
 	struct sched_totals t;
 
 	rec.found_end = &rec.found;
+	rec.early_end = &rec.early;
 	rec.domains = calloc(ENV_RCPTS_MAX, sizeof(*rec.domains));
 	if (rec.domains == NULL) /* GCOVR_EXCL_BR_LINE: memory */
 		fatal("out of memory");
@@ -440,6 +516,7 @@ recover_spool(struct qmgr *q)
 		fatal_errno("cannot read the spool's segments");
 	if (spool_recover(q->sio, &start_ops, &rec, &stats) != 0)
 		fatal_errno("cannot recover the spool");
+	early_forget(&rec);
 	if (stats.events > 0 && !rec.stopped)
 		sched_connects_unknown(q->sched, rec.now);
 	q->log = evlog_open(q->sio, stats.end);

@@ -16,7 +16,6 @@
 
 #define KEPT_PERCENT 98 /* of a day's plan: it is kept */
 #define US_PER_HOUR  3600e6
-#define HOLD_AT_ONCE 64     /* recipients in an event */
 #define DAY_MAX      1000000 /* in the year 4707 */
 
 enum { FLAG_HELD = 1, FLAG_STEPPED = 2 };
@@ -154,9 +153,10 @@ warmup_overflow(struct qmgr *q, struct sv vmta, const struct sv *domains,
 }
 
 /* One order for each plan and day, as long as it is known: see holds.c. */
-static uint32_t
-order_of(struct qmgr *q, struct sv name)
+uint32_t
+warmup_order(struct qmgr *q, const struct conf_warmup *c)
 {
+	struct sv name = c->name;
 	int64_t day = clock_wall().us / (86400 * US_PER_SEC);
 	struct hold_order known;
 	struct warmup_order *o;
@@ -177,27 +177,6 @@ order_of(struct qmgr *q, struct sv name)
 		.number = hold_order_new(q, str_sv(&s), SV("warmup")) };
 	(void)sv_to_cstr(name, o->plan, sizeof(o->plan));
 	return o->number;
-}
-
-void
-warmup_hold(struct qmgr *q, struct smsg *m, const struct conf_warmup *c)
-{
-	uint32_t order = order_of(q, c->name), idx[HOLD_AT_ONCE], n = 0;
-	struct sched_msg info;
-
-	smsg_info(m, &info);
-	for (uint32_t i = 0; i < smsg_nrcpts(m); i++) {
-		union ev_any e;
-
-		idx[n++] = i;
-		sched_rcpt_hold(q->sched, qmgr_now(), m, i, true, order);
-		if (n < HOLD_AT_ONCE && i + 1 < smsg_nrcpts(m))
-			continue;
-		e.hold = (struct ev_hold){ .id = info.id, .held = 1,
-			.order = order, .rcpts = { .array = idx, .n = n } };
-		journal_append(q, EV_HOLD, &e);
-		n = 0;
-	}
 }
 
 /* ---- show warmup ---- */

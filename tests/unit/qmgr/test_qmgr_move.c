@@ -274,6 +274,113 @@ START_TEST(test_rebind_survives)
 }
 END_TEST
 
+/* ---- recipients that come apart ---- */
+
+static const struct env_group apart[] = {
+    {.vmta = SV("v2")},
+    {.vmta = SV("v1"), .hold = SV("gate")},
+    {.vmta = SV("v2"), .hold = SV("gate")},
+};
+
+static const struct env_rcpt asked[] = {
+    {.addr = SV("r0@a.test")},
+    {.addr = SV("r1@a.test"), .group = 1},
+    {.addr = SV("r2@a.test"), .group = 2},
+    {.addr = SV("r3@b.test"), .group = 3},
+    {.addr = SV("r4@a.test"), .group = 1},
+};
+
+static const struct envelope split = {
+    .sender = SV("s@here.test"),
+    .vmta = SV("v1"),
+    .src_type = SV("smtp"),
+    .groups = apart,
+    .ngroups = 3,
+    .rcpts = asked,
+    .nrcpts = 5,
+};
+
+static void
+ck_apart(void)
+{
+	const char *rows;
+
+	has(qrig_ctl(&rig, "show queues a.test/v1"), "\"rcp\":2");
+	has(qrig_ctl(&rig, "show queues a.test/v1"), "\"hold\":1");
+	has(qrig_ctl(&rig, "show queues a.test/v2"), "\"rcp\":2");
+	has(qrig_ctl(&rig, "show queues a.test/v2"), "\"hold\":0");
+	rows = qrig_ctl(&rig, "show queues b.test/v2");
+	has(rows, "\"rcp\":1");
+	has(rows, "\"hold\":1");
+	rows = qrig_ctl(&rig, "list b.test");
+	has(rows, "\"reason\":\"pattern-list gate\"");
+	has(rows, "\"heldBy\":\"pattern-list\"");
+}
+
+/* Each to its VMTA or on hold; by the log, then by the checkpoint. */
+START_TEST(test_groups_go_apart_and_survive)
+{
+	struct ipc_commit m;
+
+	life(FIRST);
+	qrig_ctl(&rig, "pause queue a.test/v1");
+	qrig_ctl(&rig, "pause queue a.test/v2");
+	qpeer_write(&rig.smtpd, &split, 0, &m);
+	qpeer_commit(&rig.smtpd, &m, &split);
+	QWAIT(&rig, (qrig_ctl(&rig, "show status"),
+			qrig_number(&rig, "hold") == 2));
+	ck_assert_uint_eq(qrig_events(&rig, EV_REBIND, NULL), 2);
+	ck_assert_uint_eq(qrig_events(&rig, EV_HOLD, NULL), 2);
+	ck_assert_uint_eq(qrig_events(&rig, EV_HOLD_ORDER, NULL), 1);
+	ck_apart();
+	for (int i = 1; i < 3; i++) {
+		life(i == 1 ? KILLED : STOPPED);
+		ck_apart();
+	}
+	qrig_ctl(&rig, "resume queue a.test/v2");
+	qrig_deliver_wait(&rig, 1);
+	ck_assert_uint_eq(rig.smtp.delivers[0].id, m.id);
+	ck_assert_uint_eq(rig.smtp.delivers[0].n, 2);
+	ck_assert_uint_eq(rig.smtp.delivers[0].idx[0] +
+	    rig.smtp.delivers[0].idx[1], 5);
+	ck_assert_str_eq(rig.smtp.opens[0].queue, "a.test/v2");
+	/* what is held goes when it is released, by its VMTA */
+	qrig_ctl(&rig, "release b.test");
+	qrig_deliver_wait(&rig, 2);
+	ck_assert_str_eq(rig.smtp.opens[1].queue, "b.test/v2");
+}
+END_TEST
+
+/* The crash came between what sets the recipients apart and the ACCEPT: there
+ * is no message in the log that could go without it. */
+START_TEST(test_groups_before_their_accept_are_nothing)
+{
+	uint32_t r1 = 1, all[] = { 0, 1, 2, 3, 4 };
+	struct ipc_commit m;
+
+	life(FIRST);
+	qrig_ctl(&rig, "pause queue a.test/v1");
+	qrig_ctl(&rig, "pause queue a.test/v2");
+	qpeer_write(&rig.smtpd, &split, 0, &m);
+	qrig_kill(&rig);
+	qlog_begin();
+	qlog_add(EV_REBIND, (union ev_any){ .rebind = { .id = m.id,
+	    .vmta = SV("v2"), .rcpts = { .array = &r1, .n = 1 },
+	    .who = SV("") } });
+	qlog_add(EV_HOLD, (union ev_any){ .hold = { .id = m.id, .held = 1,
+	    .rcpts = { .array = all, .n = 5 } } });
+	/* another one's */
+	qlog_add(EV_HOLD, (union ev_any){ .hold = { .id = m.id + 8,
+	    .held = 1, .rcpts = { .array = &r1, .n = 1 } } });
+	qlog_end();
+	qrig_start(&rig, MOVE_CONF);
+	ck_assert(qrig_logged(&rig, "1 found in segments"));
+	qrig_peers(&rig);
+	qrig_go(&rig, 1);
+	ck_apart();
+}
+END_TEST
+
 START_TEST(test_rebind_moves_what_is_in_flight_later)
 {
 	const char *rows;
@@ -345,6 +452,8 @@ qmgr_tests_move(Suite *s)
 	tcase_add_test(tc, test_sources_are_counted);
 	tcase_add_test(tc, test_rebind_words_that_are_wrong);
 	tcase_add_test(tc, test_rebind_survives);
+	tcase_add_test(tc, test_groups_go_apart_and_survive);
+	tcase_add_test(tc, test_groups_before_their_accept_are_nothing);
 	tcase_add_test(tc, test_rebind_moves_what_is_in_flight_later);
 	tcase_add_test(tc, test_rebind_of_many_is_fast);
 }
