@@ -72,7 +72,7 @@ check_path(struct sv arg)
 }
 
 const char *
-block_arg_check(enum conf_scope scope, struct sv arg)
+block_arg_check(enum conf_scope scope, enum conf_scope in, struct sv arg)
 {
 	struct conf_server server;
 
@@ -91,6 +91,9 @@ block_arg_check(enum conf_scope scope, struct sv arg)
 	case SCOPE_GLOBAL:
 		return "cannot be a block";
 	default:
+		/* A list in a list needs no name. */
+		if (arg.n == 0 && in != SCOPE_GLOBAL)
+			return NULL;
 		if (scope_infos[scope].as == AS_NAMED)
 			return check_own_name(arg);
 		return arg.n == 0 ? NULL : "is too much: the block has no name";
@@ -102,6 +105,8 @@ block_may_nest(enum conf_scope scope, enum conf_scope parent)
 {
 	if (scope == SCOPE_GLOBAL)
 		return false;
+	if (scope == SCOPE_PATTERNS && parent == SCOPE_PATTERNS)
+		return true;
 	return parent == SCOPE_GLOBAL ||
 	    (scope == SCOPE_DOMAIN && (parent == SCOPE_VMTA ||
 	    parent == SCOPE_POOL));

@@ -407,7 +407,7 @@ build(struct conf *c, struct conf_report *rep)
 		    build_relay(&b) && build_accts(&b);
 	}
 	if (ok && !(relay_regexes_make(c) && replies_make(c, rep) &&
-	    warmups_make(c, rep)))
+	    patterns_make(c, rep) && warmups_make(c, rep)))
 		ok = too_large(&b);
 	if (ok)
 		check_names(&b);

@@ -34,6 +34,7 @@
 #define CONF_ACCTS_MAX     100u
 #define CONF_REPLY_LISTS_MAX 1000u
 #define CONF_WARMUPS_MAX   1000u
+#define CONF_PATTERN_LISTS_MAX 1000u /* nested ones, too */
 
 #define CONF_FIELD(T, field, name, arg, lo, hi, def, help) \
 	conf_t_##T field;
@@ -87,6 +88,19 @@ struct conf_reply_list {
 	    CONF_NO_FIELD)
 	const struct conf_reply *v; /* in order; each sample fits its line */
 	uint32_t n;
+};
+
+struct conf_pattern_list {
+	struct sv name;             /* "": it is nested and has none */
+	CONF_PATTERNS_ROWS(CONF_FIELD, CONF_FIELD, CONF_NO_FIELD,
+	    CONF_NO_FIELD)
+	const struct conf_pattern *v; /* in order; each sample fits its line */
+	uint32_t n;
+	/* of all lines, and of those of the lists that they call */
+	uint32_t lines;             /* at most CONF_PATTERN_LINES_MAX */
+	uint32_t deep;              /* lists: at most CONF_PATTERN_DEEP_MAX */
+	uint32_t looks;             /* at 1 << enum conf_pattern_what */
+	bool rejects;               /* one of them does */
 };
 
 struct conf_warmup {
@@ -200,6 +214,10 @@ const struct conf_reply *conf_reply_find(const struct conf *c,
     const struct conf_reply_list *l, struct sv text);
 enum conf_match conf_regex_match(const struct conf *c,
     const struct conf_regex *re, struct sv text);
+
+/* NULL if there is none. What it calls is there, without loops. */
+const struct conf_pattern_list *conf_pattern_list_find(const struct conf *c,
+    struct sv name);
 
 /* The name that a domain with these best MX hosts is rolled up under; "":
  * none. See conf_rollup_find(). */

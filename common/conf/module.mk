@@ -11,6 +11,7 @@ libconf_a_SOURCES = \
 	common/conf/manual.c \
 	common/conf/names.c \
 	common/conf/node.c \
+	common/conf/pattern.c \
 	common/conf/pool.c \
 	common/conf/query.c \
 	common/conf/reader.c \

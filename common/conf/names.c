@@ -72,8 +72,10 @@ blocks_count(const struct conf *c, enum conf_scope scope)
 static bool
 has_name(const struct block *b)
 {
-	return b->parent == 0 && (b->scope == SCOPE_VMTA ||
-	    scope_infos[b->scope].as != AS_OWN);
+	if (b->parent != 0 && b->arg.n == 0)
+		return false; /* a list in a list */
+	return b->scope == SCOPE_VMTA ||
+	    scope_infos[b->scope].as != AS_OWN;
 }
 
 static bool

@@ -157,7 +157,8 @@ bad_value(struct reader *r, const struct conf_row *row, struct sv value,
 	error_at(r, "%s: \"%.*s\" %s", row->name, SV_FMT(shown), why);
 }
 
-static void
+/* False: it was reported why not. */
+static bool
 add_setting(struct reader *r, const struct conf_row *row, struct sv value,
     bool clear)
 {
@@ -166,7 +167,7 @@ add_setting(struct reader *r, const struct conf_row *row, struct sv value,
 
 	if (!clear && (why = row_parse(row, value, &scratch)) != NULL) {
 		bad_value(r, row, value, why);
-		return;
+		return false;
 	}
 	/* Of a block that has no effect, that was said once for all. */
 	if (row->kind == ROW_NOT_YET &&
@@ -175,9 +176,13 @@ add_setting(struct reader *r, const struct conf_row *row, struct sv value,
 	if (!clear && row->type == CONF_T_ROLLUPS && scratch.rollup.by_ip)
 		warn_at(r, "rollup-by-ip has no effect: hosts are told by "
 		    "their names");
+	if (row->type == CONF_T_PATTERN && scratch.pattern.has_priority)
+		warn_at(r, "recipient-priority has no effect yet");
 	note_seen(r, row);
-	if (!store_setting(r->c, top(r)->id, row, value, clear, here(r)))
-		error_at(r, "the configuration is too large");
+	if (store_setting(r->c, top(r)->id, row, value, clear, here(r)))
+		return true;
+	error_at(r, "the configuration is too large");
+	return false;
 }
 
 static bool
@@ -207,7 +212,7 @@ on_row(struct reader *r, const struct conf_row *row, struct sv value,
 		    "set)", row->name);
 		return;
 	}
-	add_setting(r, row, value, clear);
+	(void)add_setting(r, row, value, clear);
 }
 
 /* ---- includes ---- */
@@ -334,7 +339,7 @@ block_ok(struct reader *r, enum conf_scope scope, struct sv arg)
 		    top(r)->line, scope_infos[in].tag);
 		return false;
 	}
-	if ((why = block_arg_check(scope, arg)) != NULL) {
+	if ((why = block_arg_check(scope, in, arg)) != NULL) {
 		error_at(r, "<%s>: \"%.*s\" %s", tag, SV_FMT(sv_head(arg, 80)),
 		    why);
 		return false;
@@ -365,6 +370,9 @@ open_block(struct reader *r, struct sv tag, struct sv arg)
 	}
 	if (scope != SCOPE_DOMAIN)
 		arg = text_unquote(arg);
+	if (r->nblocks == BLOCKS_DEEP)
+		error_at(r, "<%s>: blocks are more than %u deep here",
+		    scope_infos[scope].tag, BLOCKS_DEEP - 1);
 	if (r->nblocks == BLOCKS_DEEP || !block_ok(r, scope, arg)) {
 		skip_block(r, tag);
 		return;
@@ -436,6 +444,23 @@ skipped_line(struct reader *r, struct sv line)
 		r->skip[0] = '\0';
 }
 
+/* A line of a <pattern-list>; it may end with the tag of a list in the list. */
+static void
+on_pattern(struct reader *r, const struct conf_row *row, struct sv value)
+{
+	ptrdiff_t at = sv_rfind(value, '<');
+	struct sv tag, arg;
+	bool closes, ok = add_setting(r, row, value, false);
+
+	if (at < 0 || !cut_tag(sv_from_at(value, (size_t)at), &tag, &arg,
+	    &closes) || closes || scope_find(tag) != SCOPE_PATTERNS)
+		return;
+	if (ok)
+		open_block(r, tag, arg);
+	else
+		skip_block(r, tag);
+}
+
 static void
 on_tag(struct reader *r, struct sv line)
 {
@@ -444,6 +469,9 @@ on_tag(struct reader *r, struct sv line)
 
 	if (!cut_tag(line, &tag, &arg, &closes))
 		error_at(r, "a line that starts with < is to end with >");
+	else if (!closes && top(r)->scope == SCOPE_PATTERNS &&
+	    scope_find(tag) == SCOPE_PATTERNS)
+		on_pattern(r, row_find(SCOPE_PATTERNS, SV("*")), line);
 	else if (closes)
 		close_block(r, tag);
 	else
@@ -515,8 +543,12 @@ on_directive(struct reader *r, struct sv line)
 		value = line;
 	}
 	row = row_find(top(r)->scope, name);
+	if (row != NULL && row->type == CONF_T_PATTERN) {
+		on_pattern(r, row, value);
+		return;
+	}
 	if (row != NULL && type_is_ordered((enum conf_type)row->type)) {
-		add_setting(r, row, value, false);
+		(void)add_setting(r, row, value, false);
 		return;
 	}
 	if (!take_quotes(&value, &clear)) {

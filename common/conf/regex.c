@@ -33,7 +33,6 @@ regexes_new(void)
 		regexes_free(&r);
 		return NULL;
 	}
-	pcre2_set_match_limit(r->mc, CONF_REGEX_STEPS_MAX);
 	pcre2_set_depth_limit(r->mc, CONF_REGEX_DEPTH_MAX);
 	return r;
 }
@@ -71,11 +70,25 @@ regex_add(struct conf *c, struct sv text)
 	return e;
 }
 
+static uint32_t
+steps_for(size_t n)
+{
+	uint64_t steps = CONF_REGEX_STEPS_MAX;
+
+	if (n > CONF_REGEX_TEXT)
+		steps = steps * CONF_REGEX_TEXT / n;
+	return steps < CONF_REGEX_STEPS_MIN ? CONF_REGEX_STEPS_MIN :
+	    (uint32_t)steps;
+}
+
 enum conf_match
 conf_regex_match(const struct conf *c, const struct conf_regex *re,
     struct sv text)
 {
-	int rc = pcre2_match(re->code,
+	int rc;
+
+	pcre2_set_match_limit(c->regexes->mc, steps_for(text.n));
+	rc = pcre2_match(re->code,
 	    (PCRE2_SPTR)(const void *)(text.n == 0 ? "" : text.p), text.n, 0,
 	    0, c->regexes->md, c->regexes->mc);
 

@@ -11,10 +11,17 @@
 #include "common/conf/value.h"
 
 #define CONF_REGEX_MAX       2048u   /* bytes, with the slashes */
-/* Strangers choose the text: far above what a sane expression needs. */
+/* Strangers choose the text: far above what a sane expression needs. PCRE2
+ * counts anew from each byte of the text, so texts longer than CONF_REGEX_TEXT
+ * get so much less for each, but no less than CONF_REGEX_STEPS_MIN. */
 #define CONF_REGEX_STEPS_MAX 20000u
+#define CONF_REGEX_STEPS_MIN 1000u   /* a line of a message: RFC 5322 2.1.1 */
+#define CONF_REGEX_TEXT      2048u   /* bytes; hardly a reply is longer */
 #define CONF_REGEX_DEPTH_MAX 4000u   /* of backtracking; some 100 B each */
 #define CONF_RULES_MAX       1000u   /* lines in a block */
+/* Of a <pattern-list> with all that it calls: what one message may cost. */
+#define CONF_PATTERN_LINES_MAX 10000u
+#define CONF_PATTERN_DEEP_MAX  16u
 
 struct conf_regex;
 
@@ -56,7 +63,39 @@ struct conf_reply {
 	uint32_t line;
 };
 
+/* What a line of <pattern-list> looks at. */
+enum conf_pattern_what {
+	CONF_PAT_HEADER,
+	CONF_PAT_MAIL_FROM,
+	CONF_PAT_RCPT_TO,
+	CONF_PAT_ANY,        /* "*" */
+	CONF_PAT_BODY,
+	CONF_PAT_SIZE
+};
+
+/* CONDITION RESULT */
+struct conf_pattern {
+	uint8_t what;                 /* enum conf_pattern_what */
+	bool hold;
+	bool nested;                  /* its list stands behind it, */
+	bool has_priority;
+	uint8_t priority;             /* recipient-priority */
+	struct sv header;             /* name */
+	struct sv regex;              /* as written, with the slashes */
+	const struct conf_regex *re;  /* NULL: none */
+	uint64_t size_bytes;          /* matches what is larger */
+	struct sv vmta;               /* VMTA or pool; it exists; or "" */
+	struct sv reject;             /* text of the 550, or "" */
+	struct sv call;               /* or is of this name */
+	const struct conf_pattern_list *list; /* nested or called, or NULL */
+	struct sv in;                 /* name of the list it stands in */
+	struct sv file;
+	uint32_t line;
+};
+
 /* None of these compiles its expression; row_parse() does, to see. */
+const char *conf_parse_pattern(struct sv v, enum conf_pattern_what what,
+    struct conf_pattern *r);
 const char *conf_parse_reply(struct sv v, struct conf_reply *r);
 /* "TEXT" in quotes. */
 const char *conf_parse_sample(struct sv v, struct sv *r);

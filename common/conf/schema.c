@@ -61,6 +61,11 @@ static const struct conf_row rows_REPLIES[] = {
 	CONF_REPLIES_ROWS(ROW_R, ROW_N, ROW_K, ROW_A)
 };
 #undef ROW_OF
+#define ROW_OF conf_pattern_list
+static const struct conf_row rows_PATTERNS[] = {
+	CONF_PATTERNS_ROWS(ROW_R, ROW_N, ROW_K, ROW_A)
+};
+#undef ROW_OF
 #define ROW_OF conf_rollup_list
 static const struct conf_row rows_ROLLUP[] = {
 	CONF_ROLLUP_ROWS(ROW_R, ROW_N, ROW_K, ROW_A)
@@ -404,6 +409,11 @@ parse_ordered(const struct conf_row *row, struct sv v, union conf_any *out)
 	case CONF_T_REPLY:
 		why = conf_parse_reply(v, &out->reply);
 		return why != NULL ? why : conf_check_regex(out->reply.regex);
+	case CONF_T_PATTERN:
+		why = conf_parse_pattern(v,
+		    (enum conf_pattern_what)row->lo, &out->pattern);
+		return why != NULL || out->pattern.regex.n == 0 ? why :
+		    conf_check_regex(out->pattern.regex);
 	case CONF_T_SAMPLE:
 		return conf_parse_sample(v, &out->text);
 	default:

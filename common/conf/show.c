@@ -21,6 +21,8 @@ scope_text(const struct conf *c, const struct block *b, struct str *out)
 		str_addc(out, ' ');
 	}
 	str_adds(out, scope_infos[b->scope].tag);
+	if (b->arg.n == 0)
+		return;
 	str_addc(out, ' ');
 	str_add(out, b->arg);
 }

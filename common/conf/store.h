@@ -198,6 +198,7 @@ union conf_any {
 	struct conf_mx_num mx_num;
 	struct conf_rollup rollup;
 	struct conf_reply reply;
+	struct conf_pattern pattern;
 	struct sv text;
 };
 
@@ -251,8 +252,10 @@ bool macro_check(const struct conf *c, struct conf_report *rep);
 
 /* ---- block.c ---- */
 
-/* Why this cannot stand behind the tag of a block, or NULL. */
-const char *block_arg_check(enum conf_scope scope, struct sv arg);
+/* Why this cannot stand behind the tag of a block in one of the scope in, or
+ * NULL. */
+const char *block_arg_check(enum conf_scope scope, enum conf_scope in,
+    struct sv arg);
 /* May a block of this scope stand inside one of that? */
 bool block_may_nest(enum conf_scope scope, enum conf_scope parent);
 /* Cuts the first word off, moves *v to the next. */
@@ -344,6 +347,12 @@ const char *rule_cut_regex(struct sv *v, struct sv *re);
 /* Makes the lines of all <smtp-pattern-list> and tries their samples. False
  * without memory; mistakes are reported. */
 bool replies_make(struct conf *c, struct conf_report *rep);
+
+/* ---- pattern.c ---- */
+
+/* Makes the lines of all <pattern-list>, tries their samples and looks for
+ * loops. False without memory; mistakes are reported. */
+bool patterns_make(struct conf *c, struct conf_report *rep);
 
 /* ---- query.c ---- */
 

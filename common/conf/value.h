@@ -190,6 +190,7 @@ enum conf_record {
 	X(ROLLUPS, struct conf_rollups, 1) \
 	X(REPLY, uint32_t, 2) \
 	X(SAMPLE, uint32_t, 2) \
+	X(PATTERN, uint32_t, 2)      /* lo: enum conf_pattern_what */ \
 	X(DATE, uint32_t, 0)         /* days since 1970-01-01; 0: none */ \
 	X(ZONE, int32_t, 0)          /* minutes east of UTC */ \
 	X(OVERFLOW, struct conf_overflow, 0)

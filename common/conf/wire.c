@@ -95,7 +95,8 @@ get_block(struct rd *r, struct conf *c)
 		return false;
 	return block_may_nest((enum conf_scope)scope,
 	    c->blocks[parent]->scope) &&
-	    block_arg_check((enum conf_scope)scope, arg) == NULL &&
+	    block_arg_check((enum conf_scope)scope, c->blocks[parent]->scope,
+	    arg) == NULL &&
 	    store_block(c, (enum conf_scope)scope, arg, parent, at, &id);
 }
 

@@ -7,6 +7,7 @@
 
 #include "common/conf/conf.h"
 #include "common/conf/store.h"
+#include "common/sys/clock.h"
 #include "tests/unit/conf/mistakes.h"
 
 /* ---- <smtp-pattern-list> ---- */
@@ -297,6 +298,290 @@ START_TEST(test_rules_are_limited)
 }
 END_TEST
 
+/* ---- <pattern-list> ---- */
+
+#define VMTAS "<virtual-mta v1>\n</virtual-mta>\n<virtual-mta-pool p>\n" \
+    "virtual-mta v1\n</virtual-mta-pool>\n"
+#define PATTERNS(lines) "<pattern-list l>\n" lines "\n</pattern-list>\n"
+
+static const char patterns[] = VMTAS PATTERNS(
+    "# a comment\n"
+    "header X-Stream /^bulk\\/ \"x\"/ virtual-mta=V1, hold\n"
+    "sample \"bulk/ \"x\" and more\"\n"
+    "mail-from /@news\\./ vmta=p,recipient-priority=70\n"
+    "rcpt-to /^abuse@/ reject=\"Not here, <a@b>\"\n"
+    "body /viagra/ hold\n"
+    "size >10M hold\n"
+    "* <pattern-list>\n"
+    "rcpt-to /x/ call-to:OTHER\n"
+    "<pattern-list inner>\n* hold\n</pattern-list>\n"
+    "</pattern-list>\n"
+    "header Subject /y/ <pattern-list inner2>\nsize >1b vmta=v1\n"
+    "</pattern-list>\n"
+    "* vmta={default}")
+    "<pattern-list other>\nmail-from /^$/ call-to:inner\n</pattern-list>\n"
+    "<source 0/0>\npattern-list L\n</source>\n";
+
+static void
+ck_patterns(const struct conf *c)
+{
+	const struct conf_pattern_list *l = conf_pattern_list_find(c,
+	    SV("L")), *in;
+
+	ck_assert_ptr_nonnull(l);
+	ck_assert_ptr_null(conf_pattern_list_find(c, SV("m")));
+	ck_assert_int_eq(l->n, 8);
+	ck_assert_int_eq(l->v[0].what, CONF_PAT_HEADER);
+	ck_assert(sv_eq(l->v[0].header, SV("X-Stream")));
+	ck_assert(sv_eq(l->v[0].regex, SV("/^bulk\\/ \"x\"/")));
+	ck_assert(sv_eq(l->v[0].vmta, SV("V1")));
+	ck_assert(sv_eq(l->v[0].in, SV("l")));
+	ck_assert(l->v[0].hold && !l->v[0].has_priority);
+	ck_assert_int_eq(l->v[0].line, 8);
+	ck_assert_int_eq(l->v[1].what, CONF_PAT_MAIL_FROM);
+	ck_assert(sv_eq(l->v[1].vmta, SV("p")));
+	ck_assert(l->v[1].has_priority);
+	ck_assert_int_eq(l->v[1].priority, 70);
+	ck_assert_int_eq(l->v[2].what, CONF_PAT_RCPT_TO);
+	ck_assert(sv_eq(l->v[2].reject, SV("Not here, <a@b>")));
+	ck_assert_int_eq(l->v[3].what, CONF_PAT_BODY);
+	ck_assert_int_eq(l->v[4].what, CONF_PAT_SIZE);
+	ck_assert_uint_eq(l->v[4].size_bytes, 10 << 20);
+	in = l->v[5].list;
+	ck_assert_int_eq(l->v[5].what, CONF_PAT_ANY);
+	ck_assert_int_eq(in->n, 2);
+	ck_assert(sv_eq(in->v[0].in, SV("l")));
+	ck_assert_ptr_eq(in->v[0].list, conf_pattern_list_find(c,
+	    SV("other")));
+	ck_assert_ptr_eq(in->v[1].list, conf_pattern_list_find(c,
+	    SV("inner")));
+	ck_assert(sv_eq(in->v[1].list->v[0].in, SV("inner")));
+	ck_assert_ptr_eq(l->v[6].list, conf_pattern_list_find(c,
+	    SV("inner2")));
+	ck_assert_ptr_null(l->v[7].list);
+	/* 8, in the first list 2, inner 1, other 1 and inner again, inner2 1 */
+	ck_assert_uint_eq(l->lines, 14);
+	ck_assert_uint_eq(l->deep, 4);
+	ck_assert_uint_eq(l->looks, 63);
+	ck_assert(l->rejects);
+	ck_assert(!in->rejects);
+	ck_assert_uint_eq(in->looks, 1 << CONF_PAT_MAIL_FROM |
+	    1 << CONF_PAT_RCPT_TO | 1 << CONF_PAT_ANY);
+}
+
+START_TEST(test_patterns_have_conditions_and_results)
+{
+	struct conf *c = must_parse(patterns), *d;
+	struct buf b;
+
+	ck_patterns(c);
+	buf_init(&b, CONF_ENCODED_MAX);
+	ck_assert_int_eq(conf_encode(c, &b), 0);
+	d = conf_decode(buf_sv(&b));
+	ck_assert_ptr_nonnull(d);
+	ck_assert(!conf_diff(c, d, NULL, NULL));
+	ck_patterns(d);
+	conf_free(&c);
+	conf_free(&d);
+	buf_fini(&b);
+}
+END_TEST
+
+#define NO_RESULT "has a result that is none of virtual-mta=NAME, hold, " \
+    "reject=\"TEXT\", call-to:LIST, recipient-priority=N, <pattern-list>"
+
+START_TEST(test_patterns_mistakes)
+{
+	static const struct mistake t[] = {
+		{ PATTERNS("header"), "t:2: header: \"\" is empty" },
+		{ PATTERNS("header /x/ hold"), "t:2: header: \"/x/ hold\" "
+		    "names no header in front of the expression" },
+		{ PATTERNS("header A: /x/ hold"), "t:2: header: \"A: /x/ "
+		    "hold\" is not the name of a header" },
+		{ PATTERNS("header A x hold"), "t:2: header: \"A x hold\" is "
+		    "not a regular expression between slashes" },
+		{ PATTERNS("mail-from /(/ hold"), "t:2: mail-from: \"/(/ "
+		    "hold\" is not a regular expression that PCRE2 "
+		    "understands" },
+		{ PATTERNS("mail-from /x/"), "t:2: mail-from: \"/x/\" does "
+		    "not say what to do" },
+		{ PATTERNS("*"), "t:2: *: \"\" does not say what to do" },
+		{ PATTERNS("* holt"), "t:2: *: \"holt\" " NO_RESULT },
+		{ PATTERNS("* hold,"), "t:2: *: \"hold,\" " NO_RESULT },
+		{ PATTERNS("* hold,hold"), "t:2: *: \"hold,hold\" has hold "
+		    "twice" },
+		{ PATTERNS("* vmta=a,virtual-mta=a"), "t:2: *: "
+		    "\"vmta=a,virtual-mta=a\" has a virtual-mta twice" },
+		{ PATTERNS("* vmta="), "t:2: *: \"vmta=\" has a virtual-mta= "
+		    "without a name behind it" },
+		{ PATTERNS("* recipient-priority=101"), "t:2: *: "
+		    "\"recipient-priority=101\" has a recipient-priority that "
+		    "is not a number of 0 to 100" },
+		{ PATTERNS("* reject=no"), "t:2: *: \"reject=no\" has a "
+		    "reject= without a text in quotes behind it" },
+		{ PATTERNS("* reject=\"n\xc3\xb6\""), "t:2: *: "
+		    "\"reject=\"n\xc3\xb6\"\" has a reject= whose text is not "
+		    "ASCII" },
+		{ PATTERNS("* hold,reject=\"no\""), "t:2: *: "
+		    "\"hold,reject=\"no\"\" has something beside reject=, "
+		    "call-to: or a list: these stand alone" },
+		{ PATTERNS("* call-to:"), "t:2: *: \"call-to:\" has a "
+		    "call-to: without the name of a list behind it" },
+		{ PATTERNS("size 10M hold"), "t:2: size: \"10M hold\" is not "
+		    "a size and what to do, such as >10M hold" },
+		{ PATTERNS("size >0 hold"), "t:2: size: \">0 hold\" is not a "
+		    "size and what to do, such as >10M hold" },
+		{ PATTERNS("* <pattern-lists>\n* hold"), "t:2: *: "
+		    "\"<pattern-lists>\" has a list that does not begin as "
+		    "<pattern-list>" },
+		/* what is wrong with its line, is not said of its list again */
+		{ PATTERNS("header /x/ <pattern-list>\n* nonsense\n"
+		    "</pattern-list>\n* nope"), "t:2: header: \"/x/ "
+		    "<pattern-list>\" names no header in front of the "
+		    "expression" },
+		{ PATTERNS("* <pattern-list>"), "t:1: <pattern-list> is not "
+		    "closed: </pattern-list> is missing" },
+		{ "<pattern-list>\n</pattern-list>\n", "t:1: <pattern-list>: "
+		    "\"\" is empty" },
+		{ PATTERNS("") PATTERNS(""), "t:4: there is a <pattern-list "
+		    "l> already" },
+		{ PATTERNS("<pattern-list l>\n</pattern-list>"), "t:2: there "
+		    "is a <pattern-list l> already" },
+		{ "<source 0/0>\npattern-list x\n</source>\n", "t:2: "
+		    "pattern-list: there is no <pattern-list x>" },
+		{ PATTERNS("* virtual-mta=v1"), "t:2: virtual-mta: there is "
+		    "no <virtual-mta v1> or <virtual-mta-pool v1>" },
+		{ PATTERNS("* call-to:x"), "t:2: call-to: there is no "
+		    "<pattern-list x>" },
+		/* loops */
+		{ PATTERNS("* call-to:L"), "t:2: call-to: <pattern-list l> "
+		    "comes back to this line: a loop" },
+		{ "<pattern-list a>\n* call-to:b\n</pattern-list>\n"
+		    "<pattern-list b>\n* <pattern-list c>\n* call-to:a\n"
+		    "</pattern-list>\n</pattern-list>\n", "t:6: call-to: "
+		    "<pattern-list a> comes back to this line: a loop" },
+		{ "<pattern-list b>\n<pattern-list c>\nmail-from /x/ call-to:d"
+		    "\n</pattern-list>\n</pattern-list>\n<pattern-list d>\n"
+		    "* call-to:c\n</pattern-list>\n", "t:7: call-to: "
+		    "<pattern-list c> comes back to this line: a loop" },
+		/* samples */
+		{ PATTERNS("sample \"x\""), "t:2: sample: there is no line "
+		    "with an expression before it" },
+		{ PATTERNS("* hold\nsample \"x\""), "t:3: sample: there is no "
+		    "line with an expression before it" },
+		{ PATTERNS("body /x/ hold\nsample \"y\""), "t:3: sample: line "
+		    "2 does not match this text" },
+		{ PATTERNS("header A /x/ hold\nheader B /x/ hold\nheader a "
+		    "/xy/ hold\nsample \"xy\""), "t:5: sample: line 2 comes "
+		    "first and matches this text" },
+		{ PATTERNS("body /^(a+)+$/ hold\nsample "
+		    "\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa!\""), "t:3: sample: "
+		    "line 2 takes too many steps to match this text" },
+	};
+
+	ck_mistakes(t, N_OF(t));
+}
+END_TEST
+
+/* n lists, each of which has the line so many times for the next; then one
+ * that ends it. */
+static uint32_t
+chain_lines(unsigned n, unsigned times, const char *want)
+{
+	struct conf_report rep;
+	uint32_t lines = 0;
+	struct conf *c;
+	struct buf b;
+
+	buf_init(&b, 1 << 20);
+	for (unsigned i = 0; i < n; i++) {
+		ck_assert_int_eq(buf_addf(&b, "<pattern-list l%u>\n", i), 0);
+		for (unsigned k = 0; k < times; k++)
+			ck_assert_int_eq(buf_addf(&b, "* call-to:l%u\n",
+			    i + 1), 0);
+		ck_assert_int_eq(buf_addf(&b, "</pattern-list>\n"), 0);
+	}
+	ck_assert_int_eq(buf_addf(&b, "<pattern-list l%u>\n* hold\n"
+	    "</pattern-list>\n", n), 0);
+	conf_report_init(&rep);
+	c = conf_parse("t", buf_sv(&b), &rep);
+	ck_assert_int_eq(c == NULL, want != NULL);
+	if (want != NULL)
+		ck_assert_str_eq(rep.errors[0], want);
+	else
+		lines = conf_pattern_list_find(c, SV("l0"))->lines;
+	conf_free(&c);
+	conf_report_fini(&rep);
+	buf_fini(&b);
+	return lines;
+}
+
+START_TEST(test_patterns_are_limited)
+{
+	ck_assert_uint_eq(chain_lines(11, 2, NULL), 6142);
+	chain_lines(12, 2, "t:3: with this line and what it calls the list has "
+	    "more than 10000 lines, or is more than 16 deep");
+	ck_assert_uint_eq(chain_lines(15, 1, NULL), 16);
+	chain_lines(16, 1, "t:2: with this line and what it calls the list has "
+	    "more than 10000 lines, or is more than 16 deep");
+	ck_many("pattern-list l", "* hold", CONF_RULES_MAX + 1, "t:1: "
+	    "<pattern-list> has more than 1000 lines");
+}
+END_TEST
+
+START_TEST(test_patterns_nested_too_deep)
+{
+	static const struct mistake deep = { PATTERNS("* <pattern-list>\n"
+	    "* <pattern-list>\n* <pattern-list>\n* <pattern-list>\n"
+	    "* <pattern-list>\n* <pattern-list>\n* <pattern-list>\n* nope\n"
+	    "</pattern-list>\n</pattern-list>\n</pattern-list>\n"
+	    "</pattern-list>\n</pattern-list>\n</pattern-list>\n"
+	    "</pattern-list>"), "t:8: <pattern-list>: blocks are more than 7 "
+	    "deep here" };
+
+	ck_mistakes(&deep, 1);
+}
+END_TEST
+
+START_TEST(test_patterns_priority_is_warned_of)
+{
+	struct conf_report rep;
+	struct conf *c;
+
+	conf_report_init(&rep);
+	c = conf_parse("t", SV(PATTERNS("* recipient-priority=9")), &rep);
+	ck_assert_ptr_nonnull(c);
+	ck_assert_str_eq(rep.warnings[rep.nwarnings - 1], "t:2: "
+	    "recipient-priority has no effect yet");
+	conf_report_fini(&rep);
+	conf_free(&c);
+}
+END_TEST
+
+/* An expression that is sane for a line finds its text at the end of 32 KiB;
+ * one that tries all of the text from each byte of it is given up soon. */
+START_TEST(test_regex_in_long_texts)
+{
+	struct conf *c = must_parse(PATTERNS("body /free.*money/ hold\n"
+	    "body /(?s)x.*x.*[yz]/ hold"));
+	const struct conf_pattern_list *l = conf_pattern_list_find(c, SV("l"));
+	static char text[32768];
+	struct mono before;
+
+	memset(text, 'x', sizeof(text));
+	for (size_t i = 900; i < sizeof(text); i += 900)
+		memcpy(text + i, "free\r\n", 6);
+	memcpy(text + sizeof(text) - 100, "free ... money", 14);
+	ck_assert_int_eq(conf_regex_match(c, l->v[0].re,
+	    sv_make(text, sizeof(text))), CONF_MATCH_YES);
+	before = clock_mono();
+	ck_assert_int_eq(conf_regex_match(c, l->v[1].re,
+	    sv_make(text, sizeof(text) - 100)), CONF_MATCH_TOO_HARD);
+	ck_assert_int_lt(mono_diff_ms(clock_mono(), before), 2000);
+	conf_free(&c);
+}
+END_TEST
+
 /* ---- order ---- */
 
 static void
@@ -371,6 +656,12 @@ main(void)
 	tcase_add_test(tc, test_replies_conflicts);
 	tcase_add_test(tc, test_replies_conflicts_of_values);
 	tcase_add_test(tc, test_rules_are_limited);
+	tcase_add_test(tc, test_patterns_have_conditions_and_results);
+	tcase_add_test(tc, test_patterns_mistakes);
+	tcase_add_test(tc, test_patterns_are_limited);
+	tcase_add_test(tc, test_patterns_nested_too_deep);
+	tcase_add_test(tc, test_patterns_priority_is_warned_of);
+	tcase_add_test(tc, test_regex_in_long_texts);
 	tcase_add_test(tc, test_diff_sees_the_order_of_rules);
 	tcase_add_test(tc, test_rules_survive_the_wire);
 	suite_add_tcase(s, tc);
