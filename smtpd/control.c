@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: ISC */
 /*
  * What a client may say in header fields, where its <source> allows it: VMTA,
- * job, envelope ID. The fields are looked for in the first BODY_CHUNK bytes.
- * Fields that are not retained are removed there before the message is
- * written. From a client that may not steer, they are left alone and mean
- * nothing.
+ * job, envelope ID; and what becomes of that and of its pattern list. The
+ * fields are looked for in the first BODY_CHUNK bytes. Fields that are not
+ * retained are removed there before the message is written. From a client that
+ * may not steer, they are left alone and mean nothing.
  */
 #include <string.h>
 
@@ -110,19 +110,119 @@ xtext_make(struct arena *a, struct sv v)
 	return v.p == NULL ? SV("") : v;
 }
 
-/* What the client named, or else what the configuration does. */
-static struct sv
-control_vmta(const struct session *s)
+/* The VMTA that the client named, or the one for a name that is none. False: it
+ * said nothing, or nothing that counts. */
+static bool
+vmta_named(const struct session *s, struct sv *vmta_r)
 {
 	const struct txn *t = &s->txn;
 
+	*vmta_r = conf_global(s->settings->conf)->
+	    invalid_virtual_mta_fallback;
 	if (t->vmta_fallback)
-		return conf_global(s->settings->conf)->
-		    invalid_virtual_mta_fallback;
-	if (s->src->process_x_virtual_mta &&
-	    t->ctl.value[CTL_VMTA][0] != '\0')
-		return ctl_value(&t->ctl, CTL_VMTA);
-	return s->src->default_virtual_mta;
+		return true;
+	*vmta_r = ctl_value(&t->ctl, CTL_VMTA);
+	return s->src->process_x_virtual_mta && vmta_r->n > 0;
+}
+
+/* ---- recipients that come apart ---- */
+
+struct grouping {
+	struct sv named;              /* by the client, or the source's */
+	bool is_named;
+	struct env_group *v;
+	const struct conf_pattern **lines; /* that made each */
+	uint16_t n;
+};
+
+static struct env_group
+group_of(const struct grouping *g, const struct conf_pattern *line)
+{
+	struct env_group own = { g->named, SV("") };
+
+	if (line != NULL && line->vmta.n > 0 && !g->is_named)
+		own.vmta = line->vmta;
+	if (line != NULL && line->hold)
+		own.hold = line->in;
+	return own;
+}
+
+/* Its number from 1 on; 0: there are too many. */
+static uint16_t
+group_number(struct grouping *g, const struct conf_pattern *line)
+{
+	for (uint16_t i = 0; i < g->n; i++) {
+		if (g->lines[i] == line)
+			return i + 1;
+	}
+	if (g->n == ENV_GROUPS_MAX)
+		return 0;
+	g->lines[g->n] = line;
+	g->v[g->n] = group_of(g, line);
+	return ++g->n;
+}
+
+static bool
+is_same(const struct env_group *a, const struct env_group *b)
+{
+	return sv_ieq(a->vmta, b->vmta) && sv_eq(a->hold, b->hold);
+}
+
+/* One group for each line that decided on somebody. */
+static bool
+groups_make(struct txn *t, struct grouping *g)
+{
+	uint32_t max = t->nrcpts < ENV_GROUPS_MAX ? t->nrcpts :
+	    ENV_GROUPS_MAX;
+
+	g->v = arena_alloc(&t->arena, max * sizeof(*g->v));
+	g->lines = arena_alloc(&t->arena, max * sizeof(*g->lines));
+	if (g->v == NULL || g->lines == NULL)
+		return false;
+	for (uint32_t i = 0; i < t->nrcpts; i++) {
+		t->rcpts[i].group = group_number(g, t->decided[i]);
+		if (t->rcpts[i].group == 0)
+			return false;
+	}
+	return true;
+}
+
+/* The envelope without groups if they say the same of all recipients. */
+static bool
+groups_apply(struct txn *t, struct grouping *g, struct envelope *e)
+{
+	bool same = true;
+
+	if (!groups_make(t, g))
+		return false;
+	for (uint16_t i = 1; i < g->n; i++)
+		same = same && is_same(&g->v[0], &g->v[i]);
+	e->vmta = g->v[0].vmta;
+	if (!same || g->v[0].hold.n > 0) {
+		e->groups = g->v;
+		e->ngroups = g->n;
+	}
+	for (uint32_t i = 0; e->ngroups == 0 && i < t->nrcpts; i++)
+		t->rcpts[i].group = 0;
+	t->vmta = e->vmta;
+	for (uint16_t i = 1; i < g->n; i++)
+		if (!sv_ieq(g->v[i].vmta, e->vmta))
+			t->vmta = SV("");
+	return true;
+}
+
+/* VMTA: the client's, else the pattern list's, else the source's. */
+static bool
+vmtas_apply(struct session *s, struct envelope *e)
+{
+	struct txn *t = &s->txn;
+	struct grouping g = { .n = 0 };
+
+	g.is_named = vmta_named(s, &g.named);
+	if (!g.is_named)
+		g.named = s->src->default_virtual_mta;
+	e->vmta = t->vmta = g.named;
+	return t->decided == NULL || groups_apply(t, &g, e);
 }
 
 /* The client's job behind the prefix; without one it is in no job. */
@@ -145,14 +245,15 @@ job_make(struct txn *t, struct sv prefix)
 	return job.p == NULL ? SV("") : job;
 }
 
-void
+bool
 control_apply(struct session *s, struct envelope *e)
 {
 	const struct conf_source *src = s->src;
 	struct txn *t = &s->txn;
 	struct sv envid = ctl_value(&t->ctl, CTL_ENVID);
 
-	e->vmta = control_vmta(s);
+	if (!vmtas_apply(s, e))
+		return false;
 	if (src->process_x_job)
 		e->job = job_make(t, src->jobid_prefix);
 	/* what the envelope says goes before what the header says */
@@ -161,13 +262,14 @@ control_apply(struct session *s, struct envelope *e)
 	if ((e->flags & (ENV_RET_FULL | ENV_RET_HDRS)) == 0 &&
 	    src->dsn_return_default == CONF_DSN_RETURN_FULL)
 		e->flags |= ENV_RET_FULL;
+	return true;
 }
 
-/* The VMTA or pool that was chosen, if any was. */
+/* The VMTA or pool that was chosen, if one was for all. */
 static int
 vmta_add(const struct session *s, struct buf *head)
 {
-	struct sv vmta = control_vmta(s);
+	struct sv vmta = s->txn.vmta;
 
 	return vmta.n == 0 ? 0 : buf_addf(head, "x-virtual-mta: %.*s\r\n",
 	    SV_FMT(vmta));

@@ -153,7 +153,8 @@ envelope_make(struct session *s)
 	};
 	struct wr w;
 
-	control_apply(s, &e);
+	if (!control_apply(s, &e))
+		return false;
 	wr_init_buf(&w, &t->env);
 	envelope_encode(&w, &e);
 	return !w.failed;
@@ -298,6 +299,8 @@ data_end(struct session *s)
 	if (s->txn.large != NULL && s->txn.fail == NO_REPLY)
 		large_write(s);
 	r = data_verdict(s);
+	if (r == NO_REPLY)
+		r = pattern_decide(s);
 	if (r != NO_REPLY)
 		data_refuse(s, r);
 	else
@@ -369,6 +372,7 @@ data_decode(struct session *s, struct sv in)
 		    room - 2;
 	in.n = data_dec_feed(&t->dec, in, at, &n);
 	body_commit(&t->body, n);
+	pattern_feed(s, at, n);
 	t->data_in += in.n;
 	return in.n;
 }

@@ -10,6 +10,7 @@ libsmtpd_a_SOURCES = \
 	smtpd/control.c \
 	smtpd/data.c \
 	smtpd/listener.c smtpd/listener.h \
+	smtpd/pattern.c \
 	smtpd/server.c smtpd/server.h \
 	smtpd/session.c smtpd/session.h \
 	smtpd/verbs.c smtpd/verbs.h \
@@ -24,7 +25,8 @@ tests_unit_smtpd_test_session_SOURCES = tests/unit/smtpd/test_session.c \
 	tests/unit/smtpd/test_session_control.c \
 	tests/unit/smtpd/test_session_dialogs.c \
 	tests/unit/smtpd/test_session_limits.c \
-	tests/unit/smtpd/test_session_model.c
+	tests/unit/smtpd/test_session_model.c \
+	tests/unit/smtpd/test_session_pattern.c
 tests_unit_smtpd_test_session_LDADD = libsmtpd.a $(LIB_CONF) \
 	$(LIBS_CHECK)
 

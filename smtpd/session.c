@@ -133,12 +133,21 @@ error_count(struct session *s)
 	}
 }
 
+static int
+reply_out(struct session *s, enum reply r)
+{
+	if (r != REPLY_PATTERN)
+		return reply_put(conn_out(s->conn), r);
+	return buf_addf(conn_out(s->conn), "%u %.*s %.*s\r\n", reply_code(r),
+	    SV_FMT(reply_status(r)), SV_FMT(s->refusal));
+}
+
 void
 session_reply(struct session *s, enum reply r)
 {
 	if (s->conn == NULL)
 		return;
-	if (reply_put(conn_out(s->conn), r) != 0) {
+	if (reply_out(s, r) != 0) {
 		session_abort(s);
 		return;
 	}
@@ -161,12 +170,14 @@ session_log_refusal(const struct session *s, const char *what, struct sv arg,
     enum reply r)
 {
 	char text[COMMAND_MAX], helo[512], sender[512];
+	struct sv why = r == REPLY_PATTERN ? s->refusal : SV("");
 
-	log_info("refused %s from [%s] helo \"%s\" sender <%s>: %s: %.*s",
+	log_info("refused %s from [%s] helo \"%s\" sender <%s>: %s: %.*s%s%.*s",
 	    what, s->client_ip,
 	    log_safe(sv_from(s->helo), helo, sizeof(helo)),
 	    log_safe(s->txn.sender, sender, sizeof(sender)),
-	    log_safe(arg, text, sizeof(text)), SV_FMT(reply_text(r)));
+	    log_safe(arg, text, sizeof(text)), SV_FMT(reply_text(r)),
+	    why.n > 0 ? ": " : "", SV_FMT(why));
 }
 
 /* ---- commands ---- */
@@ -422,6 +433,7 @@ session_new(struct server *srv, int fd, const struct route_addr *ip,
 	s->settings = settings_hold(srv->settings);
 	s->src = conf_source_get(s->settings->conf, ip, source);
 	control_init(s);
+	pattern_init(s);
 	arena_init(&s->txn.arena, TXN_MEMORY);
 	buf_init(&s->txn.env, RECORD_ENV_MAX);
 	s->txn.fail = NO_REPLY;

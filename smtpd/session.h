@@ -36,6 +36,7 @@
 #define LINGER_MS   5000
 #define RATE_GRACE_MS 30000          /* before the data rate is looked at */
 #define TXN_MEMORY  (64u << 20)      /* 100,000 recipients fit */
+#define PATTERN_TEXT 32768u          /* of a message, that patterns look at */
 
 enum session_state {
 	S_COMMAND,       /* for the next command */
@@ -67,6 +68,12 @@ struct txn {
 	struct ctl_headers ctl;
 	bool ctl_done;              /* the header was looked at */
 	bool vmta_fallback;         /* it names a VMTA that does not exist */
+	char *text;                 /* its start, PATTERN_TEXT bytes, as it
+	                             * came; NULL: no pattern looks at it */
+	size_t ntext;               /* bytes in it */
+	/* by recipient: the line of the pattern list, or NULL; NULL: no list */
+	const struct conf_pattern **decided;
+	struct sv vmta;             /* of all recipients, "" if they differ */
 	enum reply fail;            /* why data is only swallowed, or NO_REPLY */
 	int64_t data_start_ms;
 	uint64_t data_in;           /* bytes taken, as they came */
@@ -99,6 +106,8 @@ struct session {
 	} cmd;
 	struct ctl_rules ctl_rules;
 	bool ctl_look;                  /* the header matters to us */
+	const struct conf_pattern_list *patterns; /* NULL: none */
+	struct sv refusal;              /* text of the next REPLY_PATTERN */
 	struct txn txn;
 };
 
@@ -131,10 +140,21 @@ void session_log_refusal(const struct session *s, const char *what,
 void control_init(struct session *s);
 /* Looks at the header once it is there; NO_REPLY or why to refuse. */
 enum reply control_take(struct session *s);
-/* Sets VMTA, job, ENVID and RET of e. */
-void control_apply(struct session *s, struct envelope *e);
+/* Sets VMTA, job, ENVID and RET of e, and the groups of its recipients. False
+ * without memory. */
+bool control_apply(struct session *s, struct envelope *e);
 /* Adds Date and Message-ID where wanted. 0, or -1 if they do not fit. */
 int control_head(const struct session *s, struct sv id, struct buf *head);
+
+/* pattern.c: what the source's pattern list says. */
+void pattern_init(struct session *s);
+/* A recipient of the transaction; NO_REPLY or why to refuse it. */
+enum reply pattern_rcpt(struct session *s, struct sv rcpt);
+/* More of the message, in order. */
+void pattern_feed(struct session *s, const void *bytes, size_t n);
+/* All of it is there: decides on each recipient. NO_REPLY or why to refuse the
+ * message. */
+enum reply pattern_decide(struct session *s);
 
 /* data.c: from DATA to the answer of the committer. */
 void data_begin(struct session *s);

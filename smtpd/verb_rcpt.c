@@ -3,7 +3,8 @@
 
 #include "smtpd/verbs.h"
 
-#define RCPT_FIXED 9u /* of an encoded recipient: two lengths, NOTIFY */
+/* Of an encoded recipient: two lengths, NOTIFY, group. */
+#define RCPT_FIXED 11u
 
 static enum reply
 rcpt_refusal(enum cmd_result res)
@@ -71,7 +72,8 @@ rcpt_check(struct session *s, struct sv arg)
 	if (!may_relay(s, r))
 		return REPLY_RELAY_DENIED;
 	if (!is_full(s))
-		return NO_REPLY;
+		return r->postmaster ? NO_REPLY :
+		    pattern_rcpt(s, addr_text(&r->to));
 	return ++s->txn.rcpts_over > ENV_RCPTS_MAX ? REPLY_TOO_MANY_ERRS :
 	    REPLY_TOO_MANY_RCPTS;
 }

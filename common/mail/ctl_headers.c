@@ -33,6 +33,31 @@ field_length(struct sv v)
 	}
 }
 
+/* Both are empty if it is no field. */
+static void
+field_cut(struct sv field, struct sv *name_r, struct sv *value_r)
+{
+	ptrdiff_t colon = sv_find(field, ':');
+
+	*name_r = *value_r = SV("");
+	if (colon < 0)
+		return;
+	*name_r = sv_trim(sv_head(field, (size_t)colon));
+	*value_r = sv_from_at(field, (size_t)colon + 1);
+}
+
+bool
+ctl_field_next(struct sv *header, struct sv *name_r, struct sv *value_r)
+{
+	size_t n = field_length(*header);
+
+	if (n == 0)
+		return false;
+	field_cut(sv_head(*header, n), name_r, value_r);
+	*header = sv_from_at(*header, n);
+	return true;
+}
+
 static struct sv
 name_of(const struct ctl_rules *rules, enum ctl_field f)
 {
@@ -58,14 +83,8 @@ static enum ctl_field
 field_find(const struct ctl_rules *rules, struct sv field, struct sv *name_r,
     struct sv *value_r)
 {
-	ptrdiff_t colon = sv_find(field, ':');
-
-	*name_r = *value_r = SV("");
-	if (colon < 0)
-		return CTL_FIELDS;
-	*name_r = sv_trim(sv_head(field, (size_t)colon));
-	*value_r = sv_from_at(field, (size_t)colon + 1);
-	for (int i = 0; i < CTL_FIELDS; i++) {
+	field_cut(field, name_r, value_r);
+	for (int i = 0; name_r->n > 0 && i < CTL_FIELDS; i++) {
 		if (sv_ieq(*name_r, name_of(rules, (enum ctl_field)i)))
 			return (enum ctl_field)i;
 	}

@@ -49,6 +49,10 @@ struct ctl_rules {
  */
 size_t ctl_headers_take(unsigned char *mem, size_t n,
     const struct ctl_rules *rules, struct ctl_headers *h_r);
+/* Cuts the first field off a header: its name, and what stands behind the
+ * colon, line ends included. A line that is no field has an empty name. False at the
+ * end of the header, or if what is left is no complete field. */
+bool ctl_field_next(struct sv *header, struct sv *name_r, struct sv *value_r);
 struct sv ctl_value(const struct ctl_headers *h, enum ctl_field f);
 
 #endif

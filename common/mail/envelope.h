@@ -38,7 +38,7 @@ struct env_rcpt {
 	struct sv addr;    /* local@domain; domain lower-cased, never empty */
 	struct sv orcpt;   /* "rfc822;a@b" as given (xtext), or "" */
 	uint8_t notify;
-	uint16_t group;    /* 0: the envelope's own VMTA; else groups[group - 1] */
+	uint16_t group;    /* groups[group - 1]; 0: as the envelope says */
 };
 
 /* What some of the recipients have for themselves. */

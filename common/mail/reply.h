@@ -3,7 +3,8 @@
  * reply: every reply of the SMTP server, one row each: code, enhanced status
  * code (RFC 3463), text. Only the replies that RFC 2034 4 exempts (greeting,
  * HELO, EHLO, 354) stand elsewhere, in smtpd/. REPLY_QUEUED takes the queue ID
- * behind its text.
+ * behind its text; REPLY_PATTERN has the configuration's text instead of its
+ * own.
  */
 #ifndef COMMON_MAIL_REPLY_H
 #define COMMON_MAIL_REPLY_H
@@ -57,6 +58,7 @@ R(RCPT_LONG,      553, "5.1.3", "Recipient address too long") \
 R(UNQUALIFIED,    553, "5.1.3", "A full address is needed: user@domain") \
 R(SENDER_UNQUAL,  553, "5.1.7", "A full address is needed: user@domain") \
 R(BAD_VMTA,       550, "5.7.1", "No such virtual MTA") \
+R(PATTERN,        550, "5.7.1", "Refused") \
 R(TOO_BIG,        552, "5.3.4", "Message too big") \
 R(LOOP,           554, "5.4.6", "Too many hops, mail is looping") \
 R(NO_SERVICE,     554, "5.7.1", "No service for this client") \
