@@ -23,8 +23,14 @@
 	"log-commands yes\nlog-connections yes\n"
 #define CONF_HEADERS CONF_PLAIN "process-x-virtual-mta yes\n" \
 	"process-x-job yes\nprocess-x-envid yes\n" \
-	"add-date-header override\nadd-message-id-header yes\n"
-#define CONF_END "</source>\n"
+	"add-date-header override\nadd-message-id-header yes\n" \
+	"pattern-list l\n"
+#define CONF_END "</source>\n" \
+	"<virtual-mta v1>\n</virtual-mta>\n<pattern-list l>\n" \
+	"rcpt-to /^b/ hold\nheader Subject /a b/ <pattern-list>\n" \
+	"rcpt-to /e/ vmta=v1\n</pattern-list>\nbody /x$/ vmta=v1\n" \
+	"header x-job /./ hold\nmail-from /^$/ vmta=v1\n" \
+	"size >50b hold\n</pattern-list>\n"
 
 /* ---- one run ---- */
 
