@@ -62,6 +62,7 @@ tests_unit_qmgr_test_qmgr_SOURCES = tests/unit/qmgr/qrig.c \
 	tests/unit/qmgr/test_qmgr_outcome.c \
 	tests/unit/qmgr/test_qmgr_recover.c tests/unit/qmgr/test_qmgr_spool.c \
 	tests/unit/qmgr/test_qmgr_move.c \
+	tests/unit/qmgr/test_qmgr_skipped.c \
 	tests/unit/qmgr/test_qmgr_warmup.c
 # calls on the spool fail when the test says so
 tests_unit_qmgr_test_qmgr_LDFLAGS = $(AM_LDFLAGS) -Wl,--wrap=sio_os_new \

@@ -84,6 +84,12 @@ qrig_fault_after(int pass, enum qfault call, const char *folder, int err)
 	fault_set(call, folder, pass, 0, err);
 }
 
+int
+qrig_fault_left(enum qfault call)
+{
+	return faults->pass[call];
+}
+
 void
 qrig_fault_once(int pass, enum qfault call, const char *folder, int err)
 {

@@ -160,6 +160,8 @@ unsigned qrig_logged_times(const struct qrig *r, const char *text);
 void qrig_fault(enum qfault call, const char *folder, int err);
 /* The same, but so many of them go well first. */
 void qrig_fault_after(int pass, enum qfault call, const char *folder, int err);
+/* So many are left that go well. */
+int qrig_fault_left(enum qfault call);
 /* Once, behind so many that are good. */
 void qrig_fault_once(int pass, enum qfault call, const char *folder, int err);
 /* This call waits below that folder until qrig_release(); a sync only if it is
@@ -189,6 +191,8 @@ void qlog_accept(
 /* Where the next one comes. */
 struct evlog_pos qlog_at(void);
 void qlog_end(void);
+/* The file with which the last checkpoint goes on is lost. */
+void qlog_lose(void);
 
 /* ---- peers ---- */
 
@@ -251,6 +255,7 @@ void qmgr_tests_intake(Suite *s);
 void qmgr_tests_journal(Suite *s);
 void qmgr_tests_outcome(Suite *s);
 void qmgr_tests_recover(Suite *s);
+void qmgr_tests_skipped(Suite *s);
 void qmgr_tests_warmup(Suite *s);
 void qmgr_tests_move(Suite *s);
 void qmgr_tests_delays(Suite *s);

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: ISC */
 /* Events that the test writes to the log of a qmgr that stopped. */
+#include <stdlib.h>
+
 #include "common/base/msgid.h"
+#include "common/spool/checkpoint.h"
 #include "common/spool/recover.h"
 #include "tests/unit/qmgr/qrig.h"
 
@@ -92,4 +95,20 @@ struct evlog_pos
 qlog_at(void)
 {
 	return evlog_position(evlog);
+}
+
+void
+qlog_lose(void)
+{
+	struct sio *s = qrig_sio(&rig);
+	char path[SIO_PATH_MAX];
+	uint64_t *list;
+	size_t n;
+
+	ck_assert_int_eq(checkpoint_list(s, &list, &n), 0);
+	ck_assert_uint_gt(n, 0);
+	ck_assert_int_eq(sio_unlink(s, sio_path(path, EVLOG_FOLDER,
+	    list[n - 1], EVLOG_SUFFIX)), 0);
+	free(list);
+	sio_free(&s);
 }

@@ -671,6 +671,7 @@ qmgr_suite(void)
 	qmgr_tests_outcome(s);
 	qmgr_tests_control(s);
 	qmgr_tests_recover(s);
+	qmgr_tests_skipped(s);
 	qmgr_tests_warmup(s);
 	qmgr_tests_move(s);
 	qmgr_tests_delays(s);

@@ -13,7 +13,6 @@
 #include "common/base/msgid.h"
 #include "common/spool/checkpoint.h"
 #include "common/spool/poison.h"
-#include "common/spool/skipped.h"
 #include "tests/unit/qmgr/qrig.h"
 
 static struct u32s
@@ -378,96 +377,15 @@ START_TEST(test_start_fails_where_the_spool_does)
 }
 END_TEST
 
-/* The file with which the last checkpoint goes on. */
-static void
-log_lose(void)
-{
-	struct sio *s = qrig_sio(&rig);
-	char path[SIO_PATH_MAX];
-	uint64_t *list;
-	size_t n;
-
-	ck_assert_int_eq(checkpoint_list(s, &list, &n), 0);
-	ck_assert_uint_gt(n, 0);
-	ck_assert_int_eq(sio_unlink(s, sio_path(path, EVLOG_FOLDER,
-	    list[n - 1], EVLOG_SUFFIX)), 0);
-	free(list);
-	sio_free(&s);
-}
-
 START_TEST(test_start_with_a_damaged_log_says_so)
 {
 	uint64_t id;
 
 	paused_submit(&id, 1);
-	log_lose();
+	qlog_lose();
 	qrig_start(&rig, QRIG_CONF);
 	ck_assert(qrig_logged(&rig, "duplicates are possible"));
 	ck_assert_int_eq(count_of("delivery"), 1);
-}
-END_TEST
-
-static size_t
-nskipped(void)
-{
-	struct sio *s = qrig_sio(&rig);
-	uint64_t *list;
-	size_t n;
-
-	ck_assert_int_eq(skipped_list(s, &list, &n), 0);
-	free(list);
-	sio_free(&s);
-	return n;
-}
-
-/* The log has only the end of the segment, not its only message. */
-static void
-segment_end_survives(uint64_t segment, uint64_t end)
-{
-	qlog_begin();
-	qlog_add(EV_SEG_END, (union ev_any){.seg_end = {segment, end}});
-	qlog_end();
-	log_lose();
-}
-
-static void
-start_all(void)
-{
-	qrig_start(&rig, QRIG_CONF);
-	qrig_peers(&rig);
-	qrig_go(&rig, 1);
-}
-
-/* The next checkpoint hides the damage, so a start must be told what an earlier
- * one has skipped. */
-START_TEST(test_start_reads_later_what_an_earlier_one_skipped)
-{
-	char path[SIO_PATH_MAX];
-	uint64_t id;
-
-	paused_submit(&id, 1);
-	segment_end_survives(rig.smtpd.segment, rig.smtpd.at);
-	sio_path(path, "segments", rig.smtpd.segment, ".seg");
-	qrig_hurry(4);
-	qrig_fault(QF_REOPEN, path, EIO);
-	start_all();
-	ck_assert(qrig_logged(&rig, "duplicates are possible"));
-	ck_assert_uint_eq(nskipped(), 1);
-	QWAIT(&rig, qrig_logged(&rig, "skipped at a start, cannot be read"));
-	qrig_kill(&rig);
-	start_all();
-	ck_assert_uint_eq(
-	    qrig_logged_times(&rig, "duplicates are possible"), 1);
-	ck_assert_uint_eq(nskipped(), 1);
-	qrig_fault(QF_REOPEN, "", 0);
-	qrig_deliver_wait(&rig, 1);
-	ck_assert(rig.smtp.delivers[0].id == id);
-	QWAIT(&rig, qrig_logged(&rig, "has been read"));
-	ck_assert_uint_eq(nskipped(), 0);
-	qrig_result(&rig, 0, OUT_DELIVERED, 250, "2.0.0", "ok");
-	/* and can be used again then */
-	QWAIT(&rig, faccessat(rig.spool, path, F_OK, 0) != 0);
-	ck_assert_uint_eq(rig.smtp.ndelivers, 1);
 }
 END_TEST
 
@@ -967,8 +885,6 @@ qmgr_tests_recover(Suite *s)
 	tcase_add_test(tc, test_recover_recipient_that_the_envelope_has_not);
 	tcase_add_test(tc, test_start_fails_where_the_spool_does);
 	tcase_add_test(tc, test_start_with_a_damaged_log_says_so);
-	tcase_add_test(
-	    tc, test_start_reads_later_what_an_earlier_one_skipped);
 	tcase_add_test(tc, test_suspect_event_of_another_kind_is_left_out);
 	tcase_add_test(
 	    tc, test_suspect_two_crashes_put_it_on_hold_until_released);
