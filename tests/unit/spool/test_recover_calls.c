@@ -10,7 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "common/base/crc32c.h"
 #include "common/base/msgid.h"
+#include "common/base/rw.h"
 #include "common/spool/checkpoint.h"
 #include "common/spool/idset.h"
 #include "common/spool/recover.h"
@@ -349,8 +351,8 @@ skipped_check(struct sio *s, uint64_t upto, uint64_t id, bool want_whole)
 
 START_TEST(test_skipped_is_kept_or_told)
 {
-	static const unsigned ops[] = { SIO_OP_CREATE, SIO_OP_WRITE, SIO_OP_SYNC,
-		SIO_OP_RENAME, SIO_OP_SYNC_DIR };
+	static const unsigned ops[] = { SIO_OP_CREATE, SIO_OP_WRITE,
+		SIO_OP_SYNC, SIO_OP_RENAME, SIO_OP_SYNC_DIR };
 	struct skipped k = { .segment = SEALED, .upto = 640,
 		.ids = idset_new() }, got;
 	uint64_t old = msgid_make(SEALED - 1, 64);
@@ -381,6 +383,61 @@ START_TEST(test_skipped_is_kept_or_told)
 	ck_assert_int_eq(skipped_remove(sio, SEALED), 0);
 	ck_assert_int_eq(skipped_remove(sio, SEALED), 0);
 	idset_free(&k.ids);
+}
+END_TEST
+
+/* So many bytes of a .skipped file of SEALED with one ID, and a good checksum
+ * behind them; the u32 at `at` is changed to v. */
+static void
+skipped_forge(size_t n, size_t at, uint32_t v)
+{
+	unsigned char mem[64] = { 0 };
+	struct sio_file *f;
+	struct wr w;
+
+	wr_init(&w, mem, sizeof(mem));
+	wr_u32(&w, 0x504b5350);
+	wr_u32(&w, 0);
+	wr_u64(&w, SEALED);
+	wr_u64(&w, 640);
+	wr_u64(&w, 1);
+	wr_u64(&w, msgid_make(SEALED, 64));
+	wr_init(&w, mem + at, 4);
+	wr_u32(&w, v);
+	wr_init(&w, mem + n, 4);
+	wr_u32(&w, crc32c(0, mem, n));
+	f = sio_open(sio, "segments/0000000005.skipped",
+	    SIO_WRITE | SIO_CREATE | SIO_TRUNC);
+	ck_assert_ptr_nonnull(f);
+	ck_assert_int_eq(sio_pwrite(f, mem, n + 4, 0), 0);
+	sio_close(&f);
+}
+
+START_TEST(test_skipped_senseless_with_good_checksum_is_damaged)
+{
+	static const struct {
+		size_t n, at;
+		uint32_t v;
+	} t[] = {
+		{ 40, 0, 0x504b5351 },  /* another kind of file */
+		{ 40, 4, 1 },           /* of a later version */
+		{ 40, 8, SEALED + 1 },  /* of another segment */
+		{ 40, 24, 0 },          /* more than it says */
+		{ 40, 24, 2 },          /* less */
+		{ 40, 28, 1 },          /* far less */
+		{ 44, 16, 640 },        /* half an ID more */
+		{ 24, 16, 640 },        /* no whole head */
+		{ 0, 16, 640 },
+	};
+
+	skipped_forge(40, 16, 704);
+	skipped_check(sio, 704, msgid_make(SEALED, 64), true);
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		skipped_forge(t[i].n, t[i].at, t[i].v);
+		skipped_check(sio, UINT64_MAX, 0, false);
+	}
+	skipped_forge(48, 24, 2); /* the second ID is 0 */
+	skipped_check(sio, UINT64_MAX, 0, false);
 }
 END_TEST
 
@@ -488,8 +545,8 @@ two_fail(unsigned ops, uint64_t n, const char *second, unsigned *seen_r)
 /* The next checkpoint would hide that the segment is to be read. */
 START_TEST(test_recover_segment_that_cannot_be_noted_ends_the_start)
 {
-	static const unsigned ops[] = { SIO_OP_CREATE, SIO_OP_WRITE, SIO_OP_SYNC,
-		SIO_OP_RENAME, SIO_OP_SYNC_DIR };
+	static const unsigned ops[] = { SIO_OP_CREATE, SIO_OP_WRITE,
+		SIO_OP_SYNC, SIO_OP_RENAME, SIO_OP_SYNC_DIR };
 
 	ck_assert_int_eq(sio_unlink(sio, "events/0000000002.log"), 0);
 	for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++) {
@@ -563,7 +620,7 @@ START_TEST(test_skipped_again_reaches_to_what_the_log_knows)
 	ck_assert_int_eq(skipped_load(sio, OPEN, &k, &whole), 0);
 	ck_assert(whole);
 	ck_assert_uint_eq(k.upto, place(5));
-	/* its owner reads up to there, and the tail behind what the log knows */
+	/* its owner reads up to there, and behind what the log knows */
 	tail_later(sio, &k, SEGMENT_HEADER, k.upto, &r);
 	tail_later(sio, &k, place(5), UINT64_MAX, &r);
 	idset_free(&k.ids);
@@ -688,6 +745,8 @@ main(void)
 	tcase_add_test(tc,
 	    test_recover_damaged_log_reads_on_behind_a_damaged_record);
 	tcase_add_test(tc, test_skipped_is_kept_or_told);
+	tcase_add_test(tc,
+	    test_skipped_senseless_with_good_checksum_is_damaged);
 	tcase_add_test(tc, test_skipped_larger_than_any_is_damaged);
 	tcase_add_test(tc, test_skipped_twice_knows_what_both_starts_knew);
 	tcase_add_test(tc,
