@@ -431,6 +431,7 @@ END_TEST
 /* What is in the newest checkpoint. */
 struct saved {
 	unsigned all, of[64]; /* by type */
+	unsigned tells;       /* of all ACCEPTs */
 	struct ev_queue_set queues[8];
 	char names[8][64];
 };
@@ -442,6 +443,8 @@ on_saved(void *arg, enum ev_type type, const union ev_any *e)
 	unsigned n = v->of[type]++;
 
 	v->all++;
+	if (type == EV_ACCEPT)
+		v->tells += e->accept.tell;
 	if (type != EV_QUEUE_SET)
 		return 0;
 	ck_assert_uint_lt(n, 8);
@@ -521,7 +524,8 @@ two_log(uint64_t i)
 			       .length = 80,
 			       .arrival_us = (uint64_t)clock_wall().us,
 			       .vmta = SV("{default}"),
-			       .domains = {.array = domains, .n = 2}}});
+			       .domains = {.array = domains, .n = 2},
+			       .tell = (uint8_t)(1 + i)}});
 }
 
 /* Messages: 0 has a recipient in another VMTA; 1 one that is done; 2 is on
@@ -558,6 +562,15 @@ messages_log(uint64_t later)
 }
 
 static void
+delays_log(void)
+{
+	uint64_t then = (uint64_t)(clock_wall().us - 60 * US_PER_SEC);
+
+	qlog_add(EV_DELAY_PASS,
+	    (union ev_any){.delay_pass = {.time_us = then}});
+}
+
+static void
 every_log(void)
 {
 	uint64_t now = (uint64_t)clock_wall().us;
@@ -582,6 +595,7 @@ every_log(void)
 			       .who = SV("me"),
 			       .words = SV("delete it")}});
 	messages_log(later);
+	delays_log();
 	queue_log("paused.test/v2", (struct ev_queue_set){.paused = 1});
 	queue_log("back.test/v2",
 	    (struct ev_queue_set){.backoff = 1, .backoff_until_us = later});
@@ -641,12 +655,14 @@ static void
 saved_check(const struct saved *v)
 {
 	static const enum ev_type once[] = {
-	    EV_STANDING, EV_HOLD_ORDER, EV_DELETION, EV_SOURCE, EV_RATE};
+	    EV_STANDING, EV_HOLD_ORDER, EV_DELETION, EV_SOURCE, EV_RATE,
+	    EV_DELAY_PASS};
 	const struct ev_queue_set *e;
 
 	for (size_t i = 0; i < sizeof(once) / sizeof(once[0]); i++)
 		ck_assert_msg(v->of[once[i]] == 1, "%s", ev_name(once[i]));
 	ck_assert_uint_eq(v->of[EV_ACCEPT], 6);
+	ck_assert_uint_eq(v->tells, 1 + 2);
 	ck_assert_uint_eq(v->of[EV_REBIND], 1);
 	ck_assert_uint_eq(v->of[EV_TRASH], 3);
 	ck_assert_uint_eq(v->of[EV_HOLD], 2);
