@@ -255,7 +255,7 @@ START_TEST(test_powermta_file_loads_with_warnings_only)
 	const struct conf_domain *d;
 
 	ck_assert_msg(c != NULL, "%s", rep.nerrors > 0 ? rep.errors[0] : "");
-	ck_assert_int_gt(rep.nwarnings, 20);
+	ck_assert_int_gt(rep.nwarnings, 10);
 	d = conf_domain_find(c, SV("vmta-bulk"), SV("aim.com"));
 	ck_assert_int_eq(d->max_smtp_out, 2);
 	ck_assert_int_eq(d->max_msg_rate.n, 3000);

@@ -20,7 +20,8 @@
 	QRIG_CONF                                                              \
 	"<smtp-pattern-list p>\n"                                              \
 	"reply /blocked/ disable-source-ip,reenable-after=1h\n"                \
-	"</smtp-pattern-list>\n<domain *>\nsmtp-pattern-list p\n</domain>\n"   \
+	"</smtp-pattern-list>\n<domain *>\nsmtp-pattern-list p\n"               \
+	"disable-mx-rollup yes\n</domain>\n"                                   \
 	"<virtual-mta v1>\nsmtp-source-host 127.0.0.1 one.test\n"              \
 	"smtp-source-host 127.0.0.2 two.test\n</virtual-mta>\n"                \
 	"<virtual-mta v2>\nsmtp-source-host 127.0.0.1 one.test\n"              \
@@ -191,7 +192,7 @@ START_TEST(test_sources_are_counted)
 	    "\"othersFailedPercent\":50.0,\"disabled\":true,"
 	    "\"disabledUntil\":null,\"disabledFor\":0}");
 	has(rows, "{\"source\":\"127.0.0.2\",\"vmta\":\"v1\","
-	    "\"configured\":true,\"conn\":0,\"opened\":2,"
+	    "\"configured\":true,\"conn\":1,\"opened\":2,"
 	    "\"connectFailed\":1,\"delivered\":1,\"deferred\":0,"
 	    "\"failed\":1,\"deferredPercent\":0.0,"
 	    "\"othersDeferredPercent\":100.0,\"failedPercent\":50.0,"
