@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "common/base/msgid.h"
 #include "common/spool/skipped.h"
 #include "tests/unit/qmgr/qrig.h"
 
@@ -51,17 +52,21 @@ unnamed(uint64_t *ids, unsigned n)
 	qlog_begin();
 }
 
-/* The start cannot read the segment. */
+/* The start cannot read the segment; its checkpoint hides the damage. */
 static void
 unreadable(void)
 {
+	unsigned n = qrig_logged_times(&rig, "debug: checkpoint ");
+
 	qlog_end();
 	qlog_lose();
 	qrig_fault(QF_REOPEN, seg_path, EIO);
 	qrig_start(&rig, QRIG_CONF);
 	ck_assert(qrig_logged(&rig, "duplicates are possible"));
 	ck_assert_uint_eq(nskipped(), 1);
-	ck_assert_int_eq(count_of("delivery"), 0);
+	if (count_of("delivery") != 0)
+		qrig_fail(&rig, "no message", __LINE__);
+	QWAIT(&rig, qrig_logged_times(&rig, "debug: checkpoint ") > n);
 }
 
 static void
@@ -157,11 +162,35 @@ START_TEST(test_skipped_is_tried_on_and_on)
 }
 END_TEST
 
+static const struct env_rcpt to = {.addr = {"r@b.test", 8}};
+static const struct envelope plain = {
+    .sender = {"s@here.test", 11}, .rcpts = &to, .nrcpts = 1};
+
+/* Of a message that stands elsewhere, and no event says that it moved. */
+static void
+copy_write(struct qpeer *p, uint64_t id)
+{
+	unsigned char header[RECORD_HEADER];
+	struct record_parts parts = {.segment = p->segment, .id = id};
+	struct iovec iov[8];
+	struct buf b;
+	struct wr w;
+	size_t n;
+
+	buf_init(&b, RECORD_ENV_MAX);
+	wr_init_buf(&w, &b);
+	envelope_encode(&w, &plain);
+	parts.env = buf_sv(&b);
+	n = record_build(&parts, header, iov);
+	ck_assert_int_eq(pwritev(p->seg_fd, iov, (int)n, (off_t)p->at),
+	    (ssize_t)record_length(&parts));
+	p->at += record_length(&parts);
+	buf_fini(&b);
+}
+
+/* There a copy is none, whatever is known of the one that was skipped. */
 START_TEST(test_skipped_concerns_no_other_segment)
 {
-	static const struct env_rcpt to = {.addr = {"r@b.test", 8}};
-	struct envelope e = {
-	    .sender = SV("s@here.test"), .rcpts = &to, .nrcpts = 1};
 	struct ipc_commit m;
 	uint64_t id;
 
@@ -170,13 +199,15 @@ START_TEST(test_skipped_concerns_no_other_segment)
 	ipc_send_seg_want(rig.smtpd.chan, &(struct ipc_seg_want){});
 	QWAIT(&rig, rig.smtpd.grants == 1);
 	ck_assert_uint_ne(rig.smtpd.segment, segment);
-	qpeer_write(&rig.smtpd, &e, 0, &m);
+	copy_write(&rig.smtpd, msgid_make(segment, 4711 * 8));
+	qpeer_write(&rig.smtpd, &plain, 0, &m);
 	/* it told nobody */
 	qpeer_leave(&rig.smtpd);
 	QWAIT(&rig, count_of("delivery") == 1);
 	ck_assert_uint_eq(nskipped(), 1);
 	qrig_fault(QF_REOPEN, "", 0);
 	QWAIT(&rig, count_of("delivery") == 2);
+	ck_assert_uint_eq(qrig_events(&rig, EV_ACCEPT, NULL), 2);
 	QWAIT(&rig, nskipped() == 0);
 }
 END_TEST
