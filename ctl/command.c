@@ -45,7 +45,7 @@ static const struct ctl_command commands[] = {
 	{ "show config", "[--defaults] [--diff]",
 	    "the settings that are in force, with file and line; --diff: "
 	    "how the file on disk differs", run_config, view_config },
-	{ "show settings", "domain[/vmta]",
+	{ "show settings", "domain[/vmta] [rollup=NAME]",
 	    "every setting that the file on disk gives a queue, and from "
 	    "where", local_settings, view_config },
 	{ "show trash", "", "what was deleted and can be brought back",

@@ -28,6 +28,7 @@ struct event_base;
 
 struct ctl {
 	const char *config;   /* -c */
+	const char *rules;    /* receiver rules that come with it, or NULL */
 	const char *socket;   /* -s, or NULL: from the configuration */
 	bool json, yes, help;
 	unsigned timeout_s;   /* without a row */

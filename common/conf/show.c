@@ -10,12 +10,14 @@
 #define SCOPE_TEXT_MAX 1024u
 #define NODES_MAX 1024u
 
-/* "virtual-mta v1 domain gmail.com" */
+/* "virtual-mta v1 domain gmail.com" or "receiver-rules domain gmail.rollup" */
 static void
 scope_text(const struct conf *c, const struct block *b, struct str *out)
 {
 	if (b->scope == SCOPE_GLOBAL)
 		return;
+	if (store_is_rule(c, b))
+		str_adds(out, "receiver-rules ");
 	if (b->parent != 0) {
 		scope_text(c, c->blocks[b->parent], out);
 		str_addc(out, ' ');
@@ -71,36 +73,13 @@ conf_show(const struct conf *c, bool defaults, conf_show_fn *fn, void *arg)
 	}
 }
 
-/* The last setting of row in the nodes, and its block. */
-static const struct setting *
-effective(const struct node *const *nodes, size_t n,
-    const struct conf_row *row, const struct block **b_r)
-{
-	const struct setting *found = NULL;
-
-	for (size_t i = 0; i < n; i++) {
-		for (const struct node_block *nb = nodes[i]->blocks;
-		    nb != NULL; nb = nb->next) {
-			const struct setting *s = nb->block->first;
-
-			for (; s != NULL; s = s->next) {
-				if (s->row != row)
-					continue;
-				found = s;
-				*b_r = nb->block;
-			}
-		}
-	}
-	return found;
-}
-
 static void
 show_row(const struct conf *c, const struct node *const *nodes, size_t n,
     const struct conf_row *row, conf_show_fn *fn, void *arg)
 {
 	char mem[SCOPE_TEXT_MAX];
 	const struct block *b = NULL;
-	const struct setting *s = effective(nodes, n, row, &b);
+	const struct setting *s = nodes_effective(nodes, n, row, &b);
 	struct str scope;
 
 	if (s == NULL) {
@@ -117,14 +96,14 @@ show_row(const struct conf *c, const struct node *const *nodes, size_t n,
 
 void
 conf_domain_show(const struct conf *c, struct sv vmta, struct sv domain,
-    conf_show_fn *fn, void *arg)
+    struct sv rollup, conf_show_fn *fn, void *arg)
 {
 	const struct scope_info *s = &scope_infos[SCOPE_DOMAIN];
 	const struct conf_vmta *v = conf_vmta_find(c, vmta);
 	const struct node *nodes[NODES_MAX];
 	size_t n = domain_nodes(c,
-	    v == NULL ? 0 : (uint32_t)(v - c->vmtas), domain, nodes,
-	    NODES_MAX);
+	    v == NULL ? 0 : (uint32_t)(v - c->vmtas), domain, rollup,
+	    nodes, NODES_MAX);
 
 	for (size_t i = 0; i < s->nrows; i++)
 		if (s->rows[i].kind == ROW_USED)
