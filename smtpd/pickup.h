@@ -33,6 +33,7 @@ void pickup_log_at(struct pickup *p, struct evlog_pos at);
 /* A new qmgr: tells ops->at() again, if there is something to tell. */
 void pickup_tell(struct pickup *p);
 void pickup_stop(struct pickup *p);
+/* Its sessions read what it holds: they have ended, or answer no more. */
 void pickup_free(struct pickup **p);
 
 #endif

@@ -85,6 +85,8 @@ end(void)
 {
 	for (size_t i = 0; i < h.committer.npending; i++)
 		h.committer.pending[i]->make_head = NULL;
+	/* p, which does not read now, outlives what the session says */
+	(void)stub_answer(&h.committer, COMMIT_SHUTDOWN);
 	pickup_free(&p);
 	harness_fini(&h);
 	harness_init(&h, HARNESS_CONF);
