@@ -236,6 +236,15 @@ ck_has(const char *file, const char *want)
 }
 
 static void
+ck_is(const char *file, const char *want)
+{
+	char have[16384];
+
+	file_read(file, have, sizeof(have));
+	ck_assert_str_eq(have, want);
+}
+
+static void
 setup(void)
 {
 	memcpy(dir + sizeof(dir) - 7, "XXXXXX", 6);
@@ -336,6 +345,49 @@ START_TEST(test_json_is_one_object)
 	    "2 of 2");
 	ck_assert_uint_eq(json_array_size(json_object_get(o, "data")), 2);
 	json_decref(o);
+}
+END_TEST
+
+START_TEST(test_xml_and_dom_are_the_same_answer)
+{
+	static const struct answer a = {
+		.rows = { "{\"name\":\"a.org/v\",\"why\":\"<\\u001b>\"}" },
+		.text = "1 of 1", .times = 2
+	};
+	static const struct answer no = { .status = 1, .text = "no \"x\"",
+		.times = 2 };
+
+	daemon_start(&a);
+	ck_assert_int_eq(command("--xml show queues"), 0);
+	ck_is("out", "<rsp><data><queue><name>a.org/v</name>"
+	    "<why>&lt;&#xFFFD;&gt;</why></queue></data>"
+	    "<message>1 of 1</message><succ/></rsp>\n");
+	ck_assert_int_eq(command("show queues --dom"), 0);
+	ck_is("out", "queue[0].name=\"a.org/v\"\n"
+	    "queue[0].why=\"<\\u001B>\"\nrsp.status=\"success\"\n"
+	    "rsp.message=\"1 of 1\"\n");
+	teardown();
+	setup();
+	daemon_start(&no);
+	ck_assert_int_eq(command("pause queue x --xml"), 1);
+	ck_is("out", "<rsp><data></data><message>no &quot;x&quot;</message>"
+	    "<failed/></rsp>\n");
+	ck_assert_int_eq(command("pause queue x --dom"), 1);
+	ck_is("out", "rsp.status=\"failed\"\nrsp.message=\"no \\\"x\\\"\"\n");
+	ck_is("err", "");
+}
+END_TEST
+
+START_TEST(test_xml_of_the_status_has_the_names_of_powermta)
+{
+	static const struct answer a = {
+		.rows = { "{\"version\":\"1.0\",\"status\":\"running\"}" },
+		.text = "",
+	};
+
+	daemon_start(&a);
+	ck_assert_int_eq(command("--xml show status"), 0);
+	ck_has("out", "<mta><product><version>1.0</version></product></mta>");
 }
 END_TEST
 
@@ -705,6 +757,8 @@ main(void)
 	tcase_add_test(tc, test_help_needs_no_daemon);
 	tcase_add_test(tc, test_short_words_are_spelled_out);
 	tcase_add_test(tc, test_json_is_one_object);
+	tcase_add_test(tc, test_xml_and_dom_are_the_same_answer);
+	tcase_add_test(tc, test_xml_of_the_status_has_the_names_of_powermta);
 	tcase_add_test(tc, test_queue_table_shows_and_escapes);
 	tcase_add_test(tc, test_jobs_limits_and_ips_are_tables);
 	tcase_add_test(tc, test_top_without_a_terminal_is_shown_once);
