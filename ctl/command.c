@@ -126,6 +126,11 @@ static const struct ctl_command commands[] = {
 	    run_delete, NULL, "deletion" },
 	{ "reset counters", "", "those of show status begin at 0", run_plain,
 	    NULL, NULL },
+	{ "rotate acct", "[FILE]", "close the accounting files, or that one; "
+	    "the next record begins a new one", run_plain, view_closed,
+	    "file" },
+	{ "rotate log", "", "close the log file, which becomes FILE.1, and "
+	    "begin a new one", run_plain, NULL, NULL },
 	{ "reload", "", "read the configuration again; the old one stays if "
 	    "there is a mistake", run_plain, NULL, NULL },
 	{ "stop", "", "finish what is under way and stop", run_plain, NULL,

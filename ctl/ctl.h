@@ -112,6 +112,7 @@ void view_status(const struct ctl_reply *r);
 void view_queues(const struct ctl_reply *r);
 void view_jobs(const struct ctl_reply *r);
 void view_limits(const struct ctl_reply *r);
+void view_closed(const struct ctl_reply *r);
 void view_ips(const struct ctl_reply *r);
 void view_list(const struct ctl_reply *r);
 void view_message(const struct ctl_reply *r);

@@ -720,6 +720,18 @@ view_problems(const struct ctl_reply *r)
 	}
 }
 
+/* ---- rotate ---- */
+
+void
+view_closed(const struct ctl_reply *r)
+{
+	size_t i;
+	json_t *row;
+
+	json_array_foreach(r->rows, i, row)
+		print_text(text_of(row, "closed"));
+}
+
 /* ---- all ---- */
 
 static const char *

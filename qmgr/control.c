@@ -327,6 +327,8 @@ static const struct command {
 	{ "reset counters", 2, AUDIT_YES, cmd_reset_counters },
 	{ "reload", 1, AUDIT_YES, cmd_master },
 	{ "stop", 1, AUDIT_YES, cmd_master },
+	{ "rotate log", 2, AUDIT_YES, cmd_rotate_log },
+	{ "rotate acct", 2, AUDIT_YES, cmd_rotate_acct },
 };
 
 static bool
@@ -366,7 +368,7 @@ on_request(struct chan *c, void *arg, const void *msg)
 	struct words rest;
 
 	(void)c;
-	if (cl->walk != NULL) {
+	if (cl->walk != NULL || cl->token != 0) {
 		ipc_send_ctl_end(cl->chan, &(struct ipc_ctl_end){
 		    .status = 1, .text = SV("one command at a time") });
 		return;
@@ -410,35 +412,61 @@ orphan_answer(struct client *cl, bool stop)
 		role_orphan_stop(cl->q->role);
 }
 
-void
-cmd_master(struct client *cl, const struct words *w)
+static void
+master_ask(struct client *cl, struct sv command)
 {
 	struct ipc_master_cmd m = { .token = ++cl->q->control->next_token,
-		.command = w->name };
+		.command = command };
 
-	cl->wants_stop = sv_eq(w->name, SV("stop"));
+	cl->wants_stop = sv_eq(command, SV("stop"));
+	cl->wants_acct = false;
 	if (cl->q->role->master == NULL) {
 		orphan_answer(cl, cl->wants_stop);
 		return;
 	}
 	cl->token = m.token;
-	log_info("control: %.*s by user %u", SV_FMT(w->name),
+	log_info("control: %.*s by user %u", SV_FMT(command),
 	    (unsigned)cl->uid);
 	ipc_send_master_cmd(cl->q->role->master, &m);
 }
 
 void
+cmd_master(struct client *cl, const struct words *w)
+{
+	master_ask(cl, w->name);
+}
+
+void
+cmd_rotate_log(struct client *cl, const struct words *w)
+{
+	if (w->n > 0)
+		client_end(cl, 2, "rotate log takes no words");
+	else
+		master_ask(cl, SV("rotate log"));
+}
+
+/* Who asked the question with this token; NULL: he is gone. */
+static struct client *
+client_of(struct qmgr *q, uint64_t token)
+{
+	struct client *cl = q->control->clients;
+
+	while (cl != NULL && (token == 0 || cl->token != token))
+		cl = cl->next;
+	if (cl != NULL)
+		cl->token = 0;
+	return cl;
+}
+
+void
 control_master_reply(struct qmgr *q, const struct ipc_master_reply *m)
 {
-	for (struct client *cl = q->control->clients; cl != NULL;
-	    cl = cl->next) {
-		if (cl->token != m->token)
-			continue;
-		cl->token = 0;
-		answer(cl, m->ok ? 0 : 1, m->text);
-		chan_flush(cl->chan);
+	struct client *cl = client_of(q, m->token);
+
+	if (cl == NULL)
 		return;
-	}
+	answer(cl, m->ok ? 0 : 1, m->text);
+	chan_flush(cl->chan);
 }
 
 void
@@ -449,9 +477,69 @@ control_master_gone(struct qmgr *q)
 	for (cl = q->control == NULL ? NULL : q->control->clients; cl != NULL;
 	    cl = next) {
 		next = cl->next;
-		if (cl->token == 0)
+		if (cl->token == 0 || cl->wants_acct)
 			continue;
 		cl->token = 0;
 		orphan_answer(cl, cl->wants_stop);
+	}
+}
+
+/* ---- what only acct can do ---- */
+
+void
+cmd_rotate_acct(struct client *cl, const struct words *w)
+{
+	struct ipc_rotate m = { .token = ++cl->q->control->next_token,
+		.file = w->n > 0 ? w->v[0] : SV("") };
+
+	if (w->n > 1) {
+		client_end(cl, 2, "rotate acct takes one file");
+	} else if (m.file.n > IPC_NAME_MAX) {
+		client_end(cl, 2, "no accounting file has so long a name");
+	} else if (cl->q->acct.chan == NULL) {
+		client_end(cl, 1, "the accounting process does not run");
+	} else {
+		cl->token = m.token;
+		cl->wants_acct = true;
+		ipc_send_rotate(cl->q->acct.chan, &m);
+	}
+}
+
+void
+control_rotated(struct qmgr *q, const struct ipc_rotated *m)
+{
+	struct client *cl = client_of(q, m->token);
+
+	if (cl == NULL)
+		return;
+	for (uint32_t i = 0; i < m->files.n; i++) {
+		json_t *row = json_object();
+
+		json_object_set_new(row, "closed",
+		    json_sv(svs_get(&m->files, i)));
+		client_row(cl, row);
+	}
+	if (!m->ok)
+		client_end(cl, 1, "%.*s", SV_FMT(m->text));
+	else if (m->files.n == 0)
+		client_end(cl, 0, "no accounting file is open");
+	else
+		client_end(cl, 0, "%u closed; the next record begins a new "
+		    "one", m->files.n);
+	chan_flush(cl->chan);
+}
+
+void
+control_acct_gone(struct qmgr *q)
+{
+	struct client *cl;
+
+	for (cl = q->control == NULL ? NULL : q->control->clients; cl != NULL;
+	    cl = cl->next) {
+		if (cl->token == 0 || !cl->wants_acct)
+			continue;
+		cl->token = 0;
+		client_end(cl, 1, "the accounting process has ended; whether "
+		    "it closed its files is not known");
 	}
 }

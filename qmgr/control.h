@@ -69,6 +69,7 @@ struct client {
 	uid_t uid;
 	uint64_t token;      /* of a question to the master, 0: none */
 	bool wants_stop;     /* the question */
+	bool wants_acct;     /* it is one to acct */
 	char *texts[64];     /* of the command's words */
 	unsigned ntexts;
 	/* of a command that goes on in slices */
@@ -220,6 +221,8 @@ uint64_t mismatch_count(const struct qmgr *q, struct sv *last_r,
     int64_t *last_us_r);
 /* control.c */
 void cmd_master(struct client *cl, const struct words *w);
+void cmd_rotate_log(struct client *cl, const struct words *w);
+void cmd_rotate_acct(struct client *cl, const struct words *w);
 
 /* False after it has answered with what is wrong. */
 bool selector_parse(struct client *cl, const struct words *w,

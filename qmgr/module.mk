@@ -61,6 +61,7 @@ tests_unit_qmgr_test_qmgr_SOURCES = tests/unit/qmgr/qrig.c \
 	tests/unit/qmgr/test_qmgr_journal.c \
 	tests/unit/qmgr/test_qmgr_outcome.c \
 	tests/unit/qmgr/test_qmgr_recover.c tests/unit/qmgr/test_qmgr_spool.c \
+	tests/unit/qmgr/test_qmgr_ask.c \
 	tests/unit/qmgr/test_qmgr_move.c \
 	tests/unit/qmgr/test_qmgr_skipped.c \
 	tests/unit/qmgr/test_qmgr_warmup.c

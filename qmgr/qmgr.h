@@ -477,5 +477,8 @@ void control_listener(struct qmgr *q, int fd);
 void control_master_reply(struct qmgr *q, const struct ipc_master_reply *m);
 /* Answers in its place what it was asked: it may have died over a stop. */
 void control_master_gone(struct qmgr *q);
+/* acct has closed files, or cannot say so any more. */
+void control_rotated(struct qmgr *q, const struct ipc_rotated *m);
+void control_acct_gone(struct qmgr *q);
 
 #endif
