@@ -126,6 +126,10 @@ static const struct ctl_command commands[] = {
 	    run_delete, NULL, "deletion" },
 	{ "reset counters", "", "those of show status begin at 0", run_plain,
 	    NULL, NULL },
+	{ "resolve", "[--connect] [--source=[HOST,]IP] domain[/vmta]",
+	    "where mail for a domain goes, as delivery finds it; --connect: "
+	    "and what the first host there says", run_resolve, view_resolve,
+	    "route" },
 	{ "rotate acct", "[FILE]", "close the accounting files, or that one; "
 	    "the next record begins a new one", run_plain, view_closed,
 	    "file" },

@@ -136,6 +136,11 @@ void view_problems(const struct ctl_reply *r);
 int run_top(const struct ctl *ctl, const struct ctl_command *cmd);
 void view_top(const struct ctl_reply *r);
 
+/* ---- resolve.c ---- */
+
+int run_resolve(const struct ctl *ctl, const struct ctl_command *cmd);
+void view_resolve(const struct ctl_reply *r);
+
 /* ---- simulate.c ---- */
 
 int local_simulate(const struct ctl *ctl, const struct ctl_command *cmd);

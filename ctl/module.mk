@@ -9,6 +9,7 @@ ctl_pinnace_SOURCES = \
 	ctl/form_tree.c \
 	ctl/local.c \
 	ctl/main.c \
+	ctl/resolve.c \
 	ctl/simulate.c \
 	ctl/spool.c \
 	ctl/table.c ctl/table.h \

@@ -327,6 +327,7 @@ static const struct command {
 	{ "reset counters", 2, AUDIT_YES, cmd_reset_counters },
 	{ "reload", 1, AUDIT_YES, cmd_master },
 	{ "stop", 1, AUDIT_YES, cmd_master },
+	{ "resolve", 1, AUDIT_NO, cmd_resolve },
 	{ "rotate log", 2, AUDIT_YES, cmd_rotate_log },
 	{ "rotate acct", 2, AUDIT_YES, cmd_rotate_acct },
 };
@@ -400,6 +401,52 @@ on_request(struct chan *c, void *arg, const void *msg)
 	client_end(cl, 2, "unknown command");
 }
 
+/* ---- what other processes are asked ---- */
+
+uint64_t
+client_ask(struct client *cl, enum control_asks who)
+{
+	cl->token = ++cl->q->control->next_token;
+	cl->asks = who;
+	return cl->token;
+}
+
+struct client *
+client_asked(struct qmgr *q, uint64_t token)
+{
+	struct client *cl = q->control->clients;
+
+	while (cl != NULL && (token == 0 || cl->token != token))
+		cl = cl->next;
+	if (cl != NULL)
+		cl->token = 0;
+	return cl;
+}
+
+static void orphan_answer(struct client *cl, bool stop);
+
+void
+control_peer_gone(struct qmgr *q, enum control_asks who)
+{
+	struct client *cl, *next;
+
+	for (cl = q->control == NULL ? NULL : q->control->clients; cl != NULL;
+	    cl = next) {
+		next = cl->next;
+		if (cl->token == 0 || cl->asks != who)
+			continue;
+		cl->token = 0;
+		if (who == ASKS_MASTER)
+			orphan_answer(cl, cl->wants_stop);
+		else if (who == ASKS_ACCT)
+			client_end(cl, 1, "the accounting process has ended; "
+			    "whether it closed its files is not known");
+		else
+			client_end(cl, 1, "the resolver has ended; it is "
+			    "started again");
+	}
+}
+
 /* ---- what only the master can do ---- */
 
 static void
@@ -415,18 +462,16 @@ orphan_answer(struct client *cl, bool stop)
 static void
 master_ask(struct client *cl, struct sv command)
 {
-	struct ipc_master_cmd m = { .token = ++cl->q->control->next_token,
-		.command = command };
+	struct ipc_master_cmd m = { .command = command };
 
 	cl->wants_stop = sv_eq(command, SV("stop"));
-	cl->wants_acct = false;
 	if (cl->q->role->master == NULL) {
 		orphan_answer(cl, cl->wants_stop);
 		return;
 	}
-	cl->token = m.token;
 	log_info("control: %.*s by user %u", SV_FMT(command),
 	    (unsigned)cl->uid);
+	m.token = client_ask(cl, ASKS_MASTER);
 	ipc_send_master_cmd(cl->q->role->master, &m);
 }
 
@@ -445,23 +490,10 @@ cmd_rotate_log(struct client *cl, const struct words *w)
 		master_ask(cl, SV("rotate log"));
 }
 
-/* Who asked the question with this token; NULL: he is gone. */
-static struct client *
-client_of(struct qmgr *q, uint64_t token)
-{
-	struct client *cl = q->control->clients;
-
-	while (cl != NULL && (token == 0 || cl->token != token))
-		cl = cl->next;
-	if (cl != NULL)
-		cl->token = 0;
-	return cl;
-}
-
 void
 control_master_reply(struct qmgr *q, const struct ipc_master_reply *m)
 {
-	struct client *cl = client_of(q, m->token);
+	struct client *cl = client_asked(q, m->token);
 
 	if (cl == NULL)
 		return;
@@ -472,16 +504,7 @@ control_master_reply(struct qmgr *q, const struct ipc_master_reply *m)
 void
 control_master_gone(struct qmgr *q)
 {
-	struct client *cl, *next;
-
-	for (cl = q->control == NULL ? NULL : q->control->clients; cl != NULL;
-	    cl = next) {
-		next = cl->next;
-		if (cl->token == 0 || cl->wants_acct)
-			continue;
-		cl->token = 0;
-		orphan_answer(cl, cl->wants_stop);
-	}
+	control_peer_gone(q, ASKS_MASTER);
 }
 
 /* ---- what only acct can do ---- */
@@ -489,8 +512,7 @@ control_master_gone(struct qmgr *q)
 void
 cmd_rotate_acct(struct client *cl, const struct words *w)
 {
-	struct ipc_rotate m = { .token = ++cl->q->control->next_token,
-		.file = w->n > 0 ? w->v[0] : SV("") };
+	struct ipc_rotate m = { .file = w->n > 0 ? w->v[0] : SV("") };
 
 	if (w->n > 1) {
 		client_end(cl, 2, "rotate acct takes one file");
@@ -499,8 +521,7 @@ cmd_rotate_acct(struct client *cl, const struct words *w)
 	} else if (cl->q->acct.chan == NULL) {
 		client_end(cl, 1, "the accounting process does not run");
 	} else {
-		cl->token = m.token;
-		cl->wants_acct = true;
+		m.token = client_ask(cl, ASKS_ACCT);
 		ipc_send_rotate(cl->q->acct.chan, &m);
 	}
 }
@@ -508,7 +529,7 @@ cmd_rotate_acct(struct client *cl, const struct words *w)
 void
 control_rotated(struct qmgr *q, const struct ipc_rotated *m)
 {
-	struct client *cl = client_of(q, m->token);
+	struct client *cl = client_asked(q, m->token);
 
 	if (cl == NULL)
 		return;
@@ -527,19 +548,4 @@ control_rotated(struct qmgr *q, const struct ipc_rotated *m)
 		client_end(cl, 0, "%u closed; the next record begins a new "
 		    "one", m->files.n);
 	chan_flush(cl->chan);
-}
-
-void
-control_acct_gone(struct qmgr *q)
-{
-	struct client *cl;
-
-	for (cl = q->control == NULL ? NULL : q->control->clients; cl != NULL;
-	    cl = cl->next) {
-		if (cl->token == 0 || !cl->wants_acct)
-			continue;
-		cl->token = 0;
-		client_end(cl, 1, "the accounting process has ended; whether "
-		    "it closed its files is not known");
-	}
 }

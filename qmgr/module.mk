@@ -27,6 +27,7 @@ libqmgr_a_SOURCES = \
 	qmgr/move.c \
 	qmgr/mismatch.c \
 	qmgr/readers.c \
+	qmgr/resolve.c \
 	qmgr/recover.c \
 	qmgr/routes.c \
 	qmgr/select.c \

@@ -70,7 +70,7 @@ on_acct_close(struct chan *c, void *arg, const char *why)
 	(void)c;
 	log_debug("channel to acct: %s", why);
 	chan_free(&q->acct.chan);
-	control_acct_gone(q);
+	control_peer_gone(q, ASKS_ACCT);
 	qmgr_stop_check(q);
 }
 
@@ -90,7 +90,7 @@ void
 acct_attach(struct qmgr *q, int fd)
 {
 	chan_free(&q->acct.chan);
-	control_acct_gone(q);
+	control_peer_gone(q, ASKS_ACCT);
 	q->acct.chan = chan_new(q->role->base, fd, R_QMGR, R_ACCT, 0,
 	    &acct_ops, q);
 	log_at_send(q, q->acct.chan);

@@ -102,6 +102,123 @@ START_TEST(test_rotate_log_is_the_masters)
 }
 END_TEST
 
+/* ---- resolve ---- */
+
+static const struct route_addr addrs[] = { { 4, { 192, 0, 2, 1 } },
+	{ 6, { 0x20, 1, 0xd, 0xb8, [15] = 1 } } };
+static const struct route_host hosts[] = {
+	{ 10, 2525, SV("mx1.test"), addrs, 2 },
+	{ 20, 2525, SV("mx2.test"), addrs, 1 } };
+
+/* Sends it, and waits until the resolver was asked for that domain. */
+static void
+resolve_asked(const char *words, const char *domain)
+{
+	unsigned before = rig.resolver.nresolves;
+
+	qrig_ctl_send(&rig, words);
+	QWAIT(&rig, rig.resolver.nresolves > before || rig.ctl_end);
+	ck_assert_msg(!rig.ctl_end, "%s", rig.ctl_text);
+	ck_assert_str_eq(rig.resolver.resolves[before % QRIG_LISTS].domain,
+	    domain);
+}
+
+static void
+resolve_answer(enum route_status status, const char *text)
+{
+	unsigned last = (rig.resolver.nresolves - 1) % QRIG_LISTS;
+	struct route r = { .hosts = hosts, .nhosts = 2 };
+	unsigned char mem[1024];
+	struct wr w;
+
+	wr_init(&w, mem, sizeof(mem));
+	route_encode(&w, &r);
+	ipc_send_route(rig.resolver.chan, &(struct ipc_route){
+	    .token = rig.resolver.resolves[last].token, .status = status,
+	    .ttl_s = 300, .text = sv_from(text),
+	    .route = status == ROUTE_OK ? sv_make(mem, w.n) : SV("") });
+}
+
+#define RESOLVE_CONF QRIG_CONF \
+	"<virtual-mta V1>\nhost-name out.test\n" \
+	"smtp-source-host 192.0.2.7 seven.test\n" \
+	"smtp-source-host 2001:db8::7 seven.test\n" \
+	"<domain to.test>\nqueue-to there.test\n</domain>\n" \
+	"<domain fixed.test>\nsmtp-hosts mx1.test:2525\n</domain>\n" \
+	"</virtual-mta>\n<mx-rollup-list>\nmx * big.rollup\n" \
+	"</mx-rollup-list>\n"
+
+START_TEST(test_resolve_is_what_delivery_would_get)
+{
+	rig.resolver.answers = false;
+	resolve_asked("resolve A.test", "a.test");
+	resolve_answer(ROUTE_OK, "");
+	ended(0, "");
+	has_row("{\"queue\":\"a.test/{default}\",\"status\":\"ok\","
+	    "\"action\":\"deliver\",\"code\":\"\",\"text\":\"\","
+	    "\"validity_s\":300,\"smtpHosts\":\"\",\"site\":\"mx1.test\","
+	    "\"rollup\":false,\"hosts\":[{\"preference\":10,"
+	    "\"name\":\"mx1.test\",\"port\":2525,\"addresses\":"
+	    "[\"192.0.2.1\",\"2001:db8::1\"],\"leftOut\":false},"
+	    "{\"preference\":20,\"name\":\"mx2.test\"");
+	has_row("\"sources\":[{\"ip\":\"\",\"helo\":\"q.test\"}]");
+	/* no queue was made */
+	ck_assert_ptr_null(strstr(qrig_ctl(&rig, "show queues"), "a.test"));
+}
+END_TEST
+
+START_TEST(test_resolve_has_the_settings_of_the_queue)
+{
+	qrig_conf(&rig, RESOLVE_CONF);
+	rig.resolver.answers = false;
+	resolve_asked("resolve to.test/v1", "there.test");
+	resolve_answer(ROUTE_OK, "");
+	ended(0, "");
+	has_row("{\"queue\":\"there.test/V1\"");
+	has_row("\"site\":\"big.rollup\",\"rollup\":true");
+	has_row("\"sources\":[{\"ip\":\"192.0.2.7\","
+	    "\"helo\":\"seven.test\"},{\"ip\":\"2001:db8::7\"");
+	resolve_asked("resolve fixed.test/V1", "fixed.test");
+	resolve_answer(ROUTE_OK, "");
+	ended(0, "");
+	has_row("\"smtpHosts\":\"mx1.test:2525\",\"site\":\"\","
+	    "\"rollup\":false");
+}
+END_TEST
+
+START_TEST(test_resolve_failures_say_what_becomes_of_mail)
+{
+	rig.resolver.answers = false;
+	resolve_asked("resolve a.test", "a.test");
+	resolve_answer(ROUTE_NO_DOMAIN, "no \033 such");
+	ended(1, "mail for it is returned with 5.1.2");
+	has_row("\"status\":\"no-domain\",\"action\":\"bounce\","
+	    "\"code\":\"5.1.2\",\"text\":\"no \\u001B such\"");
+	has_row("\"hosts\":[]");
+	resolve_asked("resolve a.test", "a.test");
+	resolve_answer(ROUTE_TEMPORARY, "SERVFAIL");
+	ended(1, "mail for it waits and is tried again");
+	has_row("\"status\":\"temporary\",\"action\":\"retry\","
+	    "\"code\":\"4.4.3\"");
+}
+END_TEST
+
+START_TEST(test_resolve_is_refused)
+{
+	refused("resolve", 2, "which domain? resolve domain[/vmta]");
+	refused("resolve a b", 2, "which domain? resolve domain[/vmta]");
+	refused("resolve --x", 2, "which domain? resolve domain[/vmta]");
+	refused("resolve a..b", 2, "which domain? resolve domain[/vmta]");
+	refused("resolve a.test/nope", 1, "there is no <virtual-mta nope>");
+	rig.resolver.answers = false;
+	resolve_asked("resolve a.test", "a.test");
+	qpeer_leave(&rig.resolver);
+	ended(1, "the resolver has ended; it is started again");
+	refused("resolve a.test", 1,
+	    "the resolver does not run; it is started again");
+}
+END_TEST
+
 START_TEST(test_second_command_while_one_waits_is_refused)
 {
 	struct sv words[] = { SV("list") };
@@ -125,5 +242,9 @@ qmgr_tests_ask(Suite *s)
 	tcase_add_test(tc, test_rotate_acct_says_what_was_closed);
 	tcase_add_test(tc, test_rotate_acct_without_acct_is_refused);
 	tcase_add_test(tc, test_rotate_log_is_the_masters);
+	tcase_add_test(tc, test_resolve_is_what_delivery_would_get);
+	tcase_add_test(tc, test_resolve_has_the_settings_of_the_queue);
+	tcase_add_test(tc, test_resolve_failures_say_what_becomes_of_mail);
+	tcase_add_test(tc, test_resolve_is_refused);
 	tcase_add_test(tc, test_second_command_while_one_waits_is_refused);
 }
