@@ -26,10 +26,13 @@ enum ctl_exit {
 
 struct event_base;
 
+enum ctl_form { FORM_TEXT, FORM_JSON, FORM_XML, FORM_DOM };
+
 struct ctl {
 	const char *config;   /* -c */
 	const char *socket;   /* -s, or NULL: from the configuration */
-	bool json, yes, help;
+	enum ctl_form form;
+	bool yes, help;
 	unsigned timeout_s;   /* without a row */
 	const char *words[CTL_WORDS_MAX]; /* command and arguments */
 	unsigned nwords;
@@ -49,6 +52,7 @@ struct ctl_command {
 	const char *help;
 	int (*run)(const struct ctl *ctl, const struct ctl_command *cmd);
 	void (*view)(const struct ctl_reply *r); /* NULL: the text only */
+	const char *row;      /* what a row is in XML; NULL: it has none */
 };
 
 /* ---- main.c ---- */
@@ -101,13 +105,14 @@ void ctl_reply_text(struct ctl_reply *r, const char *fmt, ...)
 
 /* ---- view.c ---- */
 
-/* Prints as JSON or with the command's view; returns the exit code. */
+/* Prints in the form that is wanted; returns the exit code. */
 int ctl_print(const struct ctl *ctl, const struct ctl_command *cmd,
     const struct ctl_reply *r);
 void view_status(const struct ctl_reply *r);
 void view_queues(const struct ctl_reply *r);
 void view_jobs(const struct ctl_reply *r);
 void view_limits(const struct ctl_reply *r);
+void view_closed(const struct ctl_reply *r);
 void view_ips(const struct ctl_reply *r);
 void view_list(const struct ctl_reply *r);
 void view_message(const struct ctl_reply *r);
@@ -130,6 +135,11 @@ void view_problems(const struct ctl_reply *r);
 
 int run_top(const struct ctl *ctl, const struct ctl_command *cmd);
 void view_top(const struct ctl_reply *r);
+
+/* ---- resolve.c ---- */
+
+int run_resolve(const struct ctl *ctl, const struct ctl_command *cmd);
+void view_resolve(const struct ctl_reply *r);
 
 /* ---- simulate.c ---- */
 

@@ -69,7 +69,11 @@ parse_args(struct ctl *ctl, int argc, char **argv)
 			if ((ctl->socket = next_arg(argc, argv, &i)) == NULL)
 				return false;
 		} else if (strcmp(a, "--json") == 0) {
-			ctl->json = true;
+			ctl->form = FORM_JSON;
+		} else if (strcmp(a, "--xml") == 0) {
+			ctl->form = FORM_XML;
+		} else if (strcmp(a, "--dom") == 0) {
+			ctl->form = FORM_DOM;
 		} else if (strcmp(a, "--yes") == 0) {
 			ctl->yes = true;
 		} else if (strcmp(a, "--help") == 0 || strcmp(a, "-h") == 0) {

@@ -5,8 +5,11 @@ ctl_pinnace_SOURCES = \
 	ctl/command.c \
 	ctl/ctl.h \
 	ctl/explain.c \
+	ctl/form.c ctl/form.h \
+	ctl/form_tree.c \
 	ctl/local.c \
 	ctl/main.c \
+	ctl/resolve.c \
 	ctl/simulate.c \
 	ctl/spool.c \
 	ctl/table.c ctl/table.h \
@@ -28,8 +31,15 @@ tests_unit_ctl_test_ctl_LDADD = $(LIB_IPC) $(LIBS_CHECK) $(JANSSON_LIBS)
 check_PROGRAMS += tests/unit/ctl/test_top
 TESTS += tests/unit/ctl/test_top
 tests_unit_ctl_test_top_SOURCES = tests/unit/ctl/test_top.c \
-	ctl/table.c ctl/top_head.c ctl/top_table.c ctl/view.c
+	ctl/form.c ctl/form_tree.c ctl/table.c ctl/top_head.c \
+	ctl/top_table.c ctl/view.c
 tests_unit_ctl_test_top_LDADD = $(LIB_SYS) $(LIBS_CHECK) $(JANSSON_LIBS)
+
+check_PROGRAMS += tests/unit/ctl/test_form
+TESTS += tests/unit/ctl/test_form
+tests_unit_ctl_test_form_SOURCES = tests/unit/ctl/test_form.c \
+	ctl/form.c ctl/form_tree.c
+tests_unit_ctl_test_form_LDADD = $(LIB_MAIL) $(LIBS_CHECK) $(JANSSON_LIBS)
 
 # The schema knows all directives: the page is made from it.
 man5_MANS = doc/man/pinnace-config.5

@@ -9,6 +9,7 @@
 
 #include "common/base/str.h"
 #include "ctl/ctl.h"
+#include "ctl/form.h"
 #include "ctl/table.h"
 #include "ctl/view.h"
 
@@ -719,6 +720,18 @@ view_problems(const struct ctl_reply *r)
 	}
 }
 
+/* ---- rotate ---- */
+
+void
+view_closed(const struct ctl_reply *r)
+{
+	size_t i;
+	json_t *row;
+
+	json_array_foreach(r->rows, i, row)
+		print_text(text_of(row, "closed"));
+}
+
 /* ---- all ---- */
 
 static const char *
@@ -753,12 +766,28 @@ print_json(const struct ctl_reply *r)
 	json_decref(o);
 }
 
+static void
+print_tree(enum ctl_form form, const struct ctl_command *cmd,
+    const struct ctl_reply *r)
+{
+	const char *status = status_name(r->status);
+	json_t *tree = form_tree(r->rows, cmd->row != NULL ? cmd->row : "row");
+
+	if (form == FORM_XML)
+		form_xml(stdout, tree, status, r->text);
+	else
+		form_dom(stdout, tree, status, r->text);
+	json_decref(tree);
+}
+
 int
 ctl_print(const struct ctl *ctl, const struct ctl_command *cmd,
     const struct ctl_reply *r)
 {
-	if (ctl->json) {
+	if (ctl->form == FORM_JSON) {
 		print_json(r);
+	} else if (ctl->form != FORM_TEXT) {
+		print_tree(ctl->form, cmd, r);
 	} else if (r->status == CTL_OK || json_array_size(r->rows) > 0) {
 		if (cmd->view != NULL)
 			cmd->view(r);

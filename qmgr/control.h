@@ -67,8 +67,9 @@ struct client {
 	struct chan *chan;
 	struct event *timer;
 	uid_t uid;
-	uint64_t token;      /* of a question to the master, 0: none */
-	bool wants_stop;     /* the question */
+	uint64_t token;      /* of a question to another process, 0: none */
+	enum control_asks asks; /* which */
+	bool wants_stop;     /* the question to the master */
 	char *texts[64];     /* of the command's words */
 	unsigned ntexts;
 	/* of a command that goes on in slices */
@@ -77,7 +78,7 @@ struct client {
 	uint64_t most;       /* recipients of a queue that it may look at */
 	uint64_t left;       /* rows that it may still show */
 	uint64_t count, inflight;
-	char *target;        /* rebind: the VMTA; NULL: none */
+	char *target;        /* rebind: the VMTA; resolve: the queue; or NULL */
 	uint32_t order;      /* of a hold, 0: not given yet */
 	enum audited { AUDIT_NO, AUDIT_YES, AUDIT_IF_YES } audited;
 	uint32_t deletion;   /* of a delete, the same */
@@ -220,6 +221,15 @@ uint64_t mismatch_count(const struct qmgr *q, struct sv *last_r,
     int64_t *last_us_r);
 /* control.c */
 void cmd_master(struct client *cl, const struct words *w);
+void cmd_rotate_log(struct client *cl, const struct words *w);
+void cmd_rotate_acct(struct client *cl, const struct words *w);
+/* The token of a question to another process: the command's end is client_end()
+ * of client_asked(). */
+uint64_t client_ask(struct client *cl, enum control_asks who);
+/* Who asked; NULL: he is gone. */
+struct client *client_asked(struct qmgr *q, uint64_t token);
+/* resolve.c */
+void cmd_resolve(struct client *cl, const struct words *w);
 
 /* False after it has answered with what is wrong. */
 bool selector_parse(struct client *cl, const struct words *w,

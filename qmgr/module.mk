@@ -27,6 +27,7 @@ libqmgr_a_SOURCES = \
 	qmgr/move.c \
 	qmgr/mismatch.c \
 	qmgr/readers.c \
+	qmgr/resolve.c \
 	qmgr/recover.c \
 	qmgr/routes.c \
 	qmgr/select.c \
@@ -61,6 +62,7 @@ tests_unit_qmgr_test_qmgr_SOURCES = tests/unit/qmgr/qrig.c \
 	tests/unit/qmgr/test_qmgr_journal.c \
 	tests/unit/qmgr/test_qmgr_outcome.c \
 	tests/unit/qmgr/test_qmgr_recover.c tests/unit/qmgr/test_qmgr_spool.c \
+	tests/unit/qmgr/test_qmgr_ask.c \
 	tests/unit/qmgr/test_qmgr_move.c \
 	tests/unit/qmgr/test_qmgr_skipped.c \
 	tests/unit/qmgr/test_qmgr_warmup.c

@@ -143,6 +143,22 @@ resolve_send(struct qmgr *q, const struct qroute *qr)
 		ipc_send_resolve(q->resolver, &m);
 }
 
+bool
+routes_ask(const struct qmgr *q, uint64_t token, struct sv domain,
+    struct sv vmta)
+{
+	const struct conf_domain *own = conf_domain_find(q->conf, vmta,
+	    domain);
+
+	if (q->resolver == NULL)
+		return false;
+	ipc_send_resolve(q->resolver, &(struct ipc_resolve){
+	    .token = token | ROUTES_ASKED, .domain = domain,
+	    .smtp_hosts = own->smtp_hosts,
+	    .port = (uint16_t)own->default_smtp_port });
+	return true;
+}
+
 void
 routes_resolve(void *arg, struct squeue *sq, struct sv domain, struct sv vmta,
     const struct conf_domain *conf)
@@ -189,7 +205,7 @@ route_store(struct qroute *qr, struct sv bytes)
 	qr->nbytes = bytes.n;
 }
 
-static const char *
+const char *
 route_status_code(enum route_status s)
 {
 	switch (s) {
@@ -309,8 +325,6 @@ routes_skip(void *arg, const struct squeue *sq, struct sv host,
 
 /* ---- sites ---- */
 
-#define SITE_NAMED 3 /* hosts in the name of a site; more are a hash */
-
 static int
 by_name(const void *a, const void *b)
 {
@@ -346,46 +360,73 @@ site_name(const struct routes *r, const struct sv *hosts, size_t n,
 	for (size_t i = 0; i < n; i++) {
 		uint64_t key[2] = { sum, 0 };
 
-		if (i < SITE_NAMED)
+		if (i < ROUTES_SITE_HOSTS)
 			str_addf(out, "%s%.*s", i == 0 ? "" : ",",
 			    SV_FMT(hosts[i]));
 		sum = siphash24(i == 0 ? r->site_key : key, hosts[i].p,
 		    hosts[i].n);
 	}
-	if (n > SITE_NAMED)
-		str_addf(out, ",+%zu:%016llx", n - SITE_NAMED,
+	if (n > ROUTES_SITE_HOSTS)
+		str_addf(out, ",+%zu:%016llx", n - ROUTES_SITE_HOSTS,
 		    (unsigned long long)sum);
 }
 
 /* Where mail goes by smtp-hosts says nothing about others. A domain that is
  * its own host has no other in its site. */
-static void
-site_tell(struct qmgr *q, struct squeue *sq, const struct qroute *qr)
+bool
+routes_site(const struct qmgr *q, struct sv domain, struct sv vmta,
+    const struct route *r, char name[ROUTES_SITE_MAX])
 {
-	static const struct sv none = { .p = "", .n = 0 };
-	struct sv hosts[ROUTE_HOSTS_MAX], name = none;
-	char text[SITE_NAMED * (ROUTE_NAME_MAX + 1) + 40];
-	bool rollup = false;
-	struct route r;
+	const struct conf_domain *own = conf_domain_find(q->conf, vmta,
+	    domain);
+	struct sv hosts[ROUTE_HOSTS_MAX], rollup;
 	struct str s;
 	size_t n;
 
+	str_init(&s, name, ROUTES_SITE_MAX);
+	if (own->smtp_hosts.n > 0 || own->disable_mx_rollup || r->nhosts == 0)
+		return false;
+	n = best_hosts(r, hosts);
+	rollup = conf_rollup_of(q->conf, hosts, n);
+	str_add(&s, rollup);
+	if (rollup.n == 0 && !(n == 1 && sv_ieq(hosts[0], domain)))
+		site_name(q->routes, hosts, n, &s);
+	return rollup.n > 0;
+}
+
+static void
+site_tell(struct qmgr *q, struct squeue *sq, const struct qroute *qr)
+{
+	char name[ROUTES_SITE_MAX] = "";
+	bool rollup = false;
+	struct route r;
+
 	arena_reset(&q->env_arena);
-	if (qr->smtp_hosts[0] == '\0' && route_decode(sv_make(qr->bytes,
-	    qr->nbytes), &q->env_arena, &r) && r.nhosts > 0 &&
-	    !conf_domain_find(q->conf, sv_from(qr->vmta),
-	    sv_from(qr->domain))->disable_mx_rollup) {
-		n = best_hosts(&r, hosts);
-		name = conf_rollup_of(q->conf, hosts, n);
-		rollup = name.n > 0;
-		STR_ON(&s, text);
-		if (!rollup && !(n == 1 && sv_ieq(hosts[0],
-		    sv_from(qr->domain)))) {
-			site_name(q->routes, hosts, n, &s);
-			name = str_sv(&s);
-		}
-	}
-	sched_site(q->sched, qmgr_now(), sq, name, rollup);
+	if (route_decode(sv_make(qr->bytes, qr->nbytes), &q->env_arena, &r))
+		rollup = routes_site(q, sv_from(qr->domain),
+		    sv_from(qr->vmta), &r, name);
+	sched_site(q->sched, qmgr_now(), sq, sv_from(name), rollup);
+}
+
+bool
+routes_leaves_out(struct qmgr *q, struct sv domain, struct sv vmta,
+    struct sv host)
+{
+	struct qroute *qr = route_get(q->routes, domain, vmta, false);
+	struct route full, used;
+	unsigned n = 0;
+
+	if (qr == NULL || qr->full == NULL ||
+	    !route_decode(sv_make(qr->full, qr->nfull), &q->env_arena,
+	    &full) || !route_decode(sv_make(qr->bytes, qr->nbytes),
+	    &q->env_arena, &used))
+		return false;
+	for (unsigned i = 0; i < full.nhosts; i++)
+		n += sv_ieq(full.hosts[i].name, host);
+	for (unsigned i = 0; i < used.nhosts; i++)
+		if (sv_ieq(used.hosts[i].name, host))
+			return false;
+	return n > 0;
 }
 
 static void
@@ -404,6 +445,8 @@ on_route(struct chan *c, void *arg, const void *msg)
 	struct squeue *sq;
 
 	(void)c;
+	if ((m->token & ROUTES_ASKED) != 0)
+		control_route(q, m->token & ~ROUTES_ASKED, status, m);
 	if (qr == NULL)
 		return;
 	if (status == ROUTE_AGAIN) {
@@ -453,6 +496,7 @@ on_close(struct chan *c, void *arg, const char *why)
 	(void)c;
 	log_debug("the resolver's channel: %s", why);
 	chan_free(&q->resolver);
+	control_peer_gone(q, ASKS_RESOLVER);
 	qmgr_stop_check(q);
 }
 
@@ -469,6 +513,7 @@ routes_chan_set(struct qmgr *q, int fd)
 	size_t at = 0;
 
 	chan_free(&q->resolver);
+	control_peer_gone(q, ASKS_RESOLVER);
 	q->resolver = chan_new(q->role->base, fd, R_QMGR, R_RESOLVER, 0,
 	    &resolver_ops, q);
 	while ((qr = htab_next(&q->routes->by_token, &at)) != NULL) {

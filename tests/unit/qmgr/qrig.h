@@ -89,6 +89,9 @@ struct qpeer {
 	/* readers of the log */
 	unsigned log_ats;
 	struct evlog_pos log_at;
+	unsigned rotates;
+	char rotate_file[128];
+	uint64_t rotate_token;
 	unsigned goes;
 	uint64_t go_id;
 	uint32_t go_n;
@@ -258,6 +261,7 @@ void qmgr_tests_recover(Suite *s);
 void qmgr_tests_skipped(Suite *s);
 void qmgr_tests_warmup(Suite *s);
 void qmgr_tests_move(Suite *s);
+void qmgr_tests_ask(Suite *s);
 void qmgr_tests_delays(Suite *s);
 
 #endif

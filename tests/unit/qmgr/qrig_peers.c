@@ -314,6 +314,18 @@ on_close(struct chan *c, void *arg, const char *why)
 	chan_free(&p->chan);
 }
 
+static void
+on_rotate(struct chan *c, void *arg, const void *msg)
+{
+	const struct ipc_rotate *m = msg;
+	struct qpeer *p = arg;
+
+	(void)c;
+	p->rotates++;
+	p->rotate_token = m->token;
+	text_copy(p->rotate_file, sizeof(p->rotate_file), m->file);
+}
+
 static const struct chan_ops ops = {
     .on =
 	{
@@ -329,6 +341,7 @@ static const struct chan_ops ops = {
 	    [IPC_SESSION_CLOSE] = on_session_close,
 	    [IPC_RESULT_ACK] = on_result_ack,
 	    [IPC_RESOLVE] = on_resolve,
+	    [IPC_ROTATE] = on_rotate,
 	    [IPC_LOG_AT] = on_log_at,
 	    [IPC_BOUNCE_GO] = on_bounce_go,
 	},

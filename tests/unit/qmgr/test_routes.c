@@ -28,6 +28,23 @@ qmgr_stop_check(struct qmgr *q)
 	(void)q;
 }
 
+void
+control_route(struct qmgr *q, uint64_t token, enum route_status status,
+    const struct ipc_route *m)
+{
+	(void)q;
+	(void)token;
+	(void)status;
+	(void)m;
+}
+
+void
+control_peer_gone(struct qmgr *q, enum control_asks who)
+{
+	(void)q;
+	(void)who;
+}
+
 static void
 on_msg_done(void *arg, const struct smsg *m)
 {
@@ -284,7 +301,17 @@ START_TEST(test_host_is_left_out_until_the_next_answer)
 	answer_hosts(1, "10 mx1.a.test 10 mx2.a.test 20 mx3.a.test");
 	q = sched_queue_find(qm.sched, SV("a.test"), SV("v"));
 	ck_assert(!routes_skip(&qm, q, SV("mx9.a.test"), &rule, SV("no")));
+	ck_assert(!routes_leaves_out(&qm, SV("a.test"), SV("v"),
+	    SV("mx2.a.test")));
 	ck_assert(routes_skip(&qm, q, SV("MX2.a.test"), &rule, SV("no")));
+	ck_assert(routes_leaves_out(&qm, SV("a.test"), SV("v"),
+	    SV("mx2.a.test")));
+	ck_assert(!routes_leaves_out(&qm, SV("a.test"), SV("v"),
+	    SV("mx3.a.test")));
+	ck_assert(!routes_leaves_out(&qm, SV("a.test"), SV("v"),
+	    SV("mx9.a.test")));
+	ck_assert(!routes_leaves_out(&qm, SV("b.test"), SV("v"),
+	    SV("mx2.a.test")));
 	ck_assert_str_eq(hosts_of("a.test"), "mx1.a.test mx3.a.test ");
 	/* another session that was still with it; one that never was there */
 	ck_assert(routes_skip(&qm, q, SV("mx2.a.test"), &rule, SV("no")));
