@@ -110,6 +110,7 @@ void view_jobs(const struct ctl_reply *r);
 void view_limits(const struct ctl_reply *r);
 void view_ips(const struct ctl_reply *r);
 void view_list(const struct ctl_reply *r);
+void view_list_priority(const struct ctl_reply *r);
 void view_message(const struct ctl_reply *r);
 void view_trash(const struct ctl_reply *r);
 void view_deletion(const struct ctl_reply *r);

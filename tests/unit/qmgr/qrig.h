@@ -258,6 +258,7 @@ void qmgr_tests_recover(Suite *s);
 void qmgr_tests_skipped(Suite *s);
 void qmgr_tests_warmup(Suite *s);
 void qmgr_tests_move(Suite *s);
+void qmgr_tests_priority(Suite *s);
 void qmgr_tests_delays(Suite *s);
 
 #endif
