@@ -8,6 +8,7 @@
 
 static int run_plain(const struct ctl *ctl, const struct ctl_command *cmd);
 static int run_config(const struct ctl *ctl, const struct ctl_command *cmd);
+static int run_list(const struct ctl *ctl, const struct ctl_command *cmd);
 static int run_delete(const struct ctl *ctl, const struct ctl_command *cmd);
 
 static const struct ctl_command commands[] = {
@@ -65,8 +66,8 @@ static const struct ctl_command commands[] = {
 	{ "show warmup", "[NAME]", "plan, actual and forecast of each day of "
 	    "a <warmup>", run_plain, view_warmup, "day" },
 	{ "list", "[--queue=domain[/vmta]] [--orig=A] [--rcpt=A] [--jobId=J] "
-	    "[--maxitems=N]", "queued recipients", run_plain, view_list,
-	    "rcpt" },
+	    "[--envId=E] [--maxitems=N] [--priority]", "queued recipients",
+	    run_list, view_list, "rcpt" },
 	{ "diagnose", "[domain[/vmta]] [--older-than=T]",
 	    "what is wrong, if anything: the pattern, the evidence, and the one "
 	    "command; a queue whose oldest is younger than T (5m) is not looked "
@@ -91,6 +92,10 @@ static const struct ctl_command commands[] = {
 	{ "set queue", "--mode={normal|backoff} domain[/vmta]",
 	    "the mode of queues: backoff has limits and waits of its own",
 	    run_plain, NULL, NULL },
+	{ "set priority", "{--queue=domain[/vmta] | --jobId=J | --id=ID} "
+	    "[--orig=A] [--rcpt=A] [--envId=E] [--older-than=T] N",
+	    "recipients of a higher priority go first in their queue: 0 to "
+	    "100, 50 is usual", run_plain, NULL, NULL },
 	{ "schedule", "[--retry-recipients] domain[/vmta]",
 	    "try now what waits for a retry", run_plain, NULL, NULL },
 	{ "delete", "{--queue=domain[/vmta] | --jobId=J | --id=ID} "
@@ -269,6 +274,16 @@ has_word(const struct ctl *ctl, const char *word)
 		if (strcmp(ctl->words[i], word) == 0)
 			return true;
 	return false;
+}
+
+static int
+run_list(const struct ctl *ctl, const struct ctl_command *cmd)
+{
+	struct ctl_command with = *cmd;
+
+	if (has_word(ctl, "--priority"))
+		with.view = view_list_priority;
+	return run_plain(ctl, &with);
 }
 
 static int

@@ -115,6 +115,7 @@ void view_limits(const struct ctl_reply *r);
 void view_closed(const struct ctl_reply *r);
 void view_ips(const struct ctl_reply *r);
 void view_list(const struct ctl_reply *r);
+void view_list_priority(const struct ctl_reply *r);
 void view_message(const struct ctl_reply *r);
 void view_trash(const struct ctl_reply *r);
 void view_deletion(const struct ctl_reply *r);

@@ -205,6 +205,23 @@ print_now(const json_t *row)
 }
 
 static void
+print_ahead(const json_t *row)
+{
+	const json_t *limit = json_object_get(row, "limit");
+	char mem[TEXT_MAX];
+	struct str s;
+
+	if (text_of(limit, "ahead").n == 0)
+		return;
+	STR_ON(&s, mem);
+	str_addf(&s, "%.*s goes first: its queue-priority is %lld, that of "
+	    "this queue %lld", SV_FMT(text_of(limit, "ahead")),
+	    num_of(limit, NULL, "aheadPriority"),
+	    num_of(row, NULL, "priority"));
+	print_line("", &s);
+}
+
+static void
 print_others(const json_t *row)
 {
 	const json_t *limit = json_object_get(row, "limit"), *name;
@@ -341,6 +358,7 @@ view_explain(const struct ctl_reply *r)
 		}
 		print_head(row);
 		print_now(row);
+		print_ahead(row);
 		print_others(row);
 		print_shares(row);
 		print_error(row);

@@ -422,17 +422,20 @@ view_jobs(const struct ctl_reply *r)
 		table_free(&t);
 }
 
-void
-view_list(const struct ctl_reply *r)
+static void
+list_print(const struct ctl_reply *r, bool priority)
 {
-	struct table *t = table_new("id|state|>tries|next|queued|>size|queue|"
-	    "sender|recipient");
+	struct table *t = table_new(priority ? "id|state|>priority|>tries|"
+	    "next|queued|>size|queue|sender|recipient" : "id|state|>tries|"
+	    "next|queued|>size|queue|sender|recipient");
 	size_t i;
 	json_t *row;
 
 	json_array_foreach(r->rows, i, row) {
 		cell_text(t, row, "id");
 		cell_text(t, row, "state");
+		if (priority)
+			cell_num(t, row, "priority");
 		cell_num(t, row, "attempts");
 		cell_time(t, row, "nextTry");
 		cell_time(t, row, "queued");
@@ -445,6 +448,18 @@ view_list(const struct ctl_reply *r)
 		table_out(t);
 	else
 		table_free(&t);
+}
+
+void
+view_list(const struct ctl_reply *r)
+{
+	list_print(r, false);
+}
+
+void
+view_list_priority(const struct ctl_reply *r)
+{
+	list_print(r, true);
 }
 
 /* "on hold: REASON (uid 0, 2026-01-31 14:05:09)" */

@@ -162,13 +162,10 @@ victim_is_wanted(struct client *cl, const struct smsg *m, uint32_t idx)
 	if (s->older_than_ms > 0 && qmgr_now().wall.us - info.arrival_us <
 	    s->older_than_ms * US_PER_MS)
 		return false;
-	if (s->orig.n == 0 && s->rcpt.n == 0 && s->job.n == 0)
+	if (!selector_reads(s))
 		return true;
-	if (!envelope_read(cl->q, m, &e) || idx >= e.nrcpts)
-		return false;
-	return (s->orig.n == 0 || glob_matches(s->orig, e.sender)) &&
-	    (s->job.n == 0 || glob_matches(s->job, e.job)) &&
-	    (s->rcpt.n == 0 || glob_matches(s->rcpt, e.rcpts[idx].addr));
+	return envelope_read(cl->q, m, &e) && idx < e.nrcpts &&
+	    selector_wants(s, &e, idx);
 }
 
 struct sv
@@ -335,7 +332,8 @@ victims_select(struct client *cl, const struct words *w, const char *verb)
 	if (!selector_parse(cl, w, &cl->sel))
 		return false;
 	if (!cl->sel.given)
-		client_end(cl, 2, "%s wants --queue, --jobId or --id", verb);
+		client_end(cl, 2, "%s wants --queue, --jobId, --envId or --id",
+		    verb);
 	return cl->sel.given;
 }
 
@@ -352,7 +350,7 @@ static const char *
 standing_cannot(const struct selector *s)
 {
 	return s->id != 0 || s->order != 0 || s->orig.n > 0 || s->rcpt.n > 0 ||
-	    s->older_than_ms > 0 ?
+	    s->envid.n > 0 || s->older_than_ms > 0 ?
 	    "a standing order is for queues and jobs only" : NULL;
 }
 

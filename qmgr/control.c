@@ -315,6 +315,7 @@ static const struct command {
 	{ "pause job", 2, AUDIT_YES, cmd_pause_job },
 	{ "resume job", 2, AUDIT_YES, cmd_resume_job },
 	{ "set queue", 2, AUDIT_YES, cmd_set_queue },
+	{ "set priority", 2, AUDIT_YES, cmd_set_priority },
 	{ "schedule", 1, AUDIT_YES, cmd_schedule },
 	{ "delete", 1, AUDIT_IF_YES, cmd_delete },
 	{ "undo", 1, AUDIT_YES, cmd_undo },

@@ -29,12 +29,13 @@ enum queue_sort {
 struct selector {
 	struct sv domain, vmta;     /* "*" or "" is any */
 	struct sv match;            /* show: a part of the queue's name */
-	struct sv orig, rcpt, job;  /* delete, list: globs; "" is any */
+	struct sv orig, rcpt, job, envid; /* delete, list: globs; "" is any */
 	uint64_t id;                /* 0: any */
 	uint64_t maxitems;
 	int64_t older_than_ms;      /* 0: any age */
 	bool yes, given;            /* --yes; something was selected */
 	bool waiting;               /* show limits: those that bind */
+	bool priority;              /* list: shows it */
 	bool errors, paused_set, paused, retry_rcpts;
 	bool mode_set, backoff;
 	bool connected_set, connected; /* has sessions */
@@ -80,6 +81,7 @@ struct client {
 	uint64_t count, inflight;
 	char *target;        /* rebind: the VMTA; resolve: the queue; or NULL */
 	uint32_t order;      /* of a hold, 0: not given yet */
+	unsigned priority;   /* set priority */
 	enum audited { AUDIT_NO, AUDIT_YES, AUDIT_IF_YES } audited;
 	uint32_t deletion;   /* of a delete, the same */
 	json_t *sample; /* of a dry run; NULL: nothing yet */
@@ -194,6 +196,8 @@ void select_walk(struct client *cl, const struct words *w, const char *verb,
     const struct walk_ops *ops);
 /* Is this recipient meant by cl->sel? */
 bool victim_is_wanted(struct client *cl, const struct smsg *m, uint32_t idx);
+/* priority.c */
+void cmd_set_priority(struct client *cl, const struct words *w);
 /* move.c */
 void cmd_rebind(struct client *cl, const struct words *w);
 /* sources.c */
@@ -235,6 +239,10 @@ void cmd_resolve(struct client *cl, const struct words *w);
 bool selector_parse(struct client *cl, const struct words *w,
     struct selector *s_r);
 bool selector_matches(const struct selector *s, const struct squeue *q);
+/* Is there something that only the envelope tells? Does this one have it? */
+bool selector_reads(const struct selector *s);
+bool selector_wants(const struct selector *s, const struct envelope *e,
+    uint32_t idx);
 /* `*` in pattern stands for any text; case does not matter. */
 bool glob_matches(struct sv pattern, struct sv text);
 

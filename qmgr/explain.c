@@ -106,6 +106,11 @@ limit_row(const struct qmgr *q, const struct squeue *sq,
 		json_object_set_new(o, "most", json_u64(why->cap));
 	}
 	json_object_set_new(o, "waiting", json_u64(why->nparked));
+	if (why->ahead.n > 0) {
+		json_object_set_new(o, "ahead", json_sv(why->ahead));
+		json_object_set_new(o, "aheadPriority",
+		    json_u64(why->ahead_priority));
+	}
 	for (uint32_t i = 0; i < n; i++)
 		json_array_append_new(names, json_sv(squeue_name(others[i])));
 	json_object_set_new(o, "others", names);
@@ -200,6 +205,7 @@ queue_explain(struct client *cl, const struct squeue *sq)
 	json_object_set_new(o, "conn", json_u64(i.nsessions));
 	json_object_set_new(o, "mode", json_string(i.backoff ? "backoff" :
 	    "normal"));
+	json_object_set_new(o, "priority", json_u64(why.priority));
 	json_object_set_new(o, "why", json_string(sched_wait_name(i.wait)));
 	json_object_set_new(o, "since", json_time(why.since_us));
 	json_object_set_new(o, "next", json_time(why.next_us));

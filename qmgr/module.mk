@@ -23,6 +23,7 @@ libqmgr_a_SOURCES = \
 	qmgr/qmgr.h \
 	qmgr/pick.c \
 	qmgr/pools.c \
+	qmgr/priority.c \
 	qmgr/sources.c \
 	qmgr/move.c \
 	qmgr/mismatch.c \
@@ -64,6 +65,7 @@ tests_unit_qmgr_test_qmgr_SOURCES = tests/unit/qmgr/qrig.c \
 	tests/unit/qmgr/test_qmgr_recover.c tests/unit/qmgr/test_qmgr_spool.c \
 	tests/unit/qmgr/test_qmgr_ask.c \
 	tests/unit/qmgr/test_qmgr_move.c \
+	tests/unit/qmgr/test_qmgr_priority.c \
 	tests/unit/qmgr/test_qmgr_skipped.c \
 	tests/unit/qmgr/test_qmgr_warmup.c
 # calls on the spool fail when the test says so

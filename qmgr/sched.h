@@ -24,6 +24,7 @@
 #include "common/base/sv.h"
 #include "common/base/timeval.h"
 #include "common/mail/outcome.h"
+#include "common/mail/priority.h"
 #include "common/mail/route.h"
 
 struct conf;
@@ -207,6 +208,7 @@ uint32_t smsg_rcpt_deletion(const struct smsg *m, uint32_t idx);
  * *order_r. Of one that is in the trash. */
 enum srcpt_state smsg_rcpt_before(const struct smsg *m, uint32_t idx,
     int64_t *next_us_r, uint32_t *order_r);
+unsigned smsg_rcpt_priority(const struct smsg *m, uint32_t idx);
 /* NULL when the recipient is done: ask before the result. */
 const struct squeue *smsg_rcpt_queue(const struct smsg *m, uint32_t idx);
 /* Its record stands somewhere else now. */
@@ -399,6 +401,10 @@ struct sched_queue_why {
 	                            * day, or */
 	double per_hour;           /* what the rate allows; KiB of volume */
 	uint32_t nparked;
+	unsigned priority;         /* of the queue */
+	struct sv ahead;           /* one of a higher priority that waits for
+	                            * the same, or "" */
+	unsigned ahead_priority;
 };
 void sched_queue_why(const struct sched *s, struct sched_now now,
     const struct squeue *q, struct sched_queue_why *why_r);
@@ -559,6 +565,11 @@ bool sched_rcpt_move(struct sched *s, struct sched_now now, struct smsg *m,
     uint32_t idx, struct sv vmta);
 /* The VMTA that it is with, or will be when it comes back; "": it is done. */
 struct sv smsg_rcpt_vmta(const struct smsg *m, uint32_t idx);
+/* Ready ones of a higher priority go before those of a lower one; it comes
+ * behind those that have this one already. PRIORITY_DEFAULT when it is added;
+ * more than PRIORITY_MAX is that. */
+void sched_rcpt_prioritize(struct sched *s, struct sched_now now,
+    struct smsg *m, uint32_t idx, unsigned priority);
 /* Into the trash: neither delivered nor counted, it does not expire, and is
  * there. False for one that is in flight, bouncing or done. number is not 0. */
 bool sched_rcpt_trash(struct sched *s, struct sched_now now, struct smsg *m,

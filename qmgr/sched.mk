@@ -13,6 +13,7 @@ libsched_a_SOURCES = \
 	qmgr/sched_hint.c \
 	qmgr/sched_info.c \
 	qmgr/sched_ip.c \
+	qmgr/sched_prio.c \
 	qmgr/sched_limit.c \
 	qmgr/sched_msg.c \
 	qmgr/sched_queue.c \

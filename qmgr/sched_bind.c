@@ -156,6 +156,19 @@ setting_of(const struct sched *s, const struct squeue *q,
 	    shared_setting(w);
 }
 
+/* Parked as well, it has room before q. */
+static void
+ahead_tell(const struct squeue *q, const struct slimit *l,
+    struct sched_queue_why *why)
+{
+	const struct sgroup *g = TAILQ_FIRST(&l->groups);
+
+	if (g->priority <= q->priority)
+		return;
+	why->ahead = TAILQ_FIRST(&g->queues)->name;
+	why->ahead_priority = g->priority;
+}
+
 void
 queue_limit_tell(const struct sched *s, const struct squeue *q,
     struct sched_queue_why *why)
@@ -169,6 +182,7 @@ queue_limit_tell(const struct sched *s, const struct squeue *q,
 	why->scope = scope_name(q, sc);
 	why->setting = setting_of(s, q, sc, q->wait);
 	why->nparked = l->nparked;
+	ahead_tell(q, l, why);
 	if (l->kind == LIMIT_RATE && l->rate.step_ns > 0) {
 		why->per_hour = NS_PER_HOUR / (double)l->rate.step_ns;
 		why->next_us = rate_next(&l->rate);

@@ -57,33 +57,45 @@ group_most(const struct squeue *q)
 	return most;
 }
 
+/* Adds the messages of a ready list to n, until that is more than `than`. */
+static void
+list_count(const struct srcpts *list, uint32_t most, uint32_t than,
+    uint32_t *n)
+{
+	const struct smsg *m = NULL;
+	const struct srcpt *r;
+	uint32_t in_group = 0;
+
+	TAILQ_FOREACH(r, list, u.ready) {
+		if (rcpt_msg(r) != m || in_group == most) {
+			m = rcpt_msg(r);
+			in_group = 0;
+			if (++*n > than)
+				return;
+		}
+		in_group++;
+	}
+}
+
 /* Are more than `than` messages ready (and allowed by the rates)? Looks at
  * so many at most. */
 static bool
 ready_more_than(struct sched *s, const struct squeue *q, uint32_t than)
 {
-	const struct srcpts *lists[2] = { &q->fresh, &q->due };
 	uint32_t most = group_most(q), n = 0;
+	const struct slevel *lv;
 
 	for (int i = 0; i < q->path.n; i++) {
 		if (rate_tokens(&q->path.scope[i]->msg_rate.rate,
 		    sched_mono(s)) <= than)
 			return false;
 	}
-	for (int i = 0; i < 2; i++) {
-		const struct smsg *m = NULL;
-		const struct srcpt *r;
-		uint32_t in_group = 0;
-
-		TAILQ_FOREACH(r, lists[i], u.ready) {
-			if (rcpt_msg(r) != m || in_group == most) {
-				m = rcpt_msg(r);
-				in_group = 0;
-				if (++n > than)
-					return true;
-			}
-			in_group++;
-		}
+	TAILQ_FOREACH(lv, &q->levels, link) {
+		list_count(&lv->fresh, most, than, &n);
+		if (n <= than)
+			list_count(&lv->due, most, than, &n);
+		if (n > than)
+			return true;
 	}
 	return false;
 }

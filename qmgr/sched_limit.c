@@ -2,7 +2,8 @@
 /*
  * Limits: counts of connections and rates, and the queues parked on them.
  * Room is never just announced: it is granted to the queue that has waited
- * longest (of the VMTA whose turn it is), which has it until its next turn.
+ * longest (of those with the highest priority, of the VMTA whose turn it is),
+ * which has it until its next turn.
  */
 #include "qmgr/sched_private.h"
 
@@ -107,7 +108,6 @@ limit_init(struct slimit *l, enum limit_kind kind, enum sched_wait cause)
 		.shared = NOT_SHARED, .cap = UINT32_MAX,
 		.timer = { .kind = TIMER_LIMIT } };
 	TAILQ_INIT(&l->groups);
-	TAILQ_INIT(&l->own.queues);
 }
 
 void
@@ -158,7 +158,7 @@ limit_release(struct sched *s, struct slimit *l)
 	limit_wake(s, l);
 }
 
-/* First queue of the group whose turn it is; the group goes to the end. */
+/* First queue of the group whose turn it is. */
 static struct squeue *
 limit_next(const struct slimit *l)
 {
@@ -172,13 +172,11 @@ limit_wake(struct sched *s, struct slimit *l)
 {
 	while (l->nparked > 0 && limit_room(s, l)) {
 		struct squeue *q = limit_next(l);
-		struct sgroup *g = q->park_group;
+		struct sgroup *g = q->group;
 
 		queue_unpark(s, q);
-		if (!TAILQ_EMPTY(&g->queues)) {
-			TAILQ_REMOVE(&l->groups, g, link);
-			TAILQ_INSERT_TAIL(&l->groups, g, link);
-		}
+		if (g->n > 0)
+			group_to_end(s, l, g);
 		q->grant = l;
 		l->granted++;
 		queue_activate(s, q);
@@ -219,9 +217,6 @@ limit_volume(struct sched *s, struct slimit *l, const struct conf_rate *c)
 void
 queue_park(struct sched *s, struct squeue *q, struct slimit *l)
 {
-	struct sgroup *g = l->shared == NOT_SHARED ? &l->own :
-	    &q->vm->groups[l->shared];
-
 	if (q->parked == l) {
 		/* there was no memory for its timer, see limit_wake() */
 		if (l->kind == LIMIT_RATE && l->granted == 0 &&
@@ -230,11 +225,8 @@ queue_park(struct sched *s, struct squeue *q, struct slimit *l)
 		return;
 	}
 	queue_unpark(s, q);
-	if (TAILQ_EMPTY(&g->queues))
-		TAILQ_INSERT_TAIL(&l->groups, g, link);
-	TAILQ_INSERT_TAIL(&g->queues, q, park);
+	group_join(s, l, q);
 	q->parked = l;
-	q->park_group = g;
 	l->nparked++;
 	if (l->kind == LIMIT_RATE)
 		limit_wake(s, l); /* sets the timer */
@@ -244,15 +236,11 @@ void
 queue_unpark(struct sched *s, struct squeue *q)
 {
 	struct slimit *l = q->parked;
-	struct sgroup *g = q->park_group;
 
 	if (l == NULL)
 		return;
-	TAILQ_REMOVE(&g->queues, q, park);
-	if (TAILQ_EMPTY(&g->queues))
-		TAILQ_REMOVE(&l->groups, g, link);
+	group_leave(s, l, q);
 	q->parked = NULL;
-	q->park_group = NULL;
 	l->nparked--;
 	if (l->kind == LIMIT_RATE && l->nparked == 0)
 		(void)timer_set(&s->timers, &l->timer, NEVER);

@@ -7,7 +7,7 @@
  * jumps taken out (sched_clock_advance).
  *
  * A recipient (struct srcpt) is always in exactly one place for its state:
- *   READY     fresh or due list of its queue
+ *   READY     fresh or due list of one of its queue's levels
  *   RETRY     retry heap of its queue
  *   INFLIGHT  a delivery (struct sdeliv) of a session or of a worker
  *   HELD, BOUNCING   nothing but the queue's aside list
@@ -94,10 +94,18 @@ enum limit_kind { LIMIT_CONNS, LIMIT_RATE };
 
 TAILQ_HEAD(squeues, squeue);
 
-/* Parked queues of one VMTA; a limit serves its groups in turn. */
+/*
+ * Queues of one priority that are parked on a limit; those of one VMTA, if
+ * several share it. Each queue has brought a group along: one is in use, the
+ * others are its spares, and whoever leaves takes one of them.
+ */
 struct sgroup {
 	struct squeues queues;
-	TAILQ_ENTRY(sgroup) link; /* in limit.groups if queues is not empty */
+	TAILQ_ENTRY(sgroup) link;  /* slimit.groups, if it has queues */
+	struct sgroup *next;       /* of svmta.groups, or of the spares */
+	struct sgroup *spares;
+	uint32_t n;                /* queues */
+	uint8_t priority;
 };
 TAILQ_HEAD(sgroups, sgroup);
 
@@ -121,9 +129,9 @@ struct slimit {
 	uint32_t used;
 	uint32_t granted;
 	uint32_t nparked;
+	uint32_t leaving;  /* connections that are being closed */
 	struct srate rate;
-	struct sgroups groups;
-	struct sgroup own; /* the only group unless shared */
+	struct sgroups groups; /* the highest priority first, then in turn */
 	struct stimer timer; /* rate: when the next token comes */
 };
 
@@ -141,6 +149,8 @@ struct spath {
 };
 
 /* ---- messages ---- */
+
+#define NRCPTS_BITS  17   /* over ENV_RCPTS_MAX */
 
 struct srcpt {
 	struct squeue *q;              /* NULL when done */
@@ -164,7 +174,8 @@ struct srcpt {
 			uint32_t number;
 		} trash;
 	} u;
-	uint32_t idx;                  /* in its message */
+	uint32_t idx : NRCPTS_BITS,    /* in its message */
+	    priority : 7;
 	uint16_t attempts;             /* stops at the end */
 	uint8_t state;                 /* enum srcpt_state */
 	uint8_t flags;
@@ -176,14 +187,27 @@ enum rcpt_flags {
 	RF_LOST = 2,   /* the last attempt ended in a lost connection */
 	RF_HOLD = 4,   /* in flight, to be held if it comes back */
 	RF_MOVE = 8,   /* in flight, to be moved to u.held.vmta */
+	RF_ASTRAY = 16,/* ready, in squeue.level whatever its priority: there
+			* was no memory for another */
 };
+
+/*
+ * The ready recipients of one priority. A queue has one level in itself, for
+ * the priority that comes first; others come and go with their recipients.
+ */
+struct slevel {
+	TAILQ_ENTRY(slevel) link;      /* squeue.levels, if not empty */
+	struct srcpts fresh, due;
+	int16_t due_credit;            /* of retries against fresh mail */
+	uint8_t priority;
+};
+TAILQ_HEAD(slevels, slevel);
 
 #define SEGMENT_BITS 36   /* of 64 MiB each */
 #define PLACE_BITS   28   /* units of 8: segments up to 2 GiB */
 #define BODY_BITS    36
 #define CLOCKS       256  /* jumps of the clock that are told apart */
 #define LENGTH_BITS  28   /* the same */
-#define NRCPTS_BITS  17   /* over ENV_RCPTS_MAX */
 
 /* What few messages have; stands behind the recipients. */
 struct smsg_rare {
@@ -374,7 +398,7 @@ struct svmta {
 	struct sv name, path_name;     /* "/name", in text[] */
 	struct sched *s;
 	struct sscope scope;
-	struct sgroup groups[SHARED_LIMITS];
+	struct sgroup *groups[SHARED_LIMITS]; /* of its parked queues */
 	TAILQ_HEAD(, ssession) idle;
 	TAILQ_HEAD(, swarmup) warmups; /* those of the file in its order */
 	struct squeues active;
@@ -430,7 +454,8 @@ struct squeue {
 	const struct conf_domain *conf;/* use queue_conf() */
 	uint32_t conf_gen;
 
-	struct srcpts fresh, due;      /* READY */
+	struct slevel level;           /* READY */
+	struct slevels levels;         /* the highest priority first */
 	struct srcpt **heap;           /* RETRY, from [0] */
 	uint32_t heap_size;
 	uint32_t promote;              /* retries to be made ready now */
@@ -438,7 +463,7 @@ struct squeue {
 	struct srcpt *expire_next;     /* of live: where queue_expire() goes
 	                                * on; NULL: at its head */
 	bool unsorted;                 /* live is not in order of arrival */
-	int16_t due_credit;            /* of retries against fresh mail */
+	uint8_t priority;              /* queue-priority */
 	uint32_t count[SR_STATES];
 	uint64_t bytes;
 
@@ -454,7 +479,7 @@ struct squeue {
 	struct ssite *site;            /* NULL: none */
 	TAILQ_ENTRY(squeue) site_link;
 	struct slimit *parked, *grant;
-	struct sgroup *park_group;
+	struct sgroup *group;          /* that it is parked in; else a spare */
 	TAILQ_ENTRY(squeue) park;
 
 	bool paused;
@@ -550,6 +575,8 @@ struct sched {
 	TAILQ_HEAD(, ssession) idle;
 	struct sscope scope;
 	struct slimit worker_limit;
+	struct sgroup *last[SHARED_LIMITS][PRIORITY_MAX + 1]; /* of each
+	                                * priority in their groups */
 	struct timers timers;
 
 	uint64_t count[SR_STATES], nrcpts;
@@ -633,6 +660,24 @@ void limit_wake(struct sched *s, struct slimit *l);
 void queue_park(struct sched *s, struct squeue *q, struct slimit *l);
 void queue_unpark(struct sched *s, struct squeue *q);
 void queue_grant_end(struct sched *s, struct squeue *q);
+
+/* sched_prio.c */
+/* Into the list of its priority, or out of it. */
+void ready_put(struct squeue *q, struct srcpt *r, bool at_head);
+void ready_remove(struct squeue *q, struct srcpt *r);
+/* The first level with a lower priority than that; NULL: none. */
+struct slevel *level_below(const struct squeue *q, unsigned priority);
+/* The group that q joins when it parks on l. */
+void group_join(struct sched *s, struct slimit *l, struct squeue *q);
+void group_leave(struct sched *s, struct slimit *l, struct squeue *q);
+/* It is behind those of the same priority now. */
+void group_to_end(struct sched *s, struct slimit *l, struct sgroup *g);
+/* Is another queue than q parked on l, of at least that priority? */
+bool limit_is_wanted(const struct slimit *l, const struct squeue *q,
+    unsigned priority);
+/* Are there more that are parked on l with a higher priority than connections
+ * that are about to be closed? */
+bool limit_is_pressed(const struct slimit *l, unsigned priority);
 
 /* sched_queue.c */
 /* Waits between failures of the destination, of the mode. */

@@ -78,8 +78,6 @@ vmta_get(struct sched *s, struct sv name)
 	vm->name = sv_from_at(vm->path_name, 1);
 	scope_init(&vm->scope, WAIT_CONN_VMTA, WAIT_CONN_RATE,
 	    WAIT_VMTA_RATE);
-	for (int i = 0; i < SHARED_LIMITS; i++)
-		TAILQ_INIT(&vm->groups[i].queues);
 	TAILQ_INIT(&vm->idle);
 	TAILQ_INIT(&vm->warmups);
 	TAILQ_INIT(&vm->active);
@@ -316,6 +314,19 @@ queue_path_set(struct sched *s, struct squeue *q)
 	q->path = p;
 }
 
+/* One that waits for a turn waits among others then. */
+static void
+queue_priority_set(struct sched *s, struct squeue *q)
+{
+	uint8_t priority = (uint8_t)q->conf->queue_priority;
+
+	if (q->priority == priority)
+		return;
+	queue_unpark(s, q);
+	q->priority = priority;
+	queue_activate(s, q);
+}
+
 static void
 queue_conf_apply(struct sched *s, struct squeue *q)
 {
@@ -324,6 +335,7 @@ queue_conf_apply(struct sched *s, struct squeue *q)
 	q->conf = conf_domain_find(s->conf, q->vmta,
 	    rollup ? q->site->key : q->domain);
 	q->conf_gen = s->conf_gen;
+	queue_priority_set(s, q);
 	queue_path_set(s, q);
 	site_conf(s, q);
 	react_conf(s, q);
@@ -365,8 +377,9 @@ queue_init(struct sched *s, struct squeue *q, struct sv name, size_t ndomain)
 	q->name = sv_make(q->text, name.n);
 	q->domain = sv_head(q->name, ndomain);
 	q->vmta = sv_from_at(q->name, ndomain + 1);
-	TAILQ_INIT(&q->fresh);
-	TAILQ_INIT(&q->due);
+	TAILQ_INIT(&q->level.fresh);
+	TAILQ_INIT(&q->level.due);
+	TAILQ_INIT(&q->levels);
 	TAILQ_INIT(&q->live);
 	TAILQ_INIT(&q->aside);
 	TAILQ_INIT(&q->off);
@@ -389,7 +402,10 @@ queue_new(struct sched *s, struct sv name, size_t ndomain)
 		return NULL;
 	queue_init(s, q, name, ndomain);
 	q->vm = vmta_get(s, q->vmta);
-	if (q->vm == NULL || htab_insert(&s->queues, q) != 0) {
+	q->group = calloc(1, sizeof(*q->group));
+	if (q->vm == NULL || q->group == NULL ||
+	    htab_insert(&s->queues, q) != 0) {
+		free(q->group);
 		free(q);
 		return NULL;
 	}
@@ -448,6 +464,7 @@ queue_free(struct sched *s, struct squeue *q)
 	react_free(q);
 	free(q->adapt);
 	free(q->heap);
+	free(q->group);
 	free(q->error);
 	free(q);
 }

@@ -187,6 +187,8 @@ session_close(struct sched *s, struct ssession *se)
 {
 	session_leave_state(s, se);
 	se->state = SE_CLOSING;
+	for (int i = 0; i < se->path.n; i++)
+		se->path.scope[i]->conns.leaving++;
 	session_place(s, se);
 	s->ops->session_close(s->arg, se->id, se->worker->number);
 }
@@ -285,14 +287,13 @@ session_reclaim(struct sched *s, struct slimit *l)
 		session_close(s, se);
 }
 
-/* Others wait for connections that this queue shares with them. */
+/* Others wait for connections that this queue shares with them: those that have
+ * that priority at least. */
 static bool
-others_wait(const struct squeue *q)
+others_wait(const struct squeue *q, unsigned priority)
 {
 	for (int i = 1; i < q->path.n; i++) {
-		const struct slimit *l = &q->path.scope[i]->conns;
-
-		if (l->nparked > (q->parked == l ? 1u : 0u))
+		if (limit_is_wanted(&q->path.scope[i]->conns, q, priority))
 			return true;
 	}
 	return false;
@@ -304,7 +305,7 @@ sessions_release_idle(struct sched *s, struct squeue *q)
 {
 	struct ssession *se, *next;
 
-	if (TAILQ_EMPTY(&q->sessions[0]) || !others_wait(q))
+	if (TAILQ_EMPTY(&q->sessions[0]) || !others_wait(q, 0))
 		return;
 	for (se = TAILQ_FIRST(&q->sessions[0]); se != NULL; se = next) {
 		next = TAILQ_NEXT(se, qlink);
@@ -328,14 +329,33 @@ session_remove(struct sched *s, struct ssession *se)
 	q->nsessions--;
 	q->all_full = 0;
 	s->nsessions--;
-	for (int i = 0; i < se->path.n; i++)
-		limit_release(s, &se->path.scope[i]->conns);
+	for (int i = 0; i < se->path.n; i++) {
+		struct slimit *l = &se->path.scope[i]->conns;
+
+		l->leaving -= se->state == SE_CLOSING;
+		limit_release(s, l);
+	}
 	limit_release(s, &s->worker_limit);
 	free(se);
 	queue_activate(s, q);
 }
 
 /* ---- handing out ---- */
+
+/* Queues of a higher priority wait for a connection that it holds, and no other
+ * session is about to give them one. */
+static bool
+is_interrupted(const struct ssession *se)
+{
+	if (!se->q->conf->allow_priority_interruption)
+		return false;
+	for (int i = 1; i < se->path.n; i++) {
+		if (limit_is_pressed(&se->path.scope[i]->conns,
+		    se->q->priority))
+			return true;
+	}
+	return false;
+}
 
 /* Not all at the same time: a queue that may connect once at a time would get
  * one of many slots that are free at once, and nothing until the next time. */
@@ -345,8 +365,11 @@ session_must_yield(struct sched *s, const struct ssession *se)
 	int64_t most = sched_jitter(s, se->id, YIELD_MSGS - YIELD_MSGS / 4,
 	    YIELD_MSGS + YIELD_MSGS / 4);
 
+	if (is_interrupted(se))
+		return true;
 	return (se->handed >= most ||
-	    sched_mono(s) - se->up_at >= YIELD_US) && others_wait(se->q);
+	    sched_mono(s) - se->up_at >= YIELD_US) &&
+	    others_wait(se->q, se->q->priority);
 }
 
 /* The session with the least to do that takes one more message; sessions
@@ -367,25 +390,26 @@ session_pick(struct sched *s, struct squeue *q)
 }
 
 /*
- * Fresh mail and retries that are due share as max-retry-share says, if there
- * are both: each turn gives the retries that many percent of a message, and
+ * Of the highest priority. Fresh mail and retries that are due share as
+ * max-retry-share says, if there are both: each turn gives the retries that many percent of a message, and
  * one of them goes when there is a whole one.
  */
 static struct srcpt *
 queue_next_rcpt(struct squeue *q)
 {
-	struct srcpt *fresh = TAILQ_FIRST(&q->fresh);
-	struct srcpt *due = TAILQ_FIRST(&q->due);
+	struct slevel *lv = TAILQ_FIRST(&q->levels);
+	struct srcpt *fresh = TAILQ_FIRST(&lv->fresh);
+	struct srcpt *due = TAILQ_FIRST(&lv->due);
 
 	if (fresh == NULL || due == NULL) {
-		q->due_credit = 0;
+		lv->due_credit = 0;
 		return fresh != NULL ? fresh : due;
 	}
-	q->due_credit = (int16_t)(q->due_credit +
+	lv->due_credit = (int16_t)(lv->due_credit +
 	    (int16_t)q->conf->max_retry_share);
-	if (q->due_credit < 100)
+	if (lv->due_credit < 100)
 		return fresh;
-	q->due_credit = (int16_t)(q->due_credit - 100);
+	lv->due_credit = (int16_t)(lv->due_credit - 100);
 	return due;
 }
 

@@ -100,7 +100,7 @@ sched_queue_why(const struct sched *s, struct sched_now now,
 	if (seen > RING_SLOTS * RING_HOUR_US)
 		seen = RING_SLOTS * RING_HOUR_US;
 	*why = (struct sched_queue_why){ .wait = q->wait,
-		.since_us = q->wait_since + skew };
+		.priority = q->priority, .since_us = q->wait_since + skew };
 	shares_get(q, now.mono.us, why->share);
 	why->seen_ms = seen / US_PER_MS;
 	why->arrived_per_hour = per_hour(&q->arrived, now.mono.us, seen);

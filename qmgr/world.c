@@ -860,14 +860,19 @@ msg_put(struct world *w, const struct sched_msg *m, const struct wmsg *wm)
 	const struct spec *sp = wm->spec;
 	struct sv *domains = calloc((size_t)sp->ndomains * sp->rcpts + 1,
 	    sizeof(*domains));
+	struct smsg *added;
 	uint32_t n;
 
 	if (domains == NULL)
 		abort();
 	n = msg_domains(sp, wm->i, domains);
-	if (sched_msg_add(w->s, world_now(w), m, sv_from(sp->vmta), domains,
-	    n) == NULL)
+	added = sched_msg_add(w->s, world_now(w), m, sv_from(sp->vmta),
+	    domains, n);
+	if (added == NULL)
 		fail("sched_msg_add() refused a message");
+	for (uint32_t i = 0; i < n; i++)
+		sched_rcpt_prioritize(w->s, world_now(w), added, i,
+		    sp->priority);
 	free(domains);
 }
 
@@ -911,6 +916,8 @@ msg_restore(struct world *w, struct sched *old, const struct smsg *om)
 		if (st != SR_DONE)
 			(void)sched_rcpt_move(w->s, world_now(w), m, i,
 			    smsg_rcpt_vmta(om, i));
+		sched_rcpt_prioritize(w->s, world_now(w), m, i,
+		    smsg_rcpt_priority(om, i));
 		sched_rcpt_restore(w->s, world_now(w), m, i,
 		    st == SR_INFLIGHT ? SR_READY : st,
 		    smsg_rcpt_attempts(om, i), smsg_rcpt_next_us(om, i));

@@ -70,6 +70,7 @@ struct spec {           /* of `add` */
 	char vmta[WORLD_NAME];
 	struct sv *domains;
 	uint32_t ndomains, rcpts;
+	unsigned priority;
 	bool together;
 };
 

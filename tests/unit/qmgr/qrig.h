@@ -262,6 +262,7 @@ void qmgr_tests_skipped(Suite *s);
 void qmgr_tests_warmup(Suite *s);
 void qmgr_tests_move(Suite *s);
 void qmgr_tests_ask(Suite *s);
+void qmgr_tests_priority(Suite *s);
 void qmgr_tests_delays(Suite *s);
 
 #endif

@@ -8,6 +8,7 @@
  *   conf <<END ... END       the configuration; a second one is a reload
  *   seed N                   before conf
  *   add N to=D[,D...] [vmta=V] [rcpts=N] [every=T] [age=T] [together]
+ *       [priority=N]
  *                            D may be d{1..9}.test; messages go to the
  *                            domains by turns, or each to all (together)
  *   remote D [latency=T] [connect-latency=T] [dns-latency=T] [ttl=T]
@@ -20,12 +21,15 @@
  *       [dns=ok|temp|nodomain|nullmx|unusable|self|again]
  *   backoff|normal|pause|resume|schedule|retry-now|hold|release|delete queue D/V
  *   rebind queue D/V to=V2
+ *   prioritize queue D/V to=N
  *   worker add|kill N        there is worker 0
  *   restart [keep]           keep: the workers live on
  *   clock TIME | clock -TIME the wall clock jumps
  *   forget routes
  *   disable|enable source IP D/V [for=T]    D, V may be *
  *   expect WHAT [X] OP N     X: D, D/V, /V, * ; OP: = <= >= < >
+ *                            of what happened also X:N, to messages that were
+ *                            added with that priority
  *   expect between T1 T2 WHAT X OP N
  *   expect first|last WHAT X OP TIME
  *   expect try N X between T1 T2    the Nth try of the oldest message of X,
@@ -34,6 +38,7 @@
  *   expect wait D/V = NAME
  *   expect mode D/V = normal|backoff
  *   expect rule D/V = DIRECTIVE|reply|none  what it is parked on
+ *   expect ahead D/V = D/V|none     parked with it, of a higher priority
  *   expect share D/V 1m|10m|1h NAME OP PERCENT
  *   expect rivals|arrive|leave D/V OP N     the latter two: in an hour
  *   expect kept NAME/V N1 N2 PERCENT   days N1 to N2 of the plan (from 1) have
@@ -259,7 +264,7 @@ do_add(struct script *sc)
 	struct spec *sp = calloc(1, sizeof(*sp));
 	const char *vmta = option(sc, "vmta"), *rcpts = option(sc, "rcpts");
 	const char *every = option(sc, "every"), *age = option(sc, "age");
-	const char *to = option(sc, "to");
+	const char *to = option(sc, "to"), *priority = option(sc, "priority");
 	uint32_t n = number_of(sc, word(sc, 1));
 
 	if (sp == NULL || sc->nspecs == SPECS_MAX || to == NULL)
@@ -267,6 +272,7 @@ do_add(struct script *sc)
 	sc->specs[sc->nspecs++] = sp;
 	snprintf(sp->vmta, sizeof(sp->vmta), "%s", vmta ? vmta : "{default}");
 	sp->rcpts = rcpts ? number_of(sc, rcpts) : 1;
+	sp->priority = priority ? number_of(sc, priority) : PRIORITY_DEFAULT;
 	sp->together = has_word(sc, "together");
 	spec_domains(sc, sp, to);
 	for (uint32_t i = 0; i < n; i++) {
@@ -358,7 +364,7 @@ queue_named(struct script *sc, const char *name, struct sv *domain,
 	return sched_queue_find(sc->w.s, *domain, *vmta);
 }
 
-/* hold, release, delete, rebind: all recipients of the queue. */
+/* hold, release, delete, rebind, prioritize: all recipients of the queue. */
 static void
 queue_rcpts(struct script *sc, struct squeue *q, const char *what)
 {
@@ -384,6 +390,9 @@ queue_rcpts(struct script *sc, struct squeue *q, const char *what)
 		else if (strcmp(what, "rebind") == 0)
 			(void)sched_rcpt_move(sc->w.s, world_now(&sc->w), sm,
 			    all[i].idx, sv_from(option(sc, "to")));
+		else if (strcmp(what, "prioritize") == 0)
+			sched_rcpt_prioritize(sc->w.s, world_now(&sc->w), sm,
+			    all[i].idx, number_of(sc, option(sc, "to")));
 		else
 			sched_rcpt_hold(sc->w.s, world_now(&sc->w), sm,
 			    all[i].idx, strcmp(what, "hold") == 0, 0);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* The expectations of a scenario. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/unit/qmgr/scenario.h"
@@ -38,7 +39,17 @@ static bool
 happening_is(const struct script *sc, const struct happening *h, int what,
     const char *x)
 {
-	return h->what == what && queue_is(sc->w.names[h->queue], x);
+	char queue[WORLD_NAME];
+	const char *priority = strchr(x, ':');
+
+	if (h->what != what)
+		return false;
+	if (priority == NULL)
+		return queue_is(sc->w.names[h->queue], x);
+	snprintf(queue, sizeof(queue), "%.*s", (int)(priority - x), x);
+	return queue_is(sc->w.names[h->queue], queue) && h->id != 0 &&
+	    sc->w.msgs[h->id - 1].spec->priority ==
+	    (unsigned)atoi(priority + 1);
 }
 
 static bool
@@ -317,6 +328,21 @@ expect_rule(struct script *sc)
 		wrong(sc, "got %s, want %s", got, word(sc, 4));
 }
 
+/* expect ahead D/V = D/V|none */
+static void
+expect_ahead(struct script *sc)
+{
+	struct sched_queue_why why;
+	struct squeue *q;
+
+	if (!why_get(sc, &q, &why))
+		return;
+	if (why.ahead.n == 0)
+		why.ahead = SV("none");
+	if (!sv_eq(why.ahead, sv_from(word(sc, 4))))
+		wrong(sc, "got %.*s, want %s", SV_FMT(why.ahead), word(sc, 4));
+}
+
 static void
 expect_why_number(struct script *sc, const char *what)
 {
@@ -452,6 +478,8 @@ do_expect(struct script *sc)
 		expect_share(sc);
 	else if (strcmp(w, "rule") == 0)
 		expect_rule(sc);
+	else if (strcmp(w, "ahead") == 0)
+		expect_ahead(sc);
 	else if (strcmp(w, "rivals") == 0 || strcmp(w, "arrive") == 0 ||
 	    strcmp(w, "leave") == 0)
 		expect_why_number(sc, w);

@@ -223,7 +223,8 @@ START_TEST(test_rebind_words_that_are_wrong)
 	says("rebind a.test", "to which VMTA? --vmta=NAME");
 	says("rebind a.test --vmta=nope", "there is no such VMTA");
 	ck_assert_uint_eq(rig.ctl_status, 2);
-	says("rebind --vmta=v1", "rebind wants --queue, --jobId or --id");
+	says("rebind --vmta=v1", "rebind wants --queue, --jobId, "
+				 "--envId or --id");
 	says("rebind --queue= --vmta=v1",
 	    "--queue=: an empty word selects nothing; * is any");
 }
@@ -278,9 +279,9 @@ END_TEST
 /* ---- recipients that come apart ---- */
 
 static const struct env_group apart[] = {
-    {.vmta = SV("v2")},
-    {.vmta = SV("v1"), .hold = SV("gate")},
-    {.vmta = SV("v2"), .hold = SV("gate")},
+    {.vmta = SV("v2"), .priority = PRIORITY_DEFAULT},
+    {.vmta = SV("v1"), .hold = SV("gate"), .priority = PRIORITY_DEFAULT},
+    {.vmta = SV("v2"), .hold = SV("gate"), .priority = PRIORITY_DEFAULT},
 };
 
 static const struct env_rcpt asked[] = {

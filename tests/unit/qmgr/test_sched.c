@@ -223,6 +223,52 @@ START_TEST(test_session_end_gives_back_in_order)
 }
 END_TEST
 
+/* The IDs of the deliveries that are under way. */
+static void
+ck_handed(const struct world *w, const char *want)
+{
+	char got[256] = "";
+
+	for (uint32_t i = 0; i < w->nd; i++)
+		snprintf(got + strlen(got), sizeof(got) - strlen(got),
+		    "%llu/%u ", (unsigned long long)w->d[i].id, w->d[i].n);
+	ck_assert_str_eq(got, want);
+}
+
+/* Equals go in order, and together if they are of one message; what comes back
+ * untried is the first of its priority again. */
+START_TEST(test_priority_order_is_kept)
+{
+	struct world *w = world_new("<domain *>\nmax-smtp-out 1\n</domain>\n",
+	    1);
+	struct smsg *m = add(w, 1, "a.test", 5);
+
+	sched_rcpt_prioritize(w->s, w->now, m, 1, 80);
+	sched_rcpt_prioritize(w->s, w->now, m, 3, 80);
+	add(w, 2, "a.test", 1);
+	m = add(w, 3, "a.test", 2);
+	sched_rcpt_prioritize(w->s, w->now, m, 0, 80);
+	sched_rcpt_prioritize(w->s, w->now, m, 1, 101);
+	ck_assert_uint_eq(smsg_rcpt_priority(m, 0), 80);
+	ck_assert_uint_eq(smsg_rcpt_priority(m, 1), PRIORITY_MAX);
+	run_up(w);
+	ck_handed(w, "3/1 1/2 3/1 1/3 ");
+	session_drop(w, 0, END_LOST);
+	run(w);
+	sessions_up(w);
+	ck_handed(w, "3/1 1/2 3/1 1/3 ");
+	sched_rcpt_prioritize(w->s, w->now, m, 0, 60);
+	sched_rcpt_prioritize(w->s, w->now, m, 7, 60); /* there is none */
+	session_drop(w, 0, END_LOST);
+	m = add(w, 4, "a.test", 1);
+	sched_rcpt_prioritize(w->s, w->now, m, 0, 60);
+	run(w);
+	sessions_up(w);
+	ck_handed(w, "3/1 1/2 3/1 4/1 ");
+	world_free(w);
+}
+END_TEST
+
 START_TEST(test_session_lost_thrice_without_delivery_queue_waits)
 {
 	struct world *w = world_new("", 1);
@@ -583,6 +629,7 @@ sched_suite(void)
 	tcase_add_test(tc, test_queue_empty_freed_after_a_while);
 	tcase_add_test(tc, test_list_restored_out_of_order_sorted);
 	tcase_add_test(tc, test_took_looks_connections_answers);
+	tcase_add_test(tc, test_priority_order_is_kept);
 	tcase_add_test(tc, test_memory_million_messages_below_160_bytes);
 	sched_tests_random(tc);
 	sched_tests_delay(tc);

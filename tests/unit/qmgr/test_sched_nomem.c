@@ -257,6 +257,10 @@ add(struct world *w, uint64_t id, const char *a, const char *b,
 
 	CALL_UNTIL(w, add_try(w, id, domains, b == NULL ? 1 : 3, vmta));
 	verify(w);
+	for (uint32_t i = 0; id % 3 == 1 && i < w->nrcpts[id]; i++)
+		CALL(w, sched_rcpt_prioritize(w->s, w->now,
+		    sched_msg_find(w->s, id), i,
+		    (unsigned)(40 + id % 30)));
 }
 
 static void
@@ -402,7 +406,7 @@ static const char conf_text[] =
     "<domain *>\nretry-after 1s\nretry-recipients-after 2s\n"
     "retry-after-dns-error 1s\nconnection-idle-timeout 1s\n</domain>\n"
     "<domain a.test>\nmax-smtp-out 2\n</domain>\n"
-    "<domain b.test>\nmax-msg-rate 5/s\n</domain>\n"
+    "<domain b.test>\nmax-msg-rate 5/s\nqueue-priority 80\n</domain>\n"
     "<domain c.test>\nmax-connect-rate 30/m\nmax-msg-per-connection 3\n"
     "</domain>\n"
     "<virtual-mta v2>\nmax-smtp-msg-rate 60/m\n</virtual-mta>\n";
