@@ -119,6 +119,9 @@ add_rule(struct str *s, const json_t *limit)
 		    num_of(limit, NULL, "line"));
 	else
 		str_adds(s, "default)");
+	if (text_of(limit, "source").n > 0)
+		str_addf(s, ", of the source address %.*s",
+		    SV_FMT(text_of(limit, "source")));
 	if (text_of(limit, "site").n > 0)
 		str_addf(s, ", of all domains that go to %.*s",
 		    SV_FMT(text_of(limit, "site")));

@@ -555,6 +555,19 @@ cell_limit(struct table *t, const json_t *row)
 		table_cellf(t, "%.0f/h", per_hour);
 }
 
+/* "gmail.com/v1 from 192.0.2.1" */
+static void
+cell_of(struct table *t, const json_t *row)
+{
+	struct sv source = text_of(row, "source");
+
+	if (source.n == 0)
+		cell_text(t, row, "of");
+	else
+		table_cellf(t, "%.*s from %.*s", SV_FMT(text_of(row, "of")),
+		    SV_FMT(source));
+}
+
 void
 view_limits(const struct ctl_reply *r)
 {
@@ -567,7 +580,7 @@ view_limits(const struct ctl_reply *r)
 		bool set = text_of(row, "setting").n > 0;
 
 		cell_text(t, row, "kind");
-		cell_text(t, row, "of");
+		cell_of(t, row);
 		table_cell(t, set ? text_of(row, "setting") :
 		    SV("by a reply"));
 		cell_text(t, row, "value");

@@ -17,9 +17,28 @@
 
 struct rule {
 	struct sv scope, name;     /* wanted; scope.p NULL: whichever */
+	const struct route_addr *source; /* not NULL: for this address */
+	int bits;                  /* of the network that was found */
 	bool found;
 	json_t *o;                 /* value, scope, file, line go here */
 };
+
+/* Of lines with networks the most specific one that has the address. */
+static bool
+is_for(struct rule *r, struct sv value)
+{
+	struct conf_cidr c;
+	struct sv rest = value;
+
+	if (r->source == NULL)
+		return true;
+	if (conf_parse_cidr(sv_cut(&rest, ' '), &c) != NULL)
+		return !r->found;
+	if (!conf_cidr_has(&c, r->source) || c.bits < r->bits)
+		return false;
+	r->bits = c.bits;
+	return true;
+}
 
 /* The last one is the one that counts. */
 static void
@@ -29,7 +48,8 @@ on_setting(void *arg, struct sv scope, struct sv name, struct sv value,
 	struct rule *r = arg;
 
 	if (!sv_eq(name, r->name) ||
-	    (r->scope.p != NULL && !sv_ieq(scope, r->scope)))
+	    (r->scope.p != NULL && !sv_ieq(scope, r->scope)) ||
+	    !is_for(r, value))
 		return;
 	r->found = true;
 	json_object_set_new(r->o, "value", json_sv(value));
@@ -55,13 +75,20 @@ site_rule_put(const struct qmgr *q, const struct squeue *sq, struct sv scope,
 
 void
 rule_put(const struct qmgr *q, const struct squeue *sq, struct sv scope,
-    const char *setting, json_t *o)
+    const char *setting, const struct route_addr *source, json_t *o)
 {
-	struct rule r = { .name = sv_from(setting), .o = o };
+	struct rule r = { .name = sv_from(setting), .source = source,
+		.o = o };
 	char text[300];
 	struct str s;
 
 	STR_ON(&s, text);
+	if (source != NULL) {
+		char ip[46];
+
+		json_object_set_new(o, "source",
+		    json_sv(source_ip_text(source, ip)));
+	}
 	if (sq != NULL && sv_eq(scope, squeue_name(sq))) {
 		conf_domain_show(q->conf, squeue_vmta(sq), squeue_domain(sq),
 		    on_setting, &r);
@@ -98,7 +125,7 @@ limit_row(const struct qmgr *q, const struct squeue *sq,
 	json_object_set_new(o, "setting", json_string(why->setting == NULL ?
 	    "" : why->setting));
 	if (why->setting != NULL)
-		rule_put(q, sq, why->scope, why->setting, o);
+		rule_put(q, sq, why->scope, why->setting, why->source, o);
 	if (why->per_hour > 0)
 		json_object_set_new(o, "perHour", json_real(why->per_hour));
 	if (why->per_hour <= 0 || why->wait == WAIT_WARMUP) {
@@ -216,7 +243,7 @@ queue_explain(struct client *cl, const struct squeue *sq)
 
 		json_object_set_new(l, "setting",
 		    json_string(retry_setting(&i)));
-		rule_put(q, sq, squeue_name(sq), retry_setting(&i), l);
+		rule_put(q, sq, squeue_name(sq), retry_setting(&i), NULL, l);
 		json_object_set_new(o, "limit", l);
 	} else {
 		json_object_set_new(o, "limit", json_null());

@@ -51,7 +51,8 @@ limit_row(const struct limit_at *at, const struct sched_limit *l)
 	json_object_set_new(o, "setting", json_string(l->setting == NULL ?
 	    "" : l->setting));
 	if (l->setting != NULL)
-		rule_put(at->cl->q, at->sq, l->scope, l->setting, o);
+		rule_put(at->cl->q, at->sq, l->scope, l->setting, l->source,
+		    o);
 	if (l->per_hour > 0)
 		json_object_set_new(o, "perHour", json_real(l->per_hour));
 	if (l->per_hour <= 0 || l->vmta.n > 0) {

@@ -212,11 +212,14 @@ attempt_replay(struct recovery *rec, const struct ev_attempt *e)
 {
 	struct smsg *m = sched_msg_find(rec->q->sched, e->id);
 	enum srcpt_state state = SR_RETRY;
+	struct route_addr source;
+	bool from = route_addr_parse(e->source_ip, &source);
 
 	/* not what was given up without a try */
 	if (m != NULL && e->dest_ip.n > 0)
 		sched_rcpt_tried(rec->q->sched, rec->now, m, e->rcpt_idx,
-		    (int64_t)e->time_us, e->volume_kib);
+		    (int64_t)e->time_us, e->volume_kib,
+		    from ? &source : NULL);
 	warmup_attempt_replay(rec->q, rec->now, e);
 	if (e->action != ACT_DEFERRED)
 		state = e->wants_dsn ? SR_BOUNCING : SR_DONE;

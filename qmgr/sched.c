@@ -210,6 +210,10 @@ timer_fire(struct sched *s, struct stimer *t)
 		source_timer(s, t);
 		return;
 	}
+	if (t->kind == TIMER_PACE) {
+		pace_timer(s, t);
+		return;
+	}
 	if (t->kind == TIMER_SITE) {
 		site_timer(s, t);
 		return;

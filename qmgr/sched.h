@@ -89,6 +89,7 @@ enum sched_wait {
 	WAIT_CONN_SOURCE, /* source-ip-max-smtp-out of those that are not */
 	WAIT_CONN_SITE,   /* max-smtp-out of all domains with these hosts */
 	WAIT_SITE_RATE,   /* their messages */
+	WAIT_SOURCE_RATE, /* source-ip-max-msg-rate of those with room */
 	SCHED_WAITS
 };
 
@@ -226,7 +227,8 @@ bool sched_rcpt_held_by(struct sched *s, struct smsg *m, uint32_t idx,
 /*
  * What a rate has used up: it is as good as new at until_us (wall clock).
  * queue is "domain/vmta", "/vmta" for a rate of a VMTA, "//pool" of a pool,
- * "=KEY/vmta" of a site.
+ * "=KEY/vmta" of a site, "@IP=domain/vmta" of a queue from that source address
+ * ("system": the system chooses it).
  */
 enum sched_rate { RATE_MSGS, RATE_CONNECTS, RATE_VOLUME, SCHED_RATES };
 struct sched_used {
@@ -242,10 +244,11 @@ int sched_used_each(const struct sched *s, sched_used_fn *fn, void *arg);
 void sched_used_restore(struct sched *s, struct sched_now now,
     const struct sched_used *u);
 /* Recovery: this recipient was tried at at_us (wall clock), which counts for
- * the rates; volume_kib as in the decision. Before its new state is
- * restored. */
+ * the rates; volume_kib as in the decision; source: from where, NULL if that
+ * is not known. Before its new state is restored. */
 void sched_rcpt_tried(struct sched *s, struct sched_now now, struct smsg *m,
-    uint32_t idx, int64_t at_us, uint32_t volume_kib);
+    uint32_t idx, int64_t at_us, uint32_t volume_kib,
+    const struct route_addr *source);
 /* Recovery after a crash: connections may have been opened just before, so
  * each rate of connections begins with a pause of one interval. */
 void sched_connects_unknown(struct sched *s, struct sched_now now);
@@ -396,6 +399,8 @@ struct sched_queue_why {
 	/* the limit that it is parked on */
 	bool limited;
 	struct sv scope;           /* "domain/vmta", "/vmta", "//pool", "" */
+	const struct route_addr *source; /* the limit is for this address alone;
+	                            * NULL: it is not */
 	const char *setting;       /* directive; NULL: a reply has set it */
 	uint32_t used, cap;        /* connections, or recipients of a warmup's
 	                            * day, or */
@@ -418,6 +423,7 @@ struct sched_limit {
 	struct sv scope;           /* as in struct sched_queue_why, or
 	                            * "=KEY/vmta": a site */
 	struct sv vmta;            /* of a warmup */
+	const struct route_addr *source; /* as above */
 	const char *setting;       /* as above */
 	uint32_t used, cap;        /* as above, */
 	double per_hour;           /* but a warmup has all three */

@@ -16,6 +16,7 @@ libsched_a_SOURCES = \
 	qmgr/sched_prio.c \
 	qmgr/sched_limit.c \
 	qmgr/sched_msg.c \
+	qmgr/sched_pace.c \
 	qmgr/sched_queue.c \
 	qmgr/sched_rcpt.c \
 	qmgr/sched_reply.c \

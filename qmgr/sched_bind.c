@@ -5,8 +5,6 @@
  */
 #include "qmgr/sched_private.h"
 
-#define NS_PER_HOUR 3600e9
-
 /* ---- the limit that a queue is parked on ---- */
 
 /* The scope of the queue's path that the limit is in; NULL: the workers. */
@@ -224,6 +222,17 @@ struct teller {
 	void *arg;
 };
 
+static void
+rate_tell(const struct teller *t, const struct srate *r,
+    struct sched_limit *l)
+{
+	int64_t next = rate_next(r);
+
+	l->per_hour = NS_PER_HOUR / (double)r->step_ns;
+	if (next > t->now.mono.us)
+		l->next_us = next - t->now.mono.us + t->now.wall.us;
+}
+
 /* What is not limited is not told. */
 static void
 limit_tell(const struct teller *t, const struct slimit *l, struct sv scope,
@@ -231,17 +240,13 @@ limit_tell(const struct teller *t, const struct slimit *l, struct sv scope,
 {
 	struct sched_limit i = { .scope = scope, .setting = setting,
 		.nparked = l->nparked };
-	int64_t next;
 
 	if (l->kind == LIMIT_RATE && l->rate.step_ns == 0)
 		return;
 	if (l->kind == LIMIT_CONNS && l->cap == UINT32_MAX)
 		return;
 	if (l->kind == LIMIT_RATE) {
-		i.per_hour = NS_PER_HOUR / (double)l->rate.step_ns;
-		next = rate_next(&l->rate);
-		if (next > t->now.mono.us)
-			i.next_us = next - t->now.mono.us + t->now.wall.us;
+		rate_tell(t, &l->rate, &i);
 	} else {
 		i.used = l->used;
 		i.cap = l->cap;
@@ -277,15 +282,38 @@ shared_setting_q(const struct squeue *q, enum sched_wait w)
 	return shared_setting(w);
 }
 
+/* Those that have been used. */
+static void
+paces_tell(const struct teller *t, const struct squeue *q)
+{
+	const struct spacing *p;
+
+	TAILQ_FOREACH(p, &q->paces, link) {
+		for (int i = 0; i < SCHED_RATES; i++) {
+			struct sched_limit l = { .scope = q->name,
+				.source = &p->ip,
+				.setting = pace_setting((enum sched_rate)i),
+				.nparked = q->pace_first == p &&
+				    q->wait == pace_cause((enum sched_rate)i) };
+
+			if (p->rate[i].step_ns == 0)
+				continue;
+			rate_tell(t, &p->rate[i], &l);
+			t->fn(t->arg, &l);
+		}
+	}
+}
+
 void
 sched_queue_limits(const struct sched *s, struct sched_now now,
     const struct squeue *q, bool site, sched_limit_fn *fn, void *arg)
 {
 	struct teller t = { .s = s, .now = now, .fn = fn, .arg = arg };
 
-	if (!site)
+	if (!site) {
 		scope_tell(&t, &q->scope, q->name, q, own_setting);
-	else if (q->site != NULL && q->site->scope != NULL)
+		paces_tell(&t, q);
+	} else if (q->site != NULL && q->site->scope != NULL)
 		scope_tell(&t, q->site->scope, q->site->path_name, q,
 		    site_setting_q);
 }

@@ -218,6 +218,7 @@ check_session(const struct squeue *q, const struct ssession *se, int place)
 	CHECK(se->state != SE_UP || q->sources_check ||
 	    !source_is_off(q->s, q, &se->source), q);
 	CHECK(se->max_msgs == 0 || se->handed <= se->max_msgs, q);
+	CHECK(!se->dry || (se->state == SE_UP && place == SCHED_WINDOW), q);
 	CHECK(se->idle == (se->state == SE_UP && se->outstanding == 0), q);
 	TAILQ_FOREACH(d, &se->delivs, link) {
 		CHECK(d->se == se && d->open <= d->n, q);
@@ -226,6 +227,35 @@ check_session(const struct squeue *q, const struct ssession *se, int place)
 	}
 	CHECK(n == se->outstanding, q);
 	return inflight;
+}
+
+/* Sessions that wait for the rates of their address. */
+static void
+check_paces(const struct squeue *q)
+{
+	const struct spacing *p;
+	const struct ssession *se;
+
+	TAILQ_FOREACH(p, &q->paces, link) {
+		uint32_t n = 0, connecting = 0, dry = 0, in_list = 0;
+
+		for (int i = 0; i <= SCHED_WINDOW; i++) {
+			TAILQ_FOREACH(se, &q->sessions[i], qlink) {
+				if (se->pace != p)
+					continue;
+				n++;
+				connecting += se->state == SE_CONNECTING;
+				dry += se->dry;
+			}
+		}
+		TAILQ_FOREACH(se, &p->dry, dry_link)
+			in_list++;
+		CHECK(n == p->nsessions && connecting == p->nconnecting, q);
+		CHECK(dry == in_list, q);
+		CHECK(dry == 0 || p->timer.pos != 0 || q->poke_at != NEVER, q);
+		CHECK(q->pace_first != p || q->active || q->all_full == 0 ||
+		    p->timer.pos != 0 || q->poke_at != NEVER, q);
+	}
 }
 
 static void
@@ -255,6 +285,7 @@ check_queue(const struct squeue *q)
 	check_scope(&q->scope);
 	CHECK(q->priority == q->conf->queue_priority || q->conf_gen !=
 	    q->s->conf_gen, q);
+	check_paces(q);
 	if (q->parked != NULL)
 		CHECK(q->parked->nparked > 0, q);
 	if (q->grant != NULL)

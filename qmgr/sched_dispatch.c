@@ -125,6 +125,7 @@ queue_open_sessions(struct sched *s, struct squeue *q)
 		wait = source_choose(s, q, &source);
 		if (wait != WAIT_NOTHING) {
 			queue_unpark(s, q);
+			sessions_release_idle(s, q);
 			return wait;
 		}
 		l = open_block(s, q);
@@ -133,6 +134,8 @@ queue_open_sessions(struct sched *s, struct squeue *q)
 				queue_park(s, q, l);
 				session_reclaim(s, l);
 			}
+			if (l->kind == LIMIT_CONNS)
+				pace_reclaim(s, q);
 			return (enum sched_wait)l->cause;
 		}
 		if (session_open(s, q, source) == NULL) {

@@ -59,10 +59,12 @@
 #define QUEUE_ERROR_MAX    256
 
 #define NEVER INT64_MAX
+#define NS_PER_HOUR 3600e9
 
 /* ---- timers: one heap for all queues and limits ---- */
 
-enum timer_kind { TIMER_QUEUE, TIMER_LIMIT, TIMER_SOURCE, TIMER_SITE };
+enum timer_kind { TIMER_QUEUE, TIMER_LIMIT, TIMER_SOURCE, TIMER_SITE,
+	TIMER_PACE };
 
 struct stimer {
 	int64_t due;
@@ -262,6 +264,7 @@ struct sdeliv {
 	uint32_t kib;                  /* of the message */
 	int64_t sent_at;
 	bool delivered;                /* to one of them at least */
+	bool paced;                    /* taken of the session's pace, too */
 	struct spath path;             /* whose volume rates it was taken of */
 	struct swarmup *warmup;        /* it has places in, or NULL; */
 	int32_t warmup_day;            /* and on which day */
@@ -298,8 +301,24 @@ struct ssession {
 	struct route_addr source;      /* its address, */
 	uint32_t source_index;         /* and which it was when it opened */
 	struct sip *ip;                /* NULL: not counted */
+	struct spacing *pace;            /* NULL: its address has no rates */
+	bool dry;                      /* waits for them, in pace.dry */
+	TAILQ_ENTRY(ssession) dry_link;
 };
 TAILQ_HEAD(ssessions, ssession);
+
+/* The rates of a queue from one source address, see sched_pace.c. */
+struct spacing {
+	TAILQ_ENTRY(spacing) link;
+	struct squeue *q;
+	struct route_addr ip;
+	struct srate rate[SCHED_RATES];
+	int64_t until[SCHED_RATES];    /* used up, from before a restart; until
+	                                * there is such a rate */
+	uint32_t nsessions, nconnecting;
+	struct ssessions dry;          /* sessions that have to wait */
+	struct stimer timer;           /* when one may go on, or be opened */
+};
 
 /* ---- queues ---- */
 
@@ -518,7 +537,13 @@ struct squeue {
 	struct soffs off;              /* sources that it may not use */
 	uint32_t source_turn;          /* which is next */
 	uint64_t none_left;            /* sched.sources_gen when it had none, */
-	uint64_t all_full;             /* or no room in those it had */
+	uint64_t all_full;             /* or no room in those it had, */
+	enum sched_wait full_wait;     /* and what it waited for then */
+	TAILQ_HEAD(, spacing) paces;
+	bool paced;                    /* its settings name rates of them */
+	struct spacing **pace_at;      /* some of paces, by source */
+	uint32_t npace_at;
+	const struct spacing *pace_first; /* the first that has room again */
 	bool sources_check;            /* sessions may have to be closed */
 	bool sourceless;               /* waits for one */
 	TAILQ_ENTRY(squeue) sourceless_link;
@@ -741,6 +766,10 @@ bool source_is_full(const struct squeue *q, const struct route_addr *ip);
 /* WAIT_NOTHING, or why the queue can have none. */
 enum sched_wait source_choose(struct sched *s, struct squeue *q,
     uint32_t *index_r);
+/* The VMTA's addresses; at least one, which the system may choose. */
+uint32_t sources_count(const struct squeue *q);
+const struct route_addr *source_at(const struct squeue *q, uint32_t i);
+bool addr_same(const struct route_addr *a, const struct route_addr *b);
 void source_take(struct sched *s, struct squeue *q, struct ssession *se,
     uint32_t index);
 void sourceless_set(struct sched *s, struct squeue *q, bool on);
@@ -753,6 +782,46 @@ void source_react(struct sched *s, struct squeue *q,
     struct sv reply);
 void queue_sources_free(struct sched *s, struct squeue *q);
 void sources_free(struct sched *s);
+/* sched_pace.c */
+/* The queue has new settings, or addresses. */
+void pace_conf(struct sched *s, struct squeue *q);
+/* Of its source number i. False without memory; NULL: it has no rates. */
+bool pace_get(struct sched *s, struct squeue *q, uint32_t i,
+    struct spacing **p_r);
+/* WAIT_NOTHING, or why no session is to be opened from there now; then *due_r
+ * is when it may, or NEVER. */
+enum sched_wait pace_wait(struct sched *s, struct spacing *p, int64_t *due_r);
+/* Takes the session aside if its address must send nothing now. */
+bool pace_dries(struct sched *s, struct ssession *se);
+void pace_opened(struct sched *s, struct ssession *se);
+/* It no longer connects, or is about to close. */
+void pace_connected(struct ssession *se);
+void pace_closes(struct ssession *se);
+void pace_ended(struct ssession *se);
+void pace_take(struct sched *s, struct sdeliv *d);
+/* Data volume that was not delivered. */
+void pace_give(struct sched *s, const struct sdeliv *d);
+void pace_timer(struct sched *s, struct stimer *t);
+/* Closes an idle session that has to wait for long: another address could use
+ * its place. */
+void pace_reclaim(struct sched *s, struct squeue *q);
+/* All of them. */
+void pace_release_idle(struct sched *s, struct squeue *q);
+/* Recovery: a try from there, or from who knows where (NULL). */
+void pace_tried(struct sched *s, struct squeue *q,
+    const struct route_addr *ip, int64_t at, uint32_t n, uint32_t kib);
+/* Its rates remember something until then. */
+int64_t pace_until(const struct squeue *q);
+void paces_free(struct sched *s, struct squeue *q);
+/* name: see struct sched_used. */
+struct spacing *pace_named(struct sched *s, struct sv name);
+void pace_until_set(struct sched *s, struct spacing *p, enum sched_rate rate,
+    int64_t until);
+/* The directive of the rate, and the cause that it is. */
+enum sched_wait pace_cause(enum sched_rate rate);
+const char *pace_setting(enum sched_rate rate);
+/* The queue waits for these rates. */
+void pace_tell(const struct squeue *q, struct sched_queue_why *why);
 /* sched_adapt.c */
 void adapt_conf(struct sched *s, struct squeue *q);
 /* What the limits are now, for whom they are lower. */
@@ -795,6 +864,8 @@ struct srate *scope_rate(struct sscope *sc, enum sched_rate rate);
 /* It is as good as new then (monotonic), or later. */
 void used_set(const struct sched *s, struct srate *r, int64_t until);
 void volume_take(const struct squeue *q, int64_t at, uint32_t kib);
+/* No state can be worse than a period's allowance used just now. */
+void used_bound(const struct sched *s, struct srate *r);
 void connects_unknown(struct sched *s, struct squeue *q);
 /* Frees it if it is empty and has been so for a while. */
 bool queue_collect(struct sched *s, struct squeue *q);
@@ -853,6 +924,8 @@ bool queue_doom(struct sched *s, struct squeue *q);
 /* source: see source_choose(). */
 struct ssession *session_open(struct sched *s, struct squeue *q,
     uint32_t source);
+void session_place(struct sched *s, struct ssession *se);
+void session_close(struct sched *s, struct ssession *se);
 /* Sessions from addresses that are disabled now get no more work. */
 void sessions_sources_check(struct sched *s, struct squeue *q);
 struct ssession *session_pick(struct sched *s, struct squeue *q);

@@ -341,6 +341,7 @@ queue_conf_apply(struct sched *s, struct squeue *q)
 	react_conf(s, q);
 	adapt_conf(s, q);
 	queue_limits_apply(s, q);
+	pace_conf(s, q);
 	delays_conf(s, q);
 }
 
@@ -384,6 +385,7 @@ queue_init(struct sched *s, struct squeue *q, struct sv name, size_t ndomain)
 	TAILQ_INIT(&q->aside);
 	TAILQ_INIT(&q->off);
 	TAILQ_INIT(&q->trash);
+	TAILQ_INIT(&q->paces);
 	for (int i = 0; i <= SCHED_WINDOW; i++)
 		TAILQ_INIT(&q->sessions[i]);
 	scope_init(&q->scope, WAIT_CONN_QUEUE, WAIT_CONN_RATE, WAIT_MSG_RATE);
@@ -443,6 +445,7 @@ queue_free(struct sched *s, struct squeue *q)
 	if (s->ops->queue_gone != NULL)
 		s->ops->queue_gone(s->arg, q);
 	queue_sources_free(s, q);
+	paces_free(s, q);
 	queue_unpark(s, q);
 	site_leave(s, q);
 	queue_deactivate(s, q);
@@ -501,6 +504,8 @@ queue_collect(struct sched *s, struct squeue *q)
 		until = rates_until(q);
 		if (until < adapt_until(q))
 			until = adapt_until(q);
+		if (until < pace_until(q))
+			until = pace_until(q);
 		q->gc_at = sched_mono(s) + QUEUE_KEEP_US;
 		if (q->gc_at < until)
 			q->gc_at = until;

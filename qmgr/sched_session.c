@@ -92,11 +92,12 @@ session_idle_set(struct sched *s, struct ssession *se, bool idle)
 static bool
 session_takes(const struct ssession *se)
 {
-	return se->state == SE_UP && se->outstanding < SCHED_WINDOW &&
+	return se->state == SE_UP && !se->dry &&
+	    se->outstanding < SCHED_WINDOW &&
 	    (se->max_msgs == 0 || se->handed < se->max_msgs);
 }
 
-static void
+void
 session_place(struct sched *s, struct ssession *se)
 {
 	uint8_t place = session_takes(se) ? (uint8_t)se->outstanding :
@@ -150,7 +151,8 @@ session_open(struct sched *s, struct squeue *q, uint32_t source)
 		return NULL;
 	se->id = s->next_session++;
 	se->q = q;
-	if (htab_insert(&s->sessions, se) != 0) {
+	if (!pace_get(s, q, source, &se->pace) ||
+	    htab_insert(&s->sessions, se) != 0) {
 		free(se);
 		return NULL;
 	}
@@ -165,6 +167,7 @@ session_open(struct sched *s, struct squeue *q, uint32_t source)
 	TAILQ_INSERT_TAIL(&q->sessions[TAKES_NOTHING], se, qlink);
 	TAILQ_INSERT_TAIL(&se->worker->sessions, se, wlink);
 	session_count(s, se);
+	pace_opened(s, se);
 	session_view(se, &v);
 	s->ops->session_open(s->arg, &v);
 	return se;
@@ -177,15 +180,17 @@ session_leave_state(struct sched *s, struct ssession *se)
 	if (se->state == SE_CONNECTING) {
 		se->q->nconnecting--;
 		s->nconnecting--;
+		pace_connected(se);
 	} else if (se->state == SE_UP) {
 		se->q->nup--;
 	}
 }
 
-static void
+void
 session_close(struct sched *s, struct ssession *se)
 {
 	session_leave_state(s, se);
+	pace_closes(se);
 	se->state = SE_CLOSING;
 	for (int i = 0; i < se->path.n; i++)
 		se->path.scope[i]->conns.leaving++;
@@ -305,8 +310,10 @@ sessions_release_idle(struct sched *s, struct squeue *q)
 {
 	struct ssession *se, *next;
 
-	if (TAILQ_EMPTY(&q->sessions[0]) || !others_wait(q, 0))
+	if ((TAILQ_EMPTY(&q->sessions[0]) && TAILQ_EMPTY(&q->paces)) ||
+	    !others_wait(q, 0))
 		return;
+	pace_release_idle(s, q);
 	for (se = TAILQ_FIRST(&q->sessions[0]); se != NULL; se = next) {
 		next = TAILQ_NEXT(se, qlink);
 		session_close(s, se);
@@ -320,6 +327,8 @@ session_remove(struct sched *s, struct ssession *se)
 
 	session_idle_set(s, se, false);
 	session_leave_state(s, se);
+	pace_closes(se);
+	pace_ended(se);
 	TAILQ_REMOVE(&q->sessions[se->place], se, qlink);
 	TAILQ_REMOVE(&se->worker->sessions, se, wlink);
 	htab_remove(&s->sessions, se);
@@ -381,6 +390,8 @@ session_pick(struct sched *s, struct squeue *q)
 		struct ssession *se;
 
 		while ((se = TAILQ_FIRST(&q->sessions[i])) != NULL) {
+			if (pace_dries(s, se))
+				continue;
 			if (!session_must_yield(s, se))
 				return se;
 			session_close(s, se);
@@ -446,13 +457,25 @@ deliv_new(struct srcpt *first, uint32_t n)
 	d->n = d->open = n;
 	d->kib = (uint32_t)((d->msg->body_len + 1023) / 1024);
 	d->sent_at = 0;
-	d->delivered = false;
+	d->delivered = d->paced = false;
 	d->path.n = 0;
 	d->warmup = NULL;
 	d->site = NULL;
 	d->se = NULL;
 	d->kept_by = NULL;
 	return d;
+}
+
+/* A message takes a period's tokens at most. */
+static uint32_t
+pace_most(const struct ssession *se, uint32_t most)
+{
+	const struct srate *r;
+
+	if (se->pace == NULL)
+		return most;
+	r = &se->pace->rate[RATE_MSGS];
+	return r->step_ns != 0 && r->most < most ? r->most : most;
 }
 
 /* Gives the next message to se: at most `most` of its recipients. False
@@ -462,7 +485,7 @@ session_hand(struct sched *s, struct squeue *q, struct ssession *se,
     uint32_t most, uint32_t *n_r)
 {
 	struct srcpt *r = queue_next_rcpt(q), *next;
-	struct sdeliv *d = deliv_new(r, group_size(r, most));
+	struct sdeliv *d = deliv_new(r, group_size(r, pace_most(se, most)));
 	struct sched_session v;
 
 	if (d == NULL)
@@ -486,6 +509,7 @@ session_hand(struct sched *s, struct squeue *q, struct ssession *se,
 		limit_take(s, &d->path.scope[i]->msg_rate, q, d->n);
 		limit_take(s, &d->path.scope[i]->volume, q, d->kib);
 	}
+	pace_take(s, d);
 	warmup_taken(s, d, q->warmup, d->n);
 	*n_r = d->n;
 	session_view(se, &v);
@@ -545,6 +569,8 @@ deliv_volume_end(struct sched *s, const struct sdeliv *d)
 		rate_give(&l->rate, d->kib);
 		limit_wake(s, l);
 	}
+	if (!d->delivered)
+		pace_give(s, d);
 }
 
 static void
@@ -644,7 +670,7 @@ sched_rcpt_held_by(struct sched *s, struct smsg *m, uint32_t idx,
 	if (r->state == SR_HELD)
 		r->flags |= RF_HOLD;
 	TAILQ_INSERT_TAIL(&w->kept, d, link);
-	sched_rcpt_tried(s, s->now, m, idx, s->now.wall.us, 0);
+	sched_rcpt_tried(s, s->now, m, idx, s->now.wall.us, 0, NULL);
 	warmup_taken(s, d, r->q->warmup, 1);
 	rcpt_inflight(s, r, d);
 	return true;
@@ -689,6 +715,7 @@ sched_session_up(struct sched *s, struct sched_now now, uint64_t session)
 	se->up_at = sched_mono(s);
 	queue_took(se->q, TIME_CONNECT, se->up_at - se->opened_at);
 	se->q->nup++;
+	se->q->all_full = 0;
 	se->q->sources_check = s->noff > 0;
 	session_place(s, se);
 	queue_activate(s, se->q);

@@ -111,6 +111,8 @@ sched_queue_why(const struct sched *s, struct sched_now now,
 		why->took_ms[i] = (double)q->took_us[i] / US_PER_MS;
 	if (q->parked != NULL)
 		queue_limit_tell(s, q, why);
+	else if (q->wait == q->full_wait && q->pace_first != NULL)
+		pace_tell(q, why);
 	else if (q->wait == WAIT_RETRY)
 		why->next_us = q->retry_at;
 	else if (q->wait == WAIT_NOTHING && q->count[SR_RETRY] > 0)

@@ -141,10 +141,11 @@ queue_of(struct world *w, const struct squeue *q)
 }
 
 static void
-note(struct world *w, enum what what, uint32_t queue, uint64_t id, uint32_t n)
+note_from(struct world *w, enum what what, uint32_t queue, uint64_t id,
+    uint32_t n, uint32_t source)
 {
 	struct happening h = { .t = w->t, .id = id, .queue = queue, .n = n,
-		.what = (uint8_t)what };
+		.source = source, .what = (uint8_t)what };
 
 	if (w->told != NULL) {
 		w->told(w->told_arg, &h);
@@ -152,6 +153,12 @@ note(struct world *w, enum what what, uint32_t queue, uint64_t id, uint32_t n)
 	}
 	w->log = grown(w->log, &w->log_size, w->nlog, sizeof(*w->log));
 	w->log[w->nlog++] = h;
+}
+
+static void
+note(struct world *w, enum what what, uint32_t queue, uint64_t id, uint32_t n)
+{
+	note_from(w, what, queue, id, n, 0);
 }
 
 /* ---- events to come: a heap by time, then by order of making ---- */
@@ -444,7 +451,7 @@ on_deliver(void *arg, const struct sched_session *v, const struct smsg *m,
 	*se->last = d;
 	se->last = &d->next;
 	se->stamp++;
-	note(w, W_DISPATCHED, se->queue, m->id, n);
+	note_from(w, W_DISPATCHED, se->queue, m->id, n, se->source);
 	note(w, W_DELIVERS, se->queue, m->id, 1);
 }
 

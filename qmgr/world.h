@@ -36,6 +36,7 @@ struct happening {
 	int64_t t;       /* since the start */
 	uint64_t id;     /* of the message, or 0 */
 	uint32_t queue;  /* index into world.names */
+	uint32_t source; /* W_DISPATCHED: index into world.sources */
 	uint32_t n;      /* how many; W_QFAIL: failures so far */
 	uint8_t what;
 };

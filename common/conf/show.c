@@ -71,48 +71,79 @@ conf_show(const struct conf *c, bool defaults, conf_show_fn *fn, void *arg)
 	}
 }
 
-/* The last setting of row in the nodes, and its block. */
-static const struct setting *
-effective(const struct node *const *nodes, size_t n,
-    const struct conf_row *row, const struct block **b_r)
+/* A walk over the settings of row in the nodes. */
+struct cursor {
+	const struct node *const *nodes;
+	size_t n, i;
+	const struct conf_row *row;
+	const struct node_block *nb;
+	const struct setting *s;
+	bool begun;
+};
+
+static void
+block_next(struct cursor *k)
 {
-	const struct setting *found = NULL;
-
-	for (size_t i = 0; i < n; i++) {
-		for (const struct node_block *nb = nodes[i]->blocks;
-		    nb != NULL; nb = nb->next) {
-			const struct setting *s = nb->block->first;
-
-			for (; s != NULL; s = s->next) {
-				if (s->row != row)
-					continue;
-				found = s;
-				*b_r = nb->block;
-			}
-		}
-	}
-	return found;
+	k->nb = k->begun && k->nb != NULL ? k->nb->next : NULL;
+	k->begun = true;
+	while (k->nb == NULL && k->i < k->n)
+		k->nb = k->nodes[k->i++]->blocks;
+	k->s = k->nb == NULL ? NULL : k->nb->block->first;
 }
 
+static bool
+cursor_next(struct cursor *k)
+{
+	if (k->s != NULL)
+		k->s = k->s->next;
+	for (;;) {
+		while (k->s != NULL && k->s->row != k->row)
+			k->s = k->s->next;
+		if (k->s != NULL)
+			return true;
+		block_next(k);
+		if (k->nb == NULL)
+			return false;
+	}
+}
+
+static void
+show_setting(const struct conf *c, const struct cursor *k, conf_show_fn *fn,
+    void *arg)
+{
+	char mem[SCOPE_TEXT_MAX];
+	struct str scope;
+
+	STR_ON(&scope, mem);
+	scope_text(c, k->nb->block, &scope);
+	fn(arg, str_sv(&scope), sv_from(k->row->name),
+	    k->s->clear ? sv_from(k->row->def) : k->s->value,
+	    place_file(c, k->s->at), k->s->at.line);
+}
+
+/* The last setting; of a list, all lines behind the last one that clears it,
+ * or that one. */
 static void
 show_row(const struct conf *c, const struct node *const *nodes, size_t n,
     const struct conf_row *row, conf_show_fn *fn, void *arg)
 {
-	char mem[SCOPE_TEXT_MAX];
-	const struct block *b = NULL;
-	const struct setting *s = effective(nodes, n, row, &b);
-	struct str scope;
+	const struct cursor start = { .nodes = nodes, .n = n, .row = row };
+	struct cursor k = start, first = start;
+	bool list = type_repeats((enum conf_type)row->type), any = false;
 
-	if (s == NULL) {
+	while (cursor_next(&k)) {
+		if (!any || !list || k.s->clear || first.s->clear)
+			first = k;
+		any = true;
+	}
+	if (!any) {
 		fn(arg, SV(""), sv_from(row->name), sv_from(row->def), SV(""),
 		    0);
 		return;
 	}
-	STR_ON(&scope, mem);
-	scope_text(c, b, &scope);
-	fn(arg, str_sv(&scope), sv_from(row->name),
-	    s->clear ? sv_from(row->def) : s->value, place_file(c, s->at),
-	    s->at.line);
+	show_setting(c, &first, fn, arg);
+	while (list && cursor_next(&first))
+		show_setting(c, &first, fn, arg);
 }
 
 void

@@ -590,8 +590,12 @@ START_TEST(test_jobs_limits_and_ips_are_tables)
 	    "\"file\":\"/c\",\"line\":7,\"used\":3,\"most\":20,"
 	    "\"next\":null,\"waiting\":2}",
 	    "{\"kind\":\"queue\",\"of\":\"a.org/v\",\"setting\":\"\","
-	    "\"perHour\":600.0,\"next\":null,\"waiting\":0}" },
-		.text = "2 of 2 limits" };
+	    "\"perHour\":600.0,\"next\":null,\"waiting\":0}",
+	    "{\"kind\":\"queue\",\"of\":\"a.org/v\",\"setting\":"
+	    "\"source-ip-max-msg-rate\",\"source\":\"192.0.2.7\","
+	    "\"value\":\"0/0 9/h\",\"scope\":\"domain *\",\"file\":\"/c\","
+	    "\"line\":9,\"perHour\":9.0,\"next\":null,\"waiting\":1}" },
+		.text = "3 of 3 limits" };
 	static const struct answer ips = { .rows = {
 	    "{\"source\":\"192.0.2.1\",\"vmta\":\"v\",\"conn\":3,"
 	    "\"opened\":9,\"connectFailed\":1,\"delivered\":10,"
@@ -612,9 +616,11 @@ START_TEST(test_jobs_limits_and_ips_are_tables)
 	setup();
 	daemon_start(&limits);
 	ck_assert_int_eq(command("show limits --waiting"), 0);
-	ck_has("out", "queue a.org/v max-smtp-out 20     3/20       2      "
-	    "domain * /c:7\n");
-	ck_has("out", "queue a.org/v by a reply         600/h       0");
+	ck_has("out", "queue a.org/v                max-smtp-out           20    "
+	    "   3/20       2      domain * /c:7\n");
+	ck_has("out", "by a reply                     600/h       0");
+	ck_has("out", "queue a.org/v from 192.0.2.7 source-ip-max-msg-rate 0/0 "
+	    "9/h   9/h       1      domain * /c:9\n");
 	ck_words("show limits --waiting \n");
 	teardown();
 	setup();

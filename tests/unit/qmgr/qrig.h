@@ -79,6 +79,7 @@ struct qpeer {
 		uint32_t idx[8], n;
 	} delivers[QRIG_LISTS];
 	uint64_t seq, acked;
+	const char *from; /* the source address in results; NULL: none */
 	/* the resolver */
 	unsigned nresolves;
 	struct {

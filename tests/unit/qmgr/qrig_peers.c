@@ -421,7 +421,7 @@ qrig_result(struct qrig *r, unsigned n, enum outcome o, uint16_t code,
 	    .src_mta = SV(""),
 	    .host = SV("mx.test"),
 	    .host_ip = SV("127.0.0.1"),
-	    .source_ip = SV(""),
+	    .source_ip = sv_from(r->smtp.from == NULL ? "" : r->smtp.from),
 	    .esmtp = SV(""),
 	};
 	struct buf b;

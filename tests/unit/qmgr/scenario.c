@@ -46,6 +46,8 @@
  *   expect plan|actual NAME/V N OP COUNT    of the Nth day since the first
  *   expect behind NAME/V OP DAYS
  *   expect source IP opened|now|max OP N  connections from it
+ *   expect rate IP X WINDOW OP N   the most recipients dispatched from it
+ *                            within any such time
  *   expect disabled OP N     source addresses, each with its queues
  *   expect status|diag = TEXT       of the last one given up (diag: begins)
  *

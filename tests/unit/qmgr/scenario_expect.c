@@ -445,6 +445,34 @@ expect_source(struct script *sc)
 		check_number(sc, so->max, 4);
 }
 
+static bool
+is_from(const struct script *sc, const struct happening *h, const char *ip,
+    const char *x)
+{
+	return happening_is(sc, h, W_DISPATCHED, x) &&
+	    strcmp(sc->w.sources[h->source].ip, ip) == 0;
+}
+
+/* expect rate IP X WINDOW OP N */
+static void
+expect_rate(struct script *sc)
+{
+	int64_t window = time_of(sc, word(sc, 4)), sum = 0, most = 0;
+	const struct happening *log = sc->w.log;
+	size_t from = 0;
+
+	for (size_t i = 0; i < sc->w.nlog; i++) {
+		if (!is_from(sc, &log[i], word(sc, 2), word(sc, 3)))
+			continue;
+		sum += log[i].n;
+		for (; log[from].t <= log[i].t - window; from++)
+			if (is_from(sc, &log[from], word(sc, 2), word(sc, 3)))
+				sum -= log[from].n;
+		most = sum > most ? sum : most;
+	}
+	check_number(sc, most, 5);
+}
+
 static int64_t
 count_disabled(const struct script *sc)
 {
@@ -492,6 +520,8 @@ do_expect(struct script *sc)
 		expect_mode(sc);
 	else if (strcmp(w, "source") == 0)
 		expect_source(sc);
+	else if (strcmp(w, "rate") == 0)
+		expect_rate(sc);
 	else if (strcmp(w, "disabled") == 0)
 		check_number(sc, count_disabled(sc), 2);
 	else if (strcmp(w, "status") == 0)

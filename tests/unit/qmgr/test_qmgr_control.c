@@ -975,6 +975,15 @@ START_TEST(test_ctl_mode_survives_beside_pause)
 }
 END_TEST
 
+static void
+life_with(const char *conf)
+{
+	ck_assert_int_eq(qrig_stop(&rig), 0);
+	qrig_start(&rig, conf);
+	qrig_peers(&rig);
+	qrig_go(&rig, 1);
+}
+
 #define REPLY_CONF \
 	QRIG_CONF "<smtp-pattern-list p>\n" \
 	"reply /slow down/ mode=backoff,for=1h\n" \
@@ -985,10 +994,7 @@ START_TEST(test_ctl_replies_act_and_are_remembered)
 {
 	unsigned n;
 
-	ck_assert_int_eq(qrig_stop(&rig), 0);
-	qrig_start(&rig, REPLY_CONF);
-	qrig_peers(&rig);
-	qrig_go(&rig, 1);
+	life_with(REPLY_CONF);
 	n = qrig_deliver(&rig, "s@here.test", "r1@there.test", NULL);
 	qrig_result(&rig, n, OUT_TEMPORARY, 450, "4.7.0", "450 slow down");
 	QWAIT(&rig, rig.smtp.acked == 1);
@@ -1126,10 +1132,7 @@ START_TEST(test_ctl_limits_are_all_shown)
 	const char *rows;
 	unsigned n;
 
-	ck_assert_int_eq(qrig_stop(&rig), 0);
-	qrig_start(&rig, LIMITS_CONF);
-	qrig_peers(&rig);
-	qrig_go(&rig, 1);
+	life_with(LIMITS_CONF);
 	n = qrig_deliver(&rig, "s@here.test", "r1@there.test", NULL);
 	qrig_result(&rig, n, OUT_DELIVERED, 250, "2.0.0", "250 ok");
 	QWAIT(&rig, rig.smtp.acked == 1);
@@ -1176,6 +1179,42 @@ START_TEST(test_ctl_limits_are_all_shown)
 	rows = strstr(qrig_ctl(&rig, "show limits"), "\"kind\":\"site\"");
 	ck_assert_ptr_nonnull(rows);
 	hasnt(rows + 1, "\"kind\":\"site\"");
+}
+END_TEST
+
+#define SOURCE_CONF \
+	"host-name q.test\n" \
+	"smtp-source-host 127.0.0.1 a.test\n" \
+	"smtp-source-host 127.0.0.2 b.test\n" \
+	"<domain *>\nsource-ip-max-msg-rate 10/8 1/h\n" \
+	"source-ip-max-msg-rate 127.0.0.0/8 2/h\n" \
+	"source-ip-max-msg-rate 127.0.0.2 3/h\n" \
+	"source-ip-max-msg-rate 127.0.0.3 4/h\n</domain>\n"
+
+/* The line is the one of the address's network. */
+START_TEST(test_ctl_limits_of_source_addresses)
+{
+	unsigned n;
+
+	life_with(SOURCE_CONF);
+	for (int i = 1; i <= 2; i++) {
+		n = qrig_deliver(&rig, "s@here.test", "r@there.test", NULL);
+		qrig_result(&rig, n, OUT_DELIVERED, 250, "2.0.0", "250 ok");
+		QWAIT(&rig, rig.smtp.acked == (unsigned)i);
+	}
+	(void)qrig_submit(&rig, "s@here.test", "r2@there.test");
+	QWAIT(&rig, strstr(qrig_ctl(&rig, "explain queue there.test"),
+	    "\"why\":\"source-message-rate\"") != NULL);
+	has(qrig_ctl(&rig, "explain queue there.test"), "\"limit\":{"
+	    "\"setting\":\"source-ip-max-msg-rate\","
+	    "\"source\":\"127.0.0.2\",\"value\":\"127.0.0.2 3/h\","
+	    "\"scope\":\"domain *\",");
+	has(qrig_ctl(&rig, "show limits"), "{\"kind\":\"queue\",\"of\":"
+	    "\"there.test/{default}\",\"setting\":"
+	    "\"source-ip-max-msg-rate\",\"source\":\"127.0.0.1\","
+	    "\"value\":\"127.0.0.0/8 2/h\",");
+	has(qrig_ctl(&rig, "show limits --waiting"),
+	    "\"source\":\"127.0.0.2\"");
 }
 END_TEST
 
@@ -1294,6 +1333,7 @@ qmgr_tests_control(Suite *s)
 	tcase_add_test(tc, test_ctl_replies_act_and_are_remembered);
 	tcase_add_test(tc, test_ctl_explain_names_the_rule);
 	tcase_add_test(tc, test_ctl_limits_are_all_shown);
+	tcase_add_test(tc, test_ctl_limits_of_source_addresses);
 	tcase_add_test(tc, test_ctl_schedule_ends_the_wait);
 	tcase_add_test(tc, test_ctl_config_and_version_are_shown);
 	tcase_add_test(tc, test_ctl_reload_is_the_masters);

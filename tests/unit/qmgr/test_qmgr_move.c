@@ -22,6 +22,7 @@
 	"reply /blocked/ disable-source-ip,reenable-after=1h\n"                \
 	"</smtp-pattern-list>\n<domain *>\nsmtp-pattern-list p\n"               \
 	"disable-mx-rollup yes\n</domain>\n"                                   \
+	"<domain pace.test>\nsource-ip-max-msg-rate 0/0 1/h\n</domain>\n"     \
 	"<virtual-mta v1>\nsmtp-source-host 127.0.0.1 one.test\n"              \
 	"smtp-source-host 127.0.0.2 two.test\n</virtual-mta>\n"                \
 	"<virtual-mta v2>\nsmtp-source-host 127.0.0.1 one.test\n"              \
@@ -112,6 +113,36 @@ START_TEST(test_source_disabled_survives)
 	ck_assert_str_eq(rig.smtp.opens[0].source_ip, "127.0.0.1");
 	life(KILLED);
 	says("show disabled sources", "0 of 0 disabled sources");
+}
+END_TEST
+
+/* A message goes, from this address. */
+static void
+goes_from(const char *ip, const char *rcpt)
+{
+	unsigned n;
+
+	rig.vmta = "v1";
+	n = qrig_deliver(&rig, "s@here.test", rcpt, NULL);
+	ck_assert_str_eq(rig.smtp.opens[0].source_ip, ip);
+	rig.smtp.from = ip;
+	qrig_result(&rig, n, OUT_DELIVERED, 250, "2.0.0", "250 ok");
+	QWAIT(&rig, rig.smtp.acked == 1);
+}
+
+/* By the attempt in the log, then by what is written at a stop. */
+START_TEST(test_source_rate_survives)
+{
+	life(FIRST);
+	goes_from("127.0.0.1", "r1@pace.test");
+	life(KILLED);
+	goes_from("127.0.0.2", "r2@pace.test");
+	life(STOPPED);
+	rig.vmta = "v1";
+	(void)qrig_submit(&rig, "s@here.test", "r3@pace.test");
+	QWAIT(&rig, strstr(qrig_ctl(&rig, "show queues pace.test"),
+	    "\"why\":\"source-message-rate\"") != NULL);
+	ck_assert_uint_eq(rig.smtp.nopens, 0);
 }
 END_TEST
 
@@ -450,6 +481,7 @@ qmgr_tests_move(Suite *s)
 
 	tcase_add_test(tc, test_source_words_that_are_wrong);
 	tcase_add_test(tc, test_source_disabled_survives);
+	tcase_add_test(tc, test_source_rate_survives);
 	tcase_add_test(tc, test_source_disabled_by_reply_survives);
 	tcase_add_test(tc, test_sources_are_counted);
 	tcase_add_test(tc, test_rebind_words_that_are_wrong);

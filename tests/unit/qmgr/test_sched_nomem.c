@@ -406,7 +406,8 @@ static const char conf_text[] =
     "<domain *>\nretry-after 1s\nretry-recipients-after 2s\n"
     "retry-after-dns-error 1s\nconnection-idle-timeout 1s\n</domain>\n"
     "<domain a.test>\nmax-smtp-out 2\n</domain>\n"
-    "<domain b.test>\nmax-msg-rate 5/s\nqueue-priority 80\n</domain>\n"
+    "<domain b.test>\nmax-msg-rate 5/s\nsource-ip-max-msg-rate 0/0 5/s\n"
+    "queue-priority 80\n</domain>\n"
     "<domain c.test>\nmax-connect-rate 30/m\nmax-msg-per-connection 3\n"
     "</domain>\n"
     "<virtual-mta v2>\nmax-smtp-msg-rate 60/m\n</virtual-mta>\n";

@@ -18,7 +18,10 @@
     "<domain d.test>\nmax-rcpt-per-transaction 2\n" \
     "notify-of-delay-every 0\n</domain>\n" \
     "<domain s.rollup>\nmax-smtp-out 1\nmax-msg-rate 20/s\n</domain>\n" \
-    "<domain e.test>\nsource-ip-max-smtp-out 1\n</domain>\n" \
+    "<domain e.test>\nsource-ip-max-smtp-out 1\n" \
+    "source-ip-max-msg-rate 0/0 20/m\n</domain>\n" \
+    "<domain d.test>\nsource-ip-max-connect-rate 192.0.2.0/24 10/m\n" \
+    "source-ip-max-data-volume-rate 192.0.2.0/24 30k/m\n</domain>\n" \
     "<virtual-mta v3>\nsmtp-source-host 192.0.2.1 a.test\n" \
     "smtp-source-host 192.0.2.2 b.test\n</virtual-mta>\n" \
     "<virtual-mta v1>\nmax-smtp-out 3\n</virtual-mta>\n" \
