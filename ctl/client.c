@@ -274,7 +274,7 @@ ctl_socket_path(const struct ctl *ctl, char *out, size_t size)
 		return !s.truncated;
 	}
 	conf_report_init(&rep);
-	c = conf_load(ctl->config, &rep);
+	c = conf_load(ctl->config, ctl->rules, &rep);
 	conf_global_defaults(&defaults);
 	dir = c != NULL ? conf_global(c)->run_directory :
 	    run_directory_guess(ctl->config, line, sizeof(line));

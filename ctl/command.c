@@ -48,7 +48,7 @@ static const struct ctl_command commands[] = {
 	    "the settings that are in force, with file and line; --diff: "
 	    "how the file on disk differs", run_config, view_config,
 	    "setting" },
-	{ "show settings", "domain[/vmta]",
+	{ "show settings", "domain[/vmta] [rollup=NAME]",
 	    "every setting that the file on disk gives a queue, and from "
 	    "where", local_settings, view_config, "setting" },
 	{ "show trash", "", "what was deleted and can be brought back",

@@ -30,6 +30,7 @@ enum ctl_form { FORM_TEXT, FORM_JSON, FORM_XML, FORM_DOM };
 
 struct ctl {
 	const char *config;   /* -c */
+	const char *rules;    /* receiver rules that come with it, or NULL */
 	const char *socket;   /* -s, or NULL: from the configuration */
 	enum ctl_form form;
 	bool yes, help;

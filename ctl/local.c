@@ -58,7 +58,7 @@ local_test_config(const struct ctl *ctl, const struct ctl_command *cmd)
 		return CTL_MISUSE;
 	}
 	conf_report_init(&rep);
-	c = conf_load(path, &rep);
+	c = conf_load(path, ctl->rules, &rep);
 	ctl_reply_init(&r);
 	r.status = c == NULL ? CTL_FAILED : CTL_OK;
 	add_report(&r, &rep);
@@ -79,7 +79,7 @@ load_config(const struct ctl *ctl)
 	struct conf *c;
 
 	conf_report_init(&rep);
-	c = conf_load(ctl->config, &rep);
+	c = conf_load(ctl->config, ctl->rules, &rep);
 	for (uint32_t i = 0; i < conf_report_errors(&rep); i++)
 		ctl_complain("%s", rep.errors[i]);
 	conf_report_fini(&rep);
@@ -111,13 +111,14 @@ on_setting(void *arg, struct sv scope, struct sv name, struct sv value,
 	ctl_reply_row(arg, setting_row(scope, name, value, file, line));
 }
 
-/* domain, domain/vmta, domain=D, vmta=V */
+/* domain, domain/vmta, domain=D, vmta=V, rollup=R */
 static bool
 queue_words(const struct ctl *ctl, unsigned from, struct sv *domain,
-    struct sv *vmta)
+    struct sv *vmta, struct sv *rollup)
 {
 	*domain = SV("");
 	*vmta = SV("");
+	*rollup = SV("");
 	for (unsigned i = from; i < ctl->nwords; i++) {
 		struct sv w = sv_from(ctl->words[i]);
 
@@ -127,6 +128,8 @@ queue_words(const struct ctl *ctl, unsigned from, struct sv *domain,
 			*domain = sv_from_at(w, 7);
 		} else if (sv_starts(w, SV("vmta="))) {
 			*vmta = sv_from_at(w, 5);
+		} else if (sv_starts(w, SV("rollup="))) {
+			*rollup = sv_from_at(w, 7);
 		} else {
 			if (sv_starts(w, SV("queue=")))
 				w = sv_from_at(w, 6);
@@ -140,12 +143,12 @@ queue_words(const struct ctl *ctl, unsigned from, struct sv *domain,
 int
 local_settings(const struct ctl *ctl, const struct ctl_command *cmd)
 {
-	struct sv domain, vmta;
+	struct sv domain, vmta, rollup;
 	struct ctl_reply r;
 	struct conf *c;
 	int rc;
 
-	if (!queue_words(ctl, 2, &domain, &vmta)) {
+	if (!queue_words(ctl, 2, &domain, &vmta, &rollup)) {
 		ctl_complain("which queue? show settings domain/vmta");
 		return CTL_MISUSE;
 	}
@@ -158,7 +161,7 @@ local_settings(const struct ctl *ctl, const struct ctl_command *cmd)
 		ctl_reply_text(&r, "there is no <virtual-mta %.*s>",
 		    SV_FMT(vmta));
 	} else {
-		conf_domain_show(c, vmta, domain, on_setting, &r);
+		conf_domain_show(c, vmta, domain, rollup, on_setting, &r);
 	}
 	conf_free(&c);
 	rc = ctl_print(ctl, cmd, &r);

@@ -4,10 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "common/base/sv.h"
+#include "common/conf/conf.h"
 #include "ctl/ctl.h"
 
 #define TIMEOUT_S 60u
+#define RULES_PATH_MAX 4096
 
 void
 ctl_complain(const char *fmt, ...)
@@ -96,7 +97,9 @@ main(int argc, char **argv)
 		.timeout_s = TIMEOUT_S,
 	};
 	const struct ctl_command *cmd;
+	char rules[RULES_PATH_MAX];
 
+	ctl.rules = conf_rules_path(rules, sizeof(rules));
 	if (!parse_args(&ctl, argc, argv))
 		return CTL_MISUSE;
 	if (ctl.nwords == 0 ||

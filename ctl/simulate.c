@@ -363,7 +363,7 @@ conf_new(const struct ctl *ctl)
 	struct conf *c;
 
 	conf_report_init(&rep);
-	c = conf_load(ctl->config, &rep);
+	c = conf_load(ctl->config, ctl->rules, &rep);
 	for (uint32_t i = 0; i < conf_report_errors(&rep); i++)
 		ctl_complain("%s", rep.errors[i]);
 	conf_report_fini(&rep);

@@ -69,7 +69,7 @@ spool_dir(const struct ctl *ctl)
 	if (ctl->nwords > 2)
 		return sv_dup(sv_from(ctl->words[2]));
 	conf_report_init(&rep);
-	c = conf_load(ctl->config, &rep);
+	c = conf_load(ctl->config, ctl->rules, &rep);
 	if (c != NULL)
 		dir = sv_dup(conf_global(c)->spool);
 	else

@@ -48,13 +48,13 @@ master_conf_memfd(const struct conf *c)
 
 /* Loads and tells errors and warnings, a line each. */
 static struct conf *
-conf_read(const char *path, struct buf *text)
+conf_read(const struct master *m, struct buf *text)
 {
 	struct conf_report rep;
 	struct conf *c;
 
 	conf_report_init(&rep);
-	c = conf_load(path, &rep);
+	c = conf_load(m->conf_path, m->rules_path, &rep);
 	for (uint32_t i = 0; i < conf_report_errors(&rep); i++)
 		buf_sayf(text, "%s\n", rep.errors[i]);
 	for (uint32_t i = 0; i < conf_report_warnings(&rep); i++)
@@ -66,7 +66,7 @@ conf_read(const char *path, struct buf *text)
 bool
 master_conf_load(struct master *m, struct buf *text)
 {
-	m->conf = conf_read(m->conf_path, text);
+	m->conf = conf_read(m, text);
 	return m->conf != NULL;
 }
 
@@ -133,7 +133,7 @@ conf_copies(const struct master *m, const struct conf *conf,
 bool
 master_reload(struct master *m, struct buf *text)
 {
-	struct conf *conf = conf_read(m->conf_path, text);
+	struct conf *conf = conf_read(m, text);
 	int copies[CHILDREN_MAX], fd;
 
 	if (conf == NULL) {

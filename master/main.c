@@ -268,7 +268,9 @@ main(int argc, char **argv)
 		.spool_fd = -1, .events_fd = -1, .offsets_fd = -1,
 		.logs_fd = -1, .control_fd = -1,
 	};
+	static char rules[4096];
 
+	m.rules_path = conf_rules_path(rules, sizeof(rules));
 	umask(027);
 	/* it would end us as long as it is not a reload */
 	signal(SIGHUP, SIG_IGN);

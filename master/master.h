@@ -24,6 +24,7 @@ struct listener {
 struct master {
 	struct event_base *base;
 	const char *conf_path;
+	const char *rules_path; /* receiver rules that come with it */
 	const char *build_dir;  /* programs from the build tree, or NULL */
 	bool keep_user;         /* run everything as the calling user */
 	bool foreground;

@@ -58,8 +58,7 @@ on_setting(void *arg, struct sv scope, struct sv name, struct sv value,
 	json_object_set_new(r->o, "line", json_integer(line));
 }
 
-/* A rollup has settings of its own, else the queue has what its site has, or
- * less: the scope says who they are. */
+/* The queue has what its site has, or less: the scope says who they are. */
 static void
 site_rule_put(const struct qmgr *q, const struct squeue *sq, struct sv scope,
     struct rule *r)
@@ -67,9 +66,8 @@ site_rule_put(const struct qmgr *q, const struct squeue *sq, struct sv scope,
 	struct sv key = sv_from_at(sv_head(scope,
 	    (size_t)sv_rfind(scope, '/')), 1);
 
-	conf_domain_show(q->conf, squeue_vmta(sq),
-	    sv_iends(key, SV(".rollup")) ? key : squeue_domain(sq),
-	    on_setting, r);
+	conf_domain_show(q->conf, squeue_vmta(sq), squeue_domain(sq),
+	    squeue_rollup(sq), on_setting, r);
 	json_object_set_new(r->o, "site", json_sv(key));
 }
 
@@ -91,7 +89,7 @@ rule_put(const struct qmgr *q, const struct squeue *sq, struct sv scope,
 	}
 	if (sq != NULL && sv_eq(scope, squeue_name(sq))) {
 		conf_domain_show(q->conf, squeue_vmta(sq), squeue_domain(sq),
-		    on_setting, &r);
+		    squeue_rollup(sq), on_setting, &r);
 		return;
 	}
 	if (sv_starts(scope, SV("="))) {

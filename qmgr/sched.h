@@ -264,7 +264,7 @@ void sched_route(struct sched *s, struct sched_now now, struct squeue *q,
 /*
  * Queues of a VMTA with the same key are a site: their mail goes to the same
  * hosts, and they share their limits, the highest that one of them has. If
- * rollup, key is a domain whose settings they all have. "": no site. To be
+ * rollup, key is a name as in conf_rolled_find(). "": no site. To be
  * called before sched_route(), each time. Without memory there is none.
  */
 void sched_site(struct sched *s, struct sched_now now, struct squeue *q,
@@ -445,6 +445,8 @@ void sched_shared_limits(const struct sched *s, struct sched_now now,
 uint64_t squeue_rcpts(const struct squeue *q);
 struct sv squeue_name(const struct squeue *q);
 struct sv squeue_domain(const struct squeue *q);
+/* The name that it is rolled up under, "" if it is not. */
+struct sv squeue_rollup(const struct squeue *q);
 struct sv squeue_vmta(const struct squeue *q);
 /* Its effective settings. */
 const struct conf_domain *squeue_conf(const struct squeue *q);

@@ -104,6 +104,12 @@ squeue_name(const struct squeue *q)
 }
 
 struct sv
+squeue_rollup(const struct squeue *q)
+{
+	return q->site != NULL && q->site->rollup ? q->site->key : SV("");
+}
+
+struct sv
 squeue_domain(const struct squeue *q)
 {
 	return q == NULL ? SV("") : q->domain;
@@ -121,7 +127,8 @@ squeue_conf(const struct squeue *q)
 {
 	if (q->conf_gen == q->s->conf_gen)
 		return q->conf;
-	return conf_domain_find(q->s->conf, q->vmta, q->domain);
+	return conf_rolled_find(q->s->conf, q->vmta, q->domain,
+	    squeue_rollup(q));
 }
 
 bool

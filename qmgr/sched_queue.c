@@ -330,10 +330,8 @@ queue_priority_set(struct sched *s, struct squeue *q)
 static void
 queue_conf_apply(struct sched *s, struct squeue *q)
 {
-	bool rollup = q->site != NULL && q->site->rollup;
-
-	q->conf = conf_domain_find(s->conf, q->vmta,
-	    rollup ? q->site->key : q->domain);
+	q->conf = conf_rolled_find(s->conf, q->vmta, q->domain,
+	    squeue_rollup(q));
 	q->conf_gen = s->conf_gen;
 	queue_priority_set(s, q);
 	queue_path_set(s, q);

@@ -444,7 +444,7 @@ sim_unreached_each(const struct conf *conf, const struct sim_queue *q,
 		l.r = &r[i];
 		if (r[i].end != SIM_IDLE && r[i].end != SIM_PAUSED)
 			conf_domain_show(conf, q[i].vmta, q[i].domain,
-			    on_setting, &l);
+			    SV(""), on_setting, &l);
 	}
 	for (size_t i = 0; i < l.n; i++)
 		if (!l.v[i].reached)

@@ -100,6 +100,34 @@ block_arg_check(enum conf_scope scope, enum conf_scope in, struct sv arg)
 	}
 }
 
+static bool
+all_rollups(struct sv arg)
+{
+	while (arg.n > 0) {
+		struct sv word = text_unquote(text_word(&arg));
+
+		if (!sv_iends(word, SV(".rollup")) ||
+		    sv_find(word, '*') >= 0 || sv_find(word, '$') >= 0)
+			return false;
+	}
+	return true;
+}
+
+const char *
+block_rule_check(enum conf_scope scope, enum conf_scope in, struct sv arg)
+{
+	if (in != SCOPE_GLOBAL)
+		return "cannot stand in a block";
+	if (scope == SCOPE_REPLIES)
+		return sv_starts(arg, SV("{")) ? conf_check_name(arg) :
+		    "is not a name in { and }: others are the operator's";
+	if (scope == SCOPE_DOMAIN && !all_rollups(arg))
+		return "is not a name that ends in .rollup";
+	if (scope != SCOPE_DOMAIN && scope != SCOPE_ROLLUP)
+		return "cannot stand in receiver rules";
+	return block_arg_check(scope, in, arg);
+}
+
 bool
 block_may_nest(enum conf_scope scope, enum conf_scope parent)
 {

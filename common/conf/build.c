@@ -234,7 +234,8 @@ build_domain(struct builder *b, const struct block *bl)
 	bool ok = true;
 
 	b->block = bl;
-	b->owner = owner_of(b->c, b->c->blocks[bl->parent]);
+	b->owner = store_is_rule(b->c, bl) ? STORE_RULES :
+	    owner_of(b->c, b->c->blocks[bl->parent]);
 	while (ok && arg.n > 0)
 		ok = macro_expand(b->c, b->rep, bl->at,
 		    text_unquote(text_word(&arg)), on_domain, b);

@@ -168,13 +168,22 @@ void conf_report_fini(struct conf_report *rep);
 uint32_t conf_report_errors(const struct conf_report *rep);
 uint32_t conf_report_warnings(const struct conf_report *rep);
 
-/* Reads path and what it includes. NULL if there is any error; rep holds
- * errors and warnings, all of them, not just the first. */
-struct conf *conf_load(const char *path, struct conf_report *rep);
+/* Reads path and what it includes, and the receiver rules: those in the file
+ * rules unless path says otherwise; NULL: none. NULL if there is any error; rep
+ * holds errors and warnings, all of them, not just the first. */
+struct conf *conf_load(const char *path, const char *rules,
+    struct conf_report *rep);
 /* The same from memory, name being the file's name in sentences; it can
- * include nothing and asks the system nothing. */
+ * include nothing, asks the system nothing and has no receiver rules. */
 struct conf *conf_parse(const char *name, struct sv text,
     struct conf_report *rep);
+/* With the text of receiver rules, whose file is called rules_name. */
+struct conf *conf_parse_with(const char *name, struct sv text,
+    const char *rules_name, struct sv rules, struct conf_report *rep);
+/* Where the receiver rules that come with Pinnace are: beside the folder of
+ * this program if it runs from where it was built, else where they are
+ * installed. */
+const char *conf_rules_path(char *mem, size_t size);
 void conf_free(struct conf **c);
 
 /* 0, or -1 if it does not fit into b. */
@@ -220,7 +229,7 @@ const struct conf_pattern_list *conf_pattern_list_find(const struct conf *c,
     struct sv name);
 
 /* The name that a domain with these best MX hosts is rolled up under; "":
- * none. See conf_rollup_find(). */
+ * none. See conf_rollup_find(). The receiver rules are asked last. */
 struct sv conf_rollup_of(const struct conf *c, const struct sv *hosts,
     size_t n);
 
@@ -250,7 +259,17 @@ const struct conf_source *conf_source_get(const struct conf *c,
  */
 const struct conf_domain *conf_domain_find(const struct conf *c,
     struct sv vmta, struct sv domain);
-/* The same, copied. */
+/*
+ * The same of a domain that is rolled up under a name ("": it is not). A name in
+ * the configuration's own list is asked in place of the domain. One of the
+ * receiver rules is a group of domains: what its <domain> says stands behind
+ * <domain *> and before what speaks of the domain itself. What the receiver
+ * rules say of a name holds where nothing else is said, and as a limit that is
+ * lower than one of a <domain *>.
+ */
+const struct conf_domain *conf_rolled_find(const struct conf *c,
+    struct sv vmta, struct sv domain, struct sv rollup);
+/* The same as conf_domain_find(), copied. */
 void conf_domain_get(const struct conf *c, struct sv vmta, struct sv domain,
     struct conf_domain *out);
 
@@ -269,19 +288,19 @@ void conf_vmta_defaults(struct conf_vmta *v);
 void conf_acct_defaults(struct conf_acct *a);
 
 /*
- * One value: scope is "" or as in "domain gmail.com" or "virtual-mta v1 domain
- * gmail.com"; file is "" for a default.
+ * One value: scope is "" or as in "domain gmail.com", "virtual-mta v1 domain
+ * gmail.com" or "receiver-rules domain gmail.rollup"; file is "" for a default.
  */
 typedef void conf_show_fn(void *arg, struct sv scope, struct sv name,
     struct sv value, struct sv file, uint32_t line);
-/* Everything that is set, in the order of the file; with defaults, global
- * directives that are not set come too. */
+/* Everything that is set, in the order of the file, then the receiver rules;
+ * with defaults, global directives that are not set come too. */
 void conf_show(const struct conf *c, bool defaults, conf_show_fn *fn,
     void *arg);
-/* Every effective setting of one queue and where it comes from; of a list, each
- * line that counts. */
+/* Every effective setting of one queue and where it comes from, of a list each
+ * line that counts; see conf_rolled_find(). */
 void conf_domain_show(const struct conf *c, struct sv vmta, struct sv domain,
-    conf_show_fn *fn, void *arg);
+    struct sv rollup, conf_show_fn *fn, void *arg);
 /* What b has and a has not (added true), and the other way round; places do
  * not count, nor does order but for lines of which the first decides: one that
  * stands behind another than before is taken away and added. True if there is

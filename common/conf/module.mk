@@ -54,3 +54,8 @@ TESTS += tests/unit/conf/test_warmup
 tests_unit_conf_test_warmup_SOURCES = tests/unit/conf/test_warmup.c \
 	tests/unit/conf/mistakes.h
 tests_unit_conf_test_warmup_LDADD = $(LIB_CONF) $(LIBS_CHECK)
+check_PROGRAMS += tests/unit/conf/test_receivers
+TESTS += tests/unit/conf/test_receivers
+tests_unit_conf_test_receivers_SOURCES = tests/unit/conf/test_receivers.c \
+	tests/unit/conf/mistakes.h
+tests_unit_conf_test_receivers_LDADD = $(LIB_CONF) $(LIBS_CHECK)

@@ -78,10 +78,17 @@ has_name(const struct block *b)
 	    scope_infos[b->scope].as != AS_OWN;
 }
 
+static struct sv
+name_of(const struct conf *c, const struct block *b)
+{
+	return b->scope == SCOPE_ROLLUP && store_is_rule(c, b) ?
+	    STORE_RULES_LIST : b->arg;
+}
+
 static bool
 is_new(struct conf *c, struct conf_report *rep, const struct block *b)
 {
-	if (name_find(c, b->scope, b->arg) == STORE_NONE)
+	if (name_find(c, b->scope, name_of(c, b)) == STORE_NONE)
 		return true;
 	report_error(rep, place_file(c, b->at), b->at.line,
 	    "there is a <%s%s%.*s> already", scope_infos[b->scope].tag,
@@ -130,7 +137,8 @@ names_make(struct conf *c, struct conf_report *rep)
 			continue;
 		if (!is_new(c, rep, b))
 			ok = false;
-		else if (!name_add(c, b->scope, b->arg, b->index))
+		else if (!name_add(c, b->scope, name_of(c, b),
+		    b->index))
 			return too_large(rep);
 	}
 	return counts_ok(rep, counts) && ok;

@@ -14,6 +14,93 @@
 
 static const uint64_t hash_key[2] = { 3, 4 };
 
+/* ---- what holds ---- */
+
+/* The last setting of the row in one node. */
+static const struct setting *
+node_setting(const struct node *n, const struct conf_row *row,
+    const struct block **b_r)
+{
+	const struct setting *found = NULL;
+
+	for (const struct node_block *nb = n->blocks; nb != NULL;
+	    nb = nb->next) {
+		for (const struct setting *s = nb->block->first; s != NULL;
+		    s = s->next) {
+			if (s->row != row)
+				continue;
+			found = s;
+			*b_r = nb->block;
+		}
+	}
+	return found;
+}
+
+static bool
+rate_is_lower(const struct conf_rate *a, const struct conf_rate *b)
+{
+	if (a->period_ms == 0 || b->period_ms == 0)
+		return a->period_ms != 0;
+	return (double)a->n * (double)b->period_ms <
+	    (double)b->n * (double)a->period_ms;
+}
+
+/* Of two settings of a limit; 0 is none. */
+static bool
+limit_is_lower(const struct setting *a, const struct setting *b)
+{
+	union conf_any va = { .as_NUM = 0 }, vb = { .as_NUM = 0 };
+
+	(void)row_parse(a->row, a->clear ? sv_from(a->row->def) : a->value,
+	    &va);
+	(void)row_parse(b->row, b->clear ? sv_from(b->row->def) : b->value,
+	    &vb);
+	if (a->row->type != CONF_T_NUM)
+		return rate_is_lower(&va.as_RATE, &vb.as_RATE);
+	return va.as_NUM != 0 && (vb.as_NUM == 0 || va.as_NUM < vb.as_NUM);
+}
+
+static bool
+row_is_limit(const struct conf_row *row)
+{
+	return (row->type == CONF_T_NUM || row->type == CONF_T_RATE ||
+	    row->type == CONF_T_DRATE) && row->arg != NULL;
+}
+
+static bool
+is_for_all(const struct node *n)
+{
+	return n->kind == '*' && n->domain.n == 0;
+}
+
+const struct setting *
+nodes_effective(const struct node *const *nodes, size_t n,
+    const struct conf_row *row, const struct block **b_r)
+{
+	const struct setting *rule = NULL, *own = NULL, *s;
+	const struct block *rule_block = NULL, *b = NULL;
+	bool for_all = false;
+
+	for (size_t i = 0; i < n; i++) {
+		s = node_setting(nodes[i], row, &b);
+		if (s == NULL)
+			continue;
+		if (nodes[i]->owner == STORE_RULES) {
+			rule = s;
+			rule_block = b;
+			continue;
+		}
+		own = s;
+		*b_r = b;
+		for_all = is_for_all(nodes[i]);
+	}
+	if (rule == NULL || (own != NULL && !(for_all && row_is_limit(row) &&
+	    limit_is_lower(rule, own))))
+		return own;
+	*b_r = rule_block;
+	return rule;
+}
+
 /* ---- the cache of merged structs ---- */
 
 static uint64_t
@@ -89,6 +176,23 @@ merge_list(struct conf_cache *k, const struct conf_row *row,
 	return true;
 }
 
+/* A limit of a rule that is lower than what holds for all domains. */
+static void
+merge_limits(struct merged *m)
+{
+	const struct block *b;
+
+	if (m->n == 0 || m->nodes[0]->owner != STORE_RULES)
+		return;
+	for (const struct node_block *nb = m->nodes[0]->blocks; nb != NULL;
+	    nb = nb->next)
+		for (const struct setting *s = nb->block->first; s != NULL;
+		    s = s->next)
+			if (row_is_limit(s->row) && nodes_effective(m->nodes,
+			    m->n, s->row, &b) == s)
+				setting_apply(s, m->value);
+}
+
 static bool
 merge(struct conf_cache *k, enum conf_scope scope, struct merged *m)
 {
@@ -99,6 +203,7 @@ merge(struct conf_cache *k, enum conf_scope scope, struct merged *m)
 		for (const struct node_block *nb = m->nodes[i]->blocks;
 		    nb != NULL; nb = nb->next)
 			block_apply(nb->block, m->value);
+	merge_limits(m);
 	for (size_t i = 0; i < s->nrows; i++) {
 		const struct conf_row *row = &s->rows[i];
 
@@ -159,13 +264,23 @@ found_add(struct found *f, const struct node *n)
 		f->v[f->n++] = n;
 }
 
+/* A rollup is a group of domains: it stands behind all domains and before the
+ * one. */
+static void
+find_general(const struct conf *c, uint32_t owner, struct sv rollup,
+    struct found *f)
+{
+	found_add(f, domain_node(c, owner, '*', SV("")));
+	if (rollup.n > 0)
+		found_add(f, domain_node(c, owner, '=', rollup));
+}
+
 static void
 find_suffixes(const struct conf *c, uint32_t owner, struct sv domain,
     struct found *f)
 {
 	size_t at = domain.n;
 
-	found_add(f, domain_node(c, owner, '*', SV("")));
 	while (at > 0) {
 		at--;
 		if (at > 0 && domain.p[at - 1] != '.')
@@ -200,34 +315,69 @@ find_literals(const struct conf *c, uint32_t owner, struct sv domain,
 
 static void
 find_in(const struct conf *c, uint32_t owner, struct sv domain,
-    struct found *f)
+    struct sv rollup, struct found *f)
 {
-	if (domain.n > 2 && domain.p[0] == '[') {
-		found_add(f, domain_node(c, owner, '*', SV("")));
+	find_general(c, owner, rollup, f);
+	if (domain.n > 2 && domain.p[0] == '[')
 		find_literals(c, owner, domain, f);
-		return;
-	}
-	find_suffixes(c, owner, domain, f);
+	else
+		find_suffixes(c, owner, domain, f);
+}
+
+static struct sv
+lower(struct sv v, char *mem)
+{
+	/* A longer name is no domain; the general settings hold for it. */
+	size_t n = v.n > DOMAIN_MAX ? 0 : v.n;
+
+	for (size_t i = 0; i < n; i++)
+		mem[i] = ascii_lower(v.p[i]);
+	return sv_make(mem, n);
+}
+
+static const struct conf_rollups *
+rollups(const struct conf *c, struct sv list)
+{
+	static const struct conf_rollups none = { NULL, 0 };
+	const struct conf_rollup_list *v = c->made[SCOPE_ROLLUP].v;
+	uint32_t i = name_find(c, SCOPE_ROLLUP, list);
+
+	return i == STORE_NONE ? &none : &v[i].mx;
+}
+
+static bool
+has_rollup(const struct conf_rollups *l, struct sv name)
+{
+	for (uint32_t i = 0; i < l->n; i++)
+		if (sv_ieq(l->v[i].name, name))
+			return true;
+	return false;
 }
 
 size_t
 domain_nodes(const struct conf *c, uint32_t vmta, struct sv domain,
-    const struct node **out, size_t max)
+    struct sv rollup, const struct node **out, size_t max)
 {
 	struct found f = { out, 0, max };
-	char mem[DOMAIN_MAX];
+	char mem[DOMAIN_MAX], rmem[DOMAIN_MAX];
 
-	/* A longer name is no domain; the general settings hold for it. */
-	if (domain.n > sizeof(mem))
-		domain.n = 0;
-	for (size_t i = 0; i < domain.n; i++)
-		mem[i] = ascii_lower(domain.p[i]);
-	domain = sv_make(mem, domain.n);
-	find_in(c, 0, domain, &f);
+	domain = lower(domain, mem);
+	rollup = lower(rollup, rmem);
+	if (rollup.n == 0 && sv_iends(domain, SV(".rollup")))
+		rollup = domain;
+	if (has_rollup(rollups(c, SV("")), rollup))
+		domain = rollup;
+	else if (!has_rollup(rollups(c, STORE_RULES_LIST), rollup))
+		rollup = SV(""); /* of an older configuration */
+	if (rollup.n > 0)
+		found_add(&f, domain_node(c, STORE_RULES, '=', rollup));
+	if (sv_eq(domain, rollup))
+		rollup = SV("");
+	find_in(c, 0, domain, rollup, &f);
 	if (c->pool_of[vmta] != 0)
-		find_in(c, c->pool_of[vmta], domain, &f);
+		find_in(c, c->pool_of[vmta], domain, rollup, &f);
 	if (vmta != 0)
-		find_in(c, vmta, domain, &f);
+		find_in(c, vmta, domain, rollup, &f);
 	return f.n;
 }
 
@@ -240,14 +390,21 @@ vmta_index(const struct conf *c, struct sv vmta)
 }
 
 const struct conf_domain *
-conf_domain_find(const struct conf *c, struct sv vmta, struct sv domain)
+conf_rolled_find(const struct conf *c, struct sv vmta, struct sv domain,
+    struct sv rollup)
 {
 	const struct node *nodes[NODES_MAX];
-	size_t n = domain_nodes(c, vmta_index(c, vmta), domain, nodes,
+	size_t n = domain_nodes(c, vmta_index(c, vmta), domain, rollup, nodes,
 	    NODES_MAX);
 
 	return merged_get(c->cache, &c->cache->domains, nodes, n,
 	    SCOPE_DOMAIN, sizeof(struct conf_domain));
+}
+
+const struct conf_domain *
+conf_domain_find(const struct conf *c, struct sv vmta, struct sv domain)
+{
+	return conf_rolled_find(c, vmta, domain, SV(""));
 }
 
 void
@@ -421,9 +578,10 @@ conf_reply_list(const struct conf *c, size_t i)
 struct sv
 conf_rollup_of(const struct conf *c, const struct sv *hosts, size_t n)
 {
-	const struct conf_rollup_list *l = c->made[SCOPE_ROLLUP].v;
+	struct sv name = conf_rollup_find(rollups(c, SV("")), hosts, n);
 
-	return l == NULL ? SV("") : conf_rollup_find(&l->mx, hosts, n);
+	return name.n > 0 ? name :
+	    conf_rollup_find(rollups(c, STORE_RULES_LIST), hosts, n);
 }
 
 const struct conf_reply_list *

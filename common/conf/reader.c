@@ -36,6 +36,7 @@ struct reader {
 	struct conf *c;
 	struct conf_report *rep;
 	bool files;                /* includes may be read */
+	bool rules;                /* it is a file of receiver rules */
 	bool warned[SCOPES];       /* that such blocks have no effect yet */
 	unsigned depth;            /* of includes */
 	struct open_file stack[CONF_INCLUDE_DEEP + 1];
@@ -347,7 +348,9 @@ block_ok(struct reader *r, enum conf_scope scope, struct sv arg)
 		    top(r)->line, scope_infos[in].tag);
 		return false;
 	}
-	if ((why = block_arg_check(scope, in, arg)) != NULL) {
+	why = r->rules ? block_rule_check(scope, in, arg) :
+			 block_arg_check(scope, in, arg);
+	if (why != NULL) {
 		error_at(r, "<%s>: \"%.*s\" %s", tag, SV_FMT(sv_head(arg, 80)),
 		    why);
 		return false;
@@ -569,6 +572,9 @@ on_directive(struct reader *r, struct sv line)
 	}
 	if (row == NULL)
 		unknown_directive(r, sv_head(name, 64));
+	else if (r->rules && r->nblocks == 1)
+		error_at(r, "\"%s\" cannot stand in receiver rules",
+		    row->name);
 	else
 		on_row(r, row, value, clear);
 }
@@ -631,6 +637,8 @@ read_text(struct reader *r, struct sv name, struct sv text)
 	}
 	r->path = r->c->files[r->file];
 	r->line = 0;
+	if (r->rules)
+		r->c->rules_file = r->file;
 	if (sv_starts(text, SV("\xef\xbb\xbf")))
 		text = sv_from_at(text, 3);
 	while (text.p != NULL && text.n > 0) {
@@ -722,9 +730,9 @@ read_file(struct reader *r, const char *path)
 	buf_fini(&b);
 }
 
-bool
-reader_run(struct conf *c, struct conf_report *rep, const char *path,
-    const struct sv *text)
+static bool
+run(struct conf *c, struct conf_report *rep, const char *path,
+    const struct sv *text, bool rules)
 {
 	struct reader *r = calloc(1, sizeof(*r));
 
@@ -732,7 +740,8 @@ reader_run(struct conf *c, struct conf_report *rep, const char *path,
 		return false;
 	r->c = c;
 	r->rep = rep;
-	r->files = text == NULL;
+	r->files = text == NULL && !rules;
+	r->rules = rules;
 	r->nblocks = 1;
 	r->path = SV("");
 	if (text == NULL)
@@ -741,4 +750,18 @@ reader_run(struct conf *c, struct conf_report *rep, const char *path,
 		read_text(r, sv_from(path), *text);
 	free(r);
 	return rep->nerrors == 0;
+}
+
+bool
+reader_run(struct conf *c, struct conf_report *rep, const char *path,
+    const struct sv *text)
+{
+	return run(c, rep, path, text, false);
+}
+
+bool
+reader_rules(struct conf *c, struct conf_report *rep, const char *path,
+    const struct sv *text)
+{
+	return run(c, rep, path, text, true);
 }

@@ -286,6 +286,15 @@ check_path(struct sv v)
 }
 
 static const char *
+check_rules(struct sv v)
+{
+	if (sv_ieq(v, SV("yes")) || sv_ieq(v, SV("no")))
+		return NULL;
+	return v.p[0] == '/' ? check_path(v) :
+	    "is neither yes, no, nor an absolute path";
+}
+
+static const char *
 check_relay_address(struct sv v)
 {
 	if (v.n > 0 && v.p[0] == '/')
@@ -492,6 +501,9 @@ parse_text(const struct conf_row *row, struct sv v, struct sv *out)
 	case CONF_T_PATH:
 		why = check_path(v);
 		break;
+	case CONF_T_RULES:
+		why = check_rules(v);
+		break;
 	case CONF_T_HOST:
 		why = conf_check_host(v);
 		break;
@@ -567,6 +579,7 @@ row_parse(const struct conf_row *row, struct sv v, void *out)
 	case CONF_T_STR:
 	case CONF_T_NAME:
 	case CONF_T_PATH:
+	case CONF_T_RULES:
 	case CONF_T_HOST:
 	case CONF_T_DOMAIN:
 	case CONF_T_HEADER:

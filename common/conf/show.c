@@ -10,12 +10,14 @@
 #define SCOPE_TEXT_MAX 1024u
 #define NODES_MAX 1024u
 
-/* "virtual-mta v1 domain gmail.com" */
+/* "virtual-mta v1 domain gmail.com" or "receiver-rules domain gmail.rollup" */
 static void
 scope_text(const struct conf *c, const struct block *b, struct str *out)
 {
 	if (b->scope == SCOPE_GLOBAL)
 		return;
+	if (store_is_rule(c, b))
+		str_adds(out, "receiver-rules ");
 	if (b->parent != 0) {
 		scope_text(c, c->blocks[b->parent], out);
 		str_addc(out, ' ');
@@ -108,54 +110,72 @@ cursor_next(struct cursor *k)
 }
 
 static void
-show_setting(const struct conf *c, const struct cursor *k, conf_show_fn *fn,
-    void *arg)
+show_setting(const struct conf *c, const struct block *b,
+    const struct setting *s, conf_show_fn *fn, void *arg)
 {
 	char mem[SCOPE_TEXT_MAX];
 	struct str scope;
 
 	STR_ON(&scope, mem);
-	scope_text(c, k->nb->block, &scope);
-	fn(arg, str_sv(&scope), sv_from(k->row->name),
-	    k->s->clear ? sv_from(k->row->def) : k->s->value,
-	    place_file(c, k->s->at), k->s->at.line);
+	scope_text(c, b, &scope);
+	fn(arg, str_sv(&scope), sv_from(s->row->name),
+	    s->clear ? sv_from(s->row->def) : s->value,
+	    place_file(c, s->at), s->at.line);
 }
 
-/* The last setting; of a list, all lines behind the last one that clears it,
- * or that one. */
+/* All lines behind the last one that clears the list, or that one. False: there
+ * is none. */
+static bool
+show_list(const struct conf *c, const struct node *const *nodes, size_t n,
+    const struct conf_row *row, conf_show_fn *fn, void *arg)
+{
+	struct cursor k = { .nodes = nodes, .n = n, .row = row }, first;
+	bool any = false;
+
+	while (cursor_next(&k)) {
+		if (!any || k.s->clear || first.s->clear)
+			first = k;
+		any = true;
+	}
+	if (!any)
+		return false;
+	do {
+		show_setting(c, first.nb->block, first.s, fn, arg);
+	} while (cursor_next(&first));
+	return true;
+}
+
 static void
 show_row(const struct conf *c, const struct node *const *nodes, size_t n,
     const struct conf_row *row, conf_show_fn *fn, void *arg)
 {
-	const struct cursor start = { .nodes = nodes, .n = n, .row = row };
-	struct cursor k = start, first = start;
-	bool list = type_repeats((enum conf_type)row->type), any = false;
+	const struct block *b = NULL;
+	const struct setting *s;
 
-	while (cursor_next(&k)) {
-		if (!any || !list || k.s->clear || first.s->clear)
-			first = k;
-		any = true;
+	if (type_repeats((enum conf_type)row->type)) {
+		if (show_list(c, nodes, n, row, fn, arg))
+			return;
+		s = NULL;
+	} else {
+		s = nodes_effective(nodes, n, row, &b);
 	}
-	if (!any) {
+	if (s != NULL)
+		show_setting(c, b, s, fn, arg);
+	else
 		fn(arg, SV(""), sv_from(row->name), sv_from(row->def), SV(""),
 		    0);
-		return;
-	}
-	show_setting(c, &first, fn, arg);
-	while (list && cursor_next(&first))
-		show_setting(c, &first, fn, arg);
 }
 
 void
 conf_domain_show(const struct conf *c, struct sv vmta, struct sv domain,
-    conf_show_fn *fn, void *arg)
+    struct sv rollup, conf_show_fn *fn, void *arg)
 {
 	const struct scope_info *s = &scope_infos[SCOPE_DOMAIN];
 	const struct conf_vmta *v = conf_vmta_find(c, vmta);
 	const struct node *nodes[NODES_MAX];
 	size_t n = domain_nodes(c,
-	    v == NULL ? 0 : (uint32_t)(v - c->vmtas), domain, nodes,
-	    NODES_MAX);
+	    v == NULL ? 0 : (uint32_t)(v - c->vmtas), domain, rollup,
+	    nodes, NODES_MAX);
 
 	for (size_t i = 0; i < s->nrows; i++)
 		if (s->rows[i].kind == ROW_USED)

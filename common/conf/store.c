@@ -17,6 +17,7 @@ store_new(void)
 	htab_init(&c->domains, node_hash);
 	htab_init(&c->source_names, node_hash);
 	htab_init(&c->names, named_hash);
+	c->rules_file = STORE_NONE;
 	c->cache = cache_new();
 	c->regexes = regexes_new();
 	if (c->cache == NULL || c->regexes == NULL ||
@@ -137,6 +138,12 @@ store_setting(struct conf *c, uint32_t block, const struct conf_row *row,
 	return true;
 }
 
+bool
+store_is_rule(const struct conf *c, const struct block *b)
+{
+	return c->rules_file != STORE_NONE && b->at.file == c->rules_file;
+}
+
 static void *
 field_of(void *out, const struct conf_row *row)
 {
@@ -171,18 +178,21 @@ scope_defaults(enum conf_scope scope, void *out)
 }
 
 void
+setting_apply(const struct setting *s, void *out)
+{
+	/* The text was accepted when it was stored. */
+	if (s->clear)
+		row_default(s->row, out);
+	else
+		(void)row_parse(s->row, s->value, field_of(out, s->row));
+}
+
+void
 block_apply(const struct block *b, void *out)
 {
-	for (const struct setting *s = b->first; s != NULL; s = s->next) {
-		if (type_repeats((enum conf_type)s->row->type))
-			continue;
-		/* The text was accepted when it was stored. */
-		if (s->clear)
-			row_default(s->row, out);
-		else
-			(void)row_parse(s->row, s->value,
-			    field_of(out, s->row));
-	}
+	for (const struct setting *s = b->first; s != NULL; s = s->next)
+		if (!type_repeats((enum conf_type)s->row->type))
+			setting_apply(s, out);
 }
 
 void

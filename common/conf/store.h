@@ -19,6 +19,8 @@
 #define STORE_MEMORY_MAX (1u << 30)
 #define STORE_BLOCKS_MAX 200000u
 #define STORE_SETTINGS_MAX 2000000u
+#define STORE_RULES      UINT32_MAX  /* owner of nodes of receiver rules */
+#define STORE_RULES_LIST SV("{rules}") /* name of their <mx-rollup-list> */
 
 enum conf_scope {
 #define S(NAME, strct, tag, as, most, yet, rows) SCOPE_##NAME,
@@ -94,7 +96,8 @@ struct block {
 };
 
 /* All blocks that say something about one domain pattern in one VMTA or
- * pool. Its owner is 0 for all, a VMTA's index, or a pool's behind those. */
+ * pool. Its owner is 0 for all, a VMTA's index, a pool's behind those, or
+ * STORE_RULES. */
 struct node_block {
 	const struct block *block;
 	bool expanded;              /* by a macro: weaker than a plain one */
@@ -132,6 +135,7 @@ struct conf {
 	struct arena arena;
 	struct sv *files;
 	uint32_t nfiles, files_size;
+	uint32_t rules_file;        /* of receiver rules, or STORE_NONE */
 	struct block **blocks;
 	uint32_t nblocks, blocks_size;
 	uint32_t nsettings;
@@ -214,8 +218,12 @@ bool store_block(struct conf *c, enum conf_scope scope, struct sv arg,
     uint32_t parent, struct place at, uint32_t *id_r);
 bool store_setting(struct conf *c, uint32_t block, const struct conf_row *row,
     struct sv value, bool clear, struct place at);
+/* Does it stand in the receiver rules? */
+bool store_is_rule(const struct conf *c, const struct block *b);
 /* Writes the defaults of a scope into its struct. */
 void scope_defaults(enum conf_scope scope, void *out);
+/* Applies one that is no list. */
+void setting_apply(const struct setting *s, void *out);
 /* Applies the settings of a block that are no lists. */
 void block_apply(const struct block *b, void *out);
 /* One repeated row over blocks in order. Without v it only counts: most is the
@@ -256,6 +264,9 @@ bool macro_check(const struct conf *c, struct conf_report *rep);
  * NULL. */
 const char *block_arg_check(enum conf_scope scope, enum conf_scope in,
     struct sv arg);
+/* The same in a file of receiver rules. */
+const char *block_rule_check(enum conf_scope scope, enum conf_scope in,
+    struct sv arg);
 /* May a block of this scope stand inside one of that? */
 bool block_may_nest(enum conf_scope scope, enum conf_scope parent);
 /* Cuts the first word off, moves *v to the next. */
@@ -267,6 +278,9 @@ struct sv text_unquote(struct sv v);
 
 /* Reads text into c; with files, includes are followed. */
 bool reader_run(struct conf *c, struct conf_report *rep, const char *path,
+    const struct sv *text);
+/* Reads receiver rules, which include nothing. */
+bool reader_rules(struct conf *c, struct conf_report *rep, const char *path,
     const struct sv *text);
 
 /* ---- names.c ---- */
@@ -358,8 +372,12 @@ bool patterns_make(struct conf *c, struct conf_report *rep);
 
 struct conf_cache *cache_new(void);
 void cache_free(struct conf_cache **cache);
-/* Nodes that apply to the queue, in order of application. */
+/* Nodes that apply to the queue, in order of application; those of receiver
+ * rules are the first. */
 size_t domain_nodes(const struct conf *c, uint32_t vmta, struct sv domain,
-    const struct node **out, size_t max);
+    struct sv rollup, const struct node **out, size_t max);
+/* The setting of a row that holds, and its block. NULL: the default. */
+const struct setting *nodes_effective(const struct node *const *nodes,
+    size_t n, const struct conf_row *row, const struct block **b_r);
 
 #endif

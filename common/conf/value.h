@@ -148,15 +148,15 @@ enum conf_record {
  * counts (2) the field is the number; see rules.h. */
 #define CONF_TYPES(X) \
 	X(BOOL, bool, 0) \
-	X(NUM, uint32_t, 0)          /* lo..hi */ \
+	X(NUM, uint32_t, 0)          /* lo..hi; arg CONF_LIMIT: see schema.def */ \
 	X(AUTONUM, uint32_t, 0)      /* the same, or auto: 0 */ \
 	X(TIME, int64_t, 0)          /* ms in lo..hi; never if hi allows */ \
 	X(BOOLTIME, int64_t, 0)      /* yes: 0; no, never: CONF_NEVER */ \
 	X(TIMES, struct conf_times, 0) /* each lo..hi ms */ \
 	X(SIZE, uint64_t, 0)         /* bytes in lo..hi; unlimited: 0 */ \
 	X(MEGS, uint64_t, 0)         /* the same; bare number: megabytes */ \
-	X(RATE, struct conf_rate, 0) \
-	X(DRATE, struct conf_rate, 0) \
+	X(RATE, struct conf_rate, 0) /* arg CONF_LIMIT: as for NUM */ \
+	X(DRATE, struct conf_rate, 0) /* the same */ \
 	X(ENUM, uint8_t, 0)          /* index into arg "a|b|c"; hi: last one
 	                              * implemented, 0: all */ \
 	X(RECORDS, uint32_t, 0)      /* enum conf_record bits */ \
@@ -165,6 +165,7 @@ enum conf_record {
 	                              * arg: tags of the blocks of which one
 	                              * must have it, or words: "=w|tag" */ \
 	X(PATH, struct sv, 0)        /* absolute */ \
+	X(RULES, struct sv, 0)       /* yes, no, or as PATH */ \
 	X(HOST, struct sv, 0) \
 	X(DOMAIN, struct sv, 0) \
 	X(DAYS, struct conf_days, 0) \

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * A configuration as bytes: magic, sum of the schema, files, blocks, settings.
+ * A configuration as bytes: magic, sum of the schema, files, blocks, settings,
+ * and which file holds the receiver rules.
  * What is read back goes through the same checks as a file.
  */
 #include "common/base/rw.h"
@@ -55,6 +56,7 @@ conf_encode(const struct conf *c, struct buf *b)
 		put_place(&w, c->blocks[i]->at);
 	}
 	put_settings(&w, c);
+	wr_u32(&w, c->rules_file);
 	return w.failed ? -1 : 0;
 }
 
@@ -95,8 +97,6 @@ get_block(struct rd *r, struct conf *c)
 		return false;
 	return block_may_nest((enum conf_scope)scope,
 	    c->blocks[parent]->scope) &&
-	    block_arg_check((enum conf_scope)scope, c->blocks[parent]->scope,
-	    arg) == NULL &&
 	    store_block(c, (enum conf_scope)scope, arg, parent, at, &id);
 }
 
@@ -140,6 +140,22 @@ get_setting(struct rd *r, struct conf *c)
 	return store_setting(c, block, row, value, clear, at);
 }
 
+/* Whether a block is a rule is known at the end only. */
+static bool
+blocks_ok(const struct conf *c)
+{
+	for (uint32_t i = 1; i < c->nblocks; i++) {
+		const struct block *b = c->blocks[i];
+		enum conf_scope in = c->blocks[b->parent]->scope;
+
+		if ((store_is_rule(c, b) ?
+		    block_rule_check(b->scope, in, b->arg) :
+		    block_arg_check(b->scope, in, b->arg)) != NULL)
+			return false;
+	}
+	return true;
+}
+
 static bool
 get_all(struct rd *r, struct conf *c)
 {
@@ -154,7 +170,8 @@ get_all(struct rd *r, struct conf *c)
 	for (uint32_t i = 0; i < n; i++)
 		if (!get_setting(r, c))
 			return false;
-	return rd_done(r);
+	c->rules_file = rd_u32(r);
+	return rd_done(r) && blocks_ok(c);
 }
 
 struct conf *

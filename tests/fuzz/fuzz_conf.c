@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
-/* Parses any text as a configuration, shows it and sends it through the wire
- * form, which must give the same again. */
+/* Parses any text as a configuration, what stands behind a NUL as receiver
+ * rules, shows it and sends it through the wire form, which must give the same
+ * again. */
 #include <stdlib.h>
 
 #include "common/conf/conf.h"
@@ -35,12 +36,14 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct route_addr ip = { .family = 4, .ip = { 10, 1, 2, 3 } };
+	struct sv rules = sv_make(data, size), text = sv_cut(&rules, '\0');
 	struct conf_report rep;
 	struct conf *c;
 	size_t sum = 0;
 
 	conf_report_init(&rep);
-	c = conf_parse("fuzz", sv_make(data, size), &rep);
+	c = rules.p == NULL ? conf_parse("fuzz", text, &rep) :
+	    conf_parse_with("fuzz", text, "rules", rules, &rep);
 	if ((c == NULL) != (rep.nerrors > 0))
 		abort();
 	if (c != NULL) {
@@ -49,7 +52,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		(void)conf_source_get(c, &ip, SV("n"));
 		(void)conf_relay_allows_rcpt(c, SV("x"), SV("mail.a.org"));
 		conf_show(c, true, use, &sum);
-		conf_domain_show(c, SV("v"), SV("a.org"), use, &sum);
+		conf_domain_show(c, SV("v"), SV("a.org"), SV(""), use, &sum);
+		conf_domain_show(c, SV("v"), SV("a.org"), SV("a.rollup"), use,
+		    &sum);
+		(void)conf_rolled_find(c, SV("v"), SV("a.org"),
+		    SV("a.rollup"));
 		round_trip(c);
 	}
 	conf_free(&c);

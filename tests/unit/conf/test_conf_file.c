@@ -42,7 +42,7 @@ load(const char *name, struct conf_report *rep)
 
 	path_of(name, path, sizeof(path));
 	conf_report_init(rep);
-	return conf_load(path, rep);
+	return conf_load(path, NULL, rep);
 }
 
 static void
@@ -239,7 +239,7 @@ load_named(const char *name, struct conf_report *rep)
 	(void)snprintf(path, sizeof(path), "%s/tests/unit/conf/%s",
 	    src == NULL ? "." : src, name);
 	conf_report_init(rep);
-	return conf_load(path, rep);
+	return conf_load(path, NULL, rep);
 }
 
 static struct conf *
@@ -479,7 +479,7 @@ START_TEST(test_domain_show_names_the_winner)
 	struct seen s;
 
 	buf_init(&s.b, 1 << 20);
-	conf_domain_show(c, SV(""), SV("a.org"), note, &s);
+	conf_domain_show(c, SV(""), SV("a.org"), SV(""), note, &s);
 	ck_assert_int_eq(buf_add(&s.b, "", 1), 0);
 	ck_assert_ptr_nonnull(strstr((const char *)buf_data(&s.b),
 	    "[domain a.org] max-smtp-out=6 t:5\n"));
@@ -504,7 +504,7 @@ START_TEST(test_domain_show_tells_all_lines_of_a_list)
 	struct seen s;
 
 	buf_init(&s.b, 1 << 20);
-	conf_domain_show(c, SV(""), SV("a.org"), note, &s);
+	conf_domain_show(c, SV(""), SV("a.org"), SV(""), note, &s);
 	ck_assert_int_eq(buf_add(&s.b, "", 1), 0);
 	ck_assert_ptr_nonnull(strstr((const char *)buf_data(&s.b),
 	    "[domain *] source-ip-max-smtp-out=10/8 5 t:2\n"

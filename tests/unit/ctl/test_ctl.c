@@ -819,13 +819,15 @@ START_TEST(test_config_diff_compares_with_the_file)
 		    "{\"scope\":\"\",\"name\":\"name-server\",\"value\":"
 		    "\"127.0.0.1\",\"file\":\"/x\",\"line\":2}",
 		    "{\"scope\":\"domain *\",\"name\":\"max-smtp-out\","
-		    "\"value\":\"5\",\"file\":\"/x\",\"line\":4}" },
+		    "\"value\":\"5\",\"file\":\"/x\",\"line\":4}",
+		    "{\"scope\":\"\",\"name\":\"receiver-rules\","
+		    "\"value\":\"no\",\"file\":\"/x\",\"line\":5}" },
 		.text = ""
 	};
 	char args[256];
 
 	config_put("host-name a.org\nname-server 127.0.0.1\n<domain *>\n"
-	    "max-smtp-out 6\n</domain>\n");
+	    "max-smtp-out 6\n</domain>\nreceiver-rules no\n");
 	daemon_start(&a);
 	(void)snprintf(args, sizeof(args), "-c %s/config --json show config "
 	    "--diff", dir);

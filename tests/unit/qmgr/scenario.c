@@ -6,6 +6,7 @@
  *   [at TIME] COMMAND
  *
  *   conf <<END ... END       the configuration; a second one is a reload
+ *   rules <<END ... END      receiver rules for the next conf
  *   seed N                   before conf
  *   add N to=D[,D...] [vmta=V] [rcpts=N] [every=T] [age=T] [together]
  *       [priority=N]
@@ -201,16 +202,15 @@ words_split(struct script *sc, char *line)
 
 /* ---- commands ---- */
 
-static void
-do_conf(struct script *sc)
+/* The lines up to the mark. */
+static struct sv
+here_document(struct script *sc)
 {
 	const char *mark = word(sc, 1);
-	struct conf_report rep;
-	struct conf *c;
 	char *start = sc->at, *line;
 
 	if (strncmp(mark, "<<", 2) != 0)
-		syntax(sc, "want conf <<END");
+		syntax(sc, "want <<END");
 	mark += 2;
 	while ((line = line_next(sc)) != NULL && strcmp(line, mark) != 0) {
 		if (sc->at != NULL)
@@ -218,8 +218,18 @@ do_conf(struct script *sc)
 	}
 	if (line == NULL)
 		syntax(sc, "the end of the configuration is missing");
+	return sv_make(start, (size_t)(line - start));
+}
+
+static void
+do_conf(struct script *sc)
+{
+	struct sv text = here_document(sc);
+	struct conf_report rep;
+	struct conf *c;
+
 	conf_report_init(&rep);
-	c = conf_parse(sc->file, sv_make(start, (size_t)(line - start)), &rep);
+	c = conf_parse_with(sc->file, text, "rules", sc->rules, &rep);
 	if (c == NULL)
 		syntax(sc, rep.nerrors > 0 ? rep.errors[0] : "bad conf");
 	conf_report_fini(&rep);
@@ -503,6 +513,8 @@ line_run(struct script *sc)
 	verb = sc->words[0];
 	if (strcmp(verb, "conf") == 0)
 		do_conf(sc);
+	else if (strcmp(verb, "rules") == 0)
+		sc->rules = here_document(sc);
 	else if (strcmp(verb, "add") == 0)
 		do_add(sc);
 	else if (strcmp(verb, "remote") == 0)

@@ -17,6 +17,7 @@ struct script {
 	int line;
 	int failures;
 	int64_t t;              /* of this line */
+	struct sv rules;        /* receiver rules for conf, or "" */
 	struct world w;
 	struct spec *specs[SPECS_MAX];
 	uint32_t nspecs;
