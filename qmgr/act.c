@@ -168,6 +168,28 @@ victim_is_wanted(struct client *cl, const struct smsg *m, uint32_t idx)
 	    selector_wants(s, &e, idx);
 }
 
+bool
+victim_is_open(const struct smsg *m, uint32_t idx)
+{
+	enum srcpt_state state = smsg_rcpt_state(m, idx);
+
+	return state != SR_DONE && state != SR_BOUNCING;
+}
+
+uint32_t
+group_change(struct client *cl, struct smsg *m, uint32_t idx,
+    change_fn *change, uint32_t v[GROUP_MAX])
+{
+	const struct squeue *sq = smsg_rcpt_queue(m, idx);
+	uint32_t n = 0;
+
+	while (idx < smsg_nrcpts(m) && n < GROUP_MAX &&
+	    smsg_rcpt_queue(m, idx) == sq && change(cl, m, idx))
+		v[n++] = idx++;
+	cl->count += n;
+	return n;
+}
+
 struct sv
 client_who(const struct client *cl, char mem[32])
 {

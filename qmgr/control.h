@@ -195,6 +195,17 @@ struct sv client_who(const struct client *cl, char mem[32]);
 /* Does something to all that the words select, which must select something. */
 void select_walk(struct client *cl, const struct words *w, const char *verb,
     const struct walk_ops *ops);
+/* Recipients of a message in one event. */
+#define GROUP_MAX 64u
+/* False: this one is not to be changed. */
+typedef bool change_fn(struct client *cl, struct smsg *m, uint32_t idx);
+/* Changes idx and, with it, what stands next to it in the message and in the same
+ * queue: when the walk comes to those there is nothing left to do. Their
+ * number. */
+uint32_t group_change(struct client *cl, struct smsg *m, uint32_t idx,
+    change_fn *change, uint32_t v[GROUP_MAX]);
+/* It is still to be delivered, or may come back. */
+bool victim_is_open(const struct smsg *m, uint32_t idx);
 /* Is this recipient meant by cl->sel? */
 bool victim_is_wanted(struct client *cl, const struct smsg *m, uint32_t idx);
 /* priority.c */

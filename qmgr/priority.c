@@ -3,47 +3,34 @@
 #include "common/sys/log.h"
 #include "qmgr/control.h"
 
-#define GROUP_MAX 64u /* recipients of a message in one event */
-
 static bool
-is_to_change(struct client *cl, const struct smsg *m, uint32_t idx)
+rcpt_change(struct client *cl, struct smsg *m, uint32_t idx)
 {
-	enum srcpt_state state = smsg_rcpt_state(m, idx);
-
-	return state != SR_DONE && state != SR_BOUNCING &&
-	    smsg_rcpt_deletion(m, idx) == 0 &&
-	    smsg_rcpt_priority(m, idx) != cl->priority &&
-	    victim_is_wanted(cl, m, idx);
+	if (!victim_is_open(m, idx) || smsg_rcpt_deletion(m, idx) != 0 ||
+	    smsg_rcpt_priority(m, idx) == cl->priority ||
+	    !victim_is_wanted(cl, m, idx))
+		return false;
+	sched_rcpt_prioritize(cl->q->sched, qmgr_now(), m, idx, cl->priority);
+	return true;
 }
 
-/* With what stands next to it in the message and in the same queue, in one
- * event: when the walk comes to those they have it already. */
 static bool
 priority_rcpt(struct client *cl, struct smsg *m, uint32_t idx)
 {
-	const struct squeue *sq = smsg_rcpt_queue(m, idx);
-	uint32_t v[GROUP_MAX], n = 0;
-	struct qmgr *q = cl->q;
+	uint32_t v[GROUP_MAX], n = group_change(cl, m, idx, rcpt_change, v);
 	struct sched_msg info;
 	union ev_any ev;
 	char who[32];
 
-	for (; idx < smsg_nrcpts(m) && n < GROUP_MAX &&
-	    smsg_rcpt_queue(m, idx) == sq && is_to_change(cl, m, idx); idx++) {
-		sched_rcpt_prioritize(q->sched, qmgr_now(), m, idx,
-		    cl->priority);
-		v[n++] = idx;
-	}
 	if (n == 0)
 		return true;
-	cl->count += n;
 	smsg_info(m, &info);
 	ev.priority = (struct ev_priority){ .id = info.id,
 		.time_us = (uint64_t)qmgr_now().wall.us,
 		.priority = (uint8_t)cl->priority,
 		.rcpts = { .array = v, .n = n },
 		.who = client_who(cl, who) };
-	journal_append(q, EV_PRIORITY, &ev);
+	journal_append(cl->q, EV_PRIORITY, &ev);
 	return true;
 }
 

@@ -402,8 +402,8 @@ session_pick(struct sched *s, struct squeue *q)
 
 /*
  * Of the highest priority. Fresh mail and retries that are due share as
- * max-retry-share says, if there are both: each turn gives the retries that many percent of a message, and
- * one of them goes when there is a whole one.
+ * max-retry-share says, if there are both: each turn gives the retries that
+ * many percent of a message, and one of them goes when there is a whole one.
  */
 static struct srcpt *
 queue_next_rcpt(struct squeue *q)

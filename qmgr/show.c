@@ -282,7 +282,6 @@ rcpt_row(const struct qmgr *q, const struct smsg *m, uint32_t idx,
 	put(o, "orig", json_sv(e != NULL ? e->sender : SV("")));
 	put(o, "queue", json_sv(squeue_name(sq)));
 	put(o, "state", json_string(rcpt_state_name(smsg_rcpt_state(m, idx))));
-	put(o, "priority", json_u64(smsg_rcpt_priority(m, idx)));
 	put(o, "attempts", json_u64(smsg_rcpt_attempts(m, idx)));
 	put(o, "nextTry", json_time(smsg_rcpt_state(m, idx) == SR_RETRY ?
 	    smsg_rcpt_next_us(m, idx) : 0));
@@ -290,6 +289,7 @@ rcpt_row(const struct qmgr *q, const struct smsg *m, uint32_t idx,
 	put(o, "size", json_u64(info.body_len));
 	put(o, "jobId", json_sv(e != NULL ? e->job : SV("")));
 	put(o, "envId", json_sv(e != NULL ? e->envid : SV("")));
+	put(o, "priority", json_u64(smsg_rcpt_priority(m, idx)));
 	reason_put(q, o, m, idx);
 	return o;
 }

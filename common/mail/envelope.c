@@ -177,7 +177,8 @@ groups_decode(struct rd *r, struct arena *a, uint8_t version,
 			return false;
 	}
 	e->groups = list;
-	return !r->failed;
+	/* an envelope has one encoding */
+	return !r->failed && version_for(e) == version;
 }
 
 static bool

@@ -2,9 +2,9 @@
 /*
  * envelope: who a message is from and for, and how it came in. This is what
  * the spool keeps in front of each message and what a COMMIT frame carries.
- * Encoded with a version byte, 1 without groups, 2 with them and 3 if one of them
- * has a priority; decoding refuses NUL, CR and LF in every text and checks every
- * limit again.
+ * Encoded with a version byte, 1 without groups, 2 with them, 3 if one of them
+ * has another priority than the default; decoding refuses NUL, CR and LF in
+ * every text and checks every limit again.
  *
  * All views in a decoded envelope look into the encoded bytes.
  */

@@ -674,7 +674,9 @@ START_TEST(test_explain_says_it_in_sentences)
 		    "\"vmta-connections\",\"limit\":{\"setting\":"
 		    "\"max-smtp-out\",\"value\":\"\",\"file\":\"\","
 		    "\"scope\":\"virtual-mta v\",\"used\":2,\"most\":2,"
-		    "\"waiting\":30,\"others\":[\"c.org/v\",\"d\"]},"
+		    "\"waiting\":30,\"ahead\":\"c.org/v\","
+		    "\"aheadPriority\":80,"
+		    "\"others\":[\"c.org/v\",\"d\"]},\"priority\":20,"
 		    "\"lastError\":\"421 \\u001b[2J busy\","
 		    "\"lastErrorTime\":\"2020-01-31T14:05:09Z\","
 		    "\"leavingPerHour\":10.0,\"arrivedPerHour\":0.0,"
@@ -694,9 +696,29 @@ START_TEST(test_explain_says_it_in_sentences)
 	ck_has("out", "10 an hour leave, 12 arrive: never drained like this");
 	ck_has("out", "max-smtp-out (virtual-mta v, default) has no room: 2 "
 	    "of 2 connections");
+	ck_has("out", "c.org/v goes first: its queue-priority is 80, that of "
+	    "this queue 20");
 	ck_has("out", "29 other queues wait for the same: c.org/v, d, ...");
 	ck_has("out", "421 \\x1b[2J busy");
 	ck_has("out", "drained about ");
+}
+END_TEST
+
+START_TEST(test_list_shows_priorities_if_asked)
+{
+	static const struct answer a = {
+		.rows = { "{\"id\":\"0000000000001\",\"rcpt\":\"r@a.org\","
+		    "\"orig\":\"s@b.org\",\"queue\":\"a.org/v\","
+		    "\"state\":\"ready\",\"attempts\":3,"
+		    "\"priority\":77,\"size\":5}" }, .times = 2
+	};
+
+	daemon_start(&a);
+	ck_assert_int_eq(command("list"), 0);
+	ck_has("out", "ready     3 ");
+	ck_assert_int_eq(command("list --priority"), 0);
+	ck_has("out", "priority");
+	ck_has("out", "ready       77     3 ");
 }
 END_TEST
 
@@ -940,6 +962,7 @@ main(void)
 	tcase_add_test(tc, test_jobs_limits_and_ips_are_tables);
 	tcase_add_test(tc, test_top_without_a_terminal_is_shown_once);
 	tcase_add_test(tc, test_explain_says_it_in_sentences);
+	tcase_add_test(tc, test_list_shows_priorities_if_asked);
 	tcase_add_test(tc, test_warmup_is_a_table_for_each_plan);
 	tcase_add_test(tc, test_refusal_exits_1_and_misuse_2);
 	tcase_add_test(tc, test_silent_daemon_exits_111);

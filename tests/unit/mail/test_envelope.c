@@ -123,6 +123,14 @@ START_TEST(test_envelope_priorities_come_back)
 		ck_assert_uint_lt(at, n);
 	mem[at] = PRIORITY_MAX + 1;
 	ck_assert(!envelope_decode(sv_make(mem, n), &arena, &got));
+	/* the second version says that as well, so this is none */
+	own[1].priority = PRIORITY_DEFAULT;
+	ck_assert(encode(&e));
+	ck_assert_uint_eq(buf_len(&bytes), n);
+	memcpy(mem, buf_data(&bytes), n);
+	ck_assert(envelope_decode(sv_make(mem, n), &arena, &got));
+	mem[at] = PRIORITY_DEFAULT;
+	ck_assert(!envelope_decode(sv_make(mem, n), &arena, &got));
 	own[0].priority = PRIORITY_MAX + 1;
 	ck_assert(!encode(&e));
 }

@@ -137,6 +137,9 @@ void qrig_hurry(int factor);
 /* START: workers is the number of those whose RESYNC_END it waits for. */
 void qrig_go(struct qrig *r, uint32_t workers);
 void qrig_conf(struct qrig *r, const char *conf);
+/* The next life of a process that runs, all three of them and all peers. */
+enum again { FIRST, KILLED, STOPPED };
+void qrig_again(struct qrig *r, enum again how, const char *conf);
 /* SIGKILL; channels are freed, the spool stays. */
 void qrig_kill(struct qrig *r);
 /* An orderly stop, peers first; the exit status, -1 for a signal. */

@@ -28,18 +28,10 @@
 	"<virtual-mta v2>\nsmtp-source-host 127.0.0.1 one.test\n"              \
 	"</virtual-mta>\n"
 
-enum again { FIRST, KILLED, STOPPED };
-
 static void
 life(enum again how)
 {
-	if (how == KILLED)
-		qrig_kill(&rig);
-	else
-		ck_assert_int_eq(qrig_stop(&rig), 0);
-	qrig_start(&rig, MOVE_CONF);
-	qrig_peers(&rig);
-	qrig_go(&rig, 1);
+	qrig_again(&rig, how, MOVE_CONF);
 }
 
 /* ---- sources ---- */
@@ -310,9 +302,9 @@ END_TEST
 /* ---- recipients that come apart ---- */
 
 static const struct env_group apart[] = {
-    {.vmta = SV("v2"), .priority = PRIORITY_DEFAULT},
+    {.vmta = SV("v2"), .priority = 80},
     {.vmta = SV("v1"), .hold = SV("gate"), .priority = PRIORITY_DEFAULT},
-    {.vmta = SV("v2"), .hold = SV("gate"), .priority = PRIORITY_DEFAULT},
+    {.vmta = SV("v2"), .hold = SV("gate"), .priority = 0},
 };
 
 static const struct env_rcpt asked[] = {
@@ -345,12 +337,19 @@ ck_apart(void)
 	rows = qrig_ctl(&rig, "show queues b.test/v2");
 	has(rows, "\"rcp\":1");
 	has(rows, "\"hold\":1");
+	rows = qrig_ctl(&rig, "list a.test/v2");
+	has(rows, "\"priority\":80,");
+	ck_assert_ptr_null(strstr(rows, "\"priority\":50,"));
+	rows = qrig_ctl(&rig, "list a.test/v1");
+	has(rows, "\"priority\":50,");
+	ck_assert_ptr_null(strstr(rows, "\"priority\":80,"));
 	rows = qrig_ctl(&rig, "list b.test");
+	has(rows, "\"priority\":0,");
 	has(rows, "\"reason\":\"pattern-list gate\"");
 	has(rows, "\"heldBy\":\"pattern-list\"");
 }
 
-/* Each to its VMTA or on hold; by the log, then by the checkpoint. */
+/* Each to its VMTA or on hold, with its priority; by the log, then by the checkpoint. */
 START_TEST(test_groups_go_apart_and_survive)
 {
 	struct ipc_commit m;
@@ -365,6 +364,7 @@ START_TEST(test_groups_go_apart_and_survive)
 	ck_assert_uint_eq(qrig_events(&rig, EV_REBIND, NULL), 2);
 	ck_assert_uint_eq(qrig_events(&rig, EV_HOLD, NULL), 2);
 	ck_assert_uint_eq(qrig_events(&rig, EV_HOLD_ORDER, NULL), 1);
+	ck_assert_uint_eq(qrig_events(&rig, EV_PRIORITY, NULL), 2);
 	ck_apart();
 	for (int i = 1; i < 3; i++) {
 		life(i == 1 ? KILLED : STOPPED);
@@ -402,6 +402,9 @@ START_TEST(test_groups_before_their_accept_are_nothing)
 	    .who = SV("") } });
 	qlog_add(EV_HOLD, (union ev_any){ .hold = { .id = m.id, .held = 1,
 	    .rcpts = { .array = all, .n = 5 } } });
+	qlog_add(EV_PRIORITY, (union ev_any){ .priority = { .id = m.id,
+	    .priority = 20, .rcpts = { .array = all, .n = 5 },
+	    .who = SV("") } });
 	/* another one's */
 	qlog_add(EV_HOLD, (union ev_any){ .hold = { .id = m.id + 8,
 	    .held = 1, .rcpts = { .array = &r1, .n = 1 } } });
