@@ -130,6 +130,10 @@ static const struct ctl_command commands[] = {
 	    "where mail for a domain goes, as delivery finds it; --connect: "
 	    "and what the first host there says", run_resolve, view_resolve,
 	    "route" },
+	{ "trace", "[--log-data] [--source-ip=IP] domain[/vmta]",
+	    "the dialogue of the next session of a queue, as it comes, until "
+	    "it is over; --log-data: messages as well", run_trace, NULL,
+	    "line" },
 	{ "rotate acct", "[FILE]", "close the accounting files, or that one; "
 	    "the next record begins a new one", run_plain, view_closed,
 	    "file" },

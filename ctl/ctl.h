@@ -77,6 +77,8 @@ bool ctl_confirm(const char *question);
 /* Sends the words and waits for the answer. 0, or -1 after a complaint. */
 int ctl_ask(const struct ctl *ctl, const char *const *words, unsigned n,
     struct ctl_reply *r_r);
+/* False after a complaint: a word is too long. */
+bool ctl_words_fit(const char *const *words, unsigned n);
 /* Of the control socket; may complain of the configuration. False if it is too
  * long. */
 bool ctl_socket_path(const struct ctl *ctl, char *out, size_t size);
@@ -89,6 +91,8 @@ struct ctl_link_ops {
 	void (*answer)(void *arg, struct ctl_reply *r);
 	/* It is of no more use, also if nothing was asked. */
 	void (*lost)(void *arg, const char *why);
+	/* A row as it comes; true: it is in no answer. May be NULL. */
+	bool (*row)(void *arg, json_t *row);
 };
 /* timeout_s: without a row. NULL with errno. */
 struct ctl_link *ctl_link_open(struct event_base *base, const char *path,
@@ -135,6 +139,10 @@ void view_problems(const struct ctl_reply *r);
 
 int run_top(const struct ctl *ctl, const struct ctl_command *cmd);
 void view_top(const struct ctl_reply *r);
+
+/* ---- trace.c ---- */
+
+int run_trace(const struct ctl *ctl, const struct ctl_command *cmd);
 
 /* ---- resolve.c ---- */
 

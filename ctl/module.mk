@@ -17,6 +17,7 @@ ctl_pinnace_SOURCES = \
 	ctl/top_head.c \
 	ctl/top_screen.c \
 	ctl/top_table.c \
+	ctl/trace.c \
 	ctl/view.c ctl/view.h \
 	ctl/warmup.c
 ctl_pinnace_CFLAGS = $(AM_CFLAGS) $(NCURSESW_CFLAGS)

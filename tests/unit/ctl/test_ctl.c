@@ -647,6 +647,28 @@ START_TEST(test_top_without_a_terminal_is_shown_once)
 }
 END_TEST
 
+START_TEST(test_trace_shows_lines)
+{
+	static const struct answer a = { .rows = {
+	    "{\"what\":\"received\",\"text\":\"220 \\u001b[2J\"}",
+	    "{\"waiting\":true}", "{\"lost\":3}",
+	    "{\"what\":\"sent\",\"text\":\"QUIT\"}" },
+		.text = "over", .times = 2 };
+
+	daemon_start(&a);
+	ck_assert_int_eq(command("trace --log-data a.org/v"), 0);
+	ck_words("trace --log-data a.org/v \n");
+	ck_is("out", ">>> 220 \\x1b[2J\n--- 3 lines left out\n<<< QUIT\n"
+	    "over\n");
+	ck_assert_int_eq(command("trace --dom a.org/v"), 0);
+	ck_is("out", "line[0].what=\"received\"\n"
+	    "line[0].text=\"220 \\u001B[2J\"\nline[1].lost=\"3\"\n"
+	    "line[2].what=\"sent\"\nline[2].text=\"QUIT\"\n"
+	    "rsp.status=\"success\"\nrsp.message=\"over\"\n");
+	ck_assert_int_eq(command("--timeout=1 trace a"), 111);
+}
+END_TEST
+
 START_TEST(test_explain_says_it_in_sentences)
 {
 	static const struct answer a = {
@@ -931,6 +953,7 @@ main(void)
 	tcase_add_test(tc, test_queue_table_shows_and_escapes);
 	tcase_add_test(tc, test_jobs_limits_and_ips_are_tables);
 	tcase_add_test(tc, test_top_without_a_terminal_is_shown_once);
+	tcase_add_test(tc, test_trace_shows_lines);
 	tcase_add_test(tc, test_explain_says_it_in_sentences);
 	tcase_add_test(tc, test_warmup_is_a_table_for_each_plan);
 	tcase_add_test(tc, test_refusal_exits_1_and_misuse_2);
