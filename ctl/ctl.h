@@ -49,7 +49,7 @@ struct ctl_reply {
 struct ctl_command {
 	const char *words;    /* "show queues" */
 	const char *usage;    /* what may follow */
-	const char *help;
+	const char *help;     /* NULL: it is not for people */
 	int (*run)(const struct ctl *ctl, const struct ctl_command *cmd);
 	void (*view)(const struct ctl_reply *r); /* NULL: the text only */
 	const char *row;      /* what a row is in XML; NULL: it has none */
@@ -69,6 +69,10 @@ const struct ctl_command *ctl_command_find(struct ctl *ctl);
 /* Number of words of its name. */
 unsigned ctl_command_nwords(const struct ctl_command *cmd);
 void ctl_usage(void);
+/* One after the other; NULL behind the last. */
+const struct ctl_command *ctl_command_at(size_t i);
+/* All whose names begin with these words, which may be cut; false: none. */
+bool ctl_help(const struct ctl *ctl);
 /* Asks on the terminal; false without one. */
 bool ctl_confirm(const char *question);
 
@@ -153,6 +157,10 @@ void view_resolve(const struct ctl_reply *r);
 
 int local_simulate(const struct ctl *ctl, const struct ctl_command *cmd);
 void view_simulate(const struct ctl_reply *r);
+
+/* ---- completion.c ---- */
+
+int local_completion(const struct ctl *ctl, const struct ctl_command *cmd);
 
 /* ---- local.c ---- */
 
