@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "ctl/ctl.h"
+#include "ctl/usage.h"
 
 static int run_plain(const struct ctl *ctl, const struct ctl_command *cmd);
 static int run_config(const struct ctl *ctl, const struct ctl_command *cmd);
@@ -24,14 +25,20 @@ static const struct ctl_command commands[] = {
 	    "[--sort=rcpt|rate|oldest|conn|name]",
 	    "counters and queues on the whole screen, again each 2 seconds; "
 	    "without a terminal once", run_top, view_top, "row" },
-	{ "show topqueues", "[domain[/vmta]] [--maxitems=N]",
+	{ "show topqueues", "[domain[/vmta]] [domain=D] [vmta=V] "
+	    "[--maxitems=N] [--sort=rcpt|name|size|oldest|rate|conn] "
+	    "[--paused=yes|no] [--connected=yes|no] [--mode=normal|backoff] "
+	    "[--errors] [--match=TEXT]",
 	    "the same, the largest first", run_plain, view_queues, "queue" },
-	{ "show domains", "[domain] [vmta=V] [--maxitems=N]",
+	{ "show domains", "[domain] [vmta=V] [--maxitems=N] "
+	    "[--sort=name|rcpt]",
 	    "the queues of each domain, added up", run_plain, view_sums,
 	    "domain" },
-	{ "show topdomains", "[domain] [vmta=V] [--maxitems=N]",
+	{ "show topdomains", "[domain] [vmta=V] [--maxitems=N] "
+	    "[--sort=name|rcpt]",
 	    "the same, the largest first", run_plain, view_sums, "domain" },
-	{ "show vmtas", "[vmta=V] [domain] [--maxitems=N]",
+	{ "show vmtas", "[vmta=V] [domain] [--maxitems=N] "
+	    "[--sort=name|rcpt]",
 	    "the queues of each VMTA, added up", run_plain, view_sums, "vmta" },
 	{ "show jobs", "[jobId=J] [domain[/vmta]] [--maxitems=N] "
 	    "[--sort=rcpt|name|size|oldest]", "the recipients of each job; "
@@ -76,7 +83,7 @@ static const struct ctl_command commands[] = {
 	    "what would become of the queues in N hours (24) under the "
 	    "configuration that runs and under a new one; nothing is changed",
 	    local_simulate, view_simulate, "forecast" },
-	{ "explain queue", "domain[/vmta]",
+	{ "explain queue", "domain[/vmta] [--maxitems=N]",
 	    "what holds a queue now and of late, by which line of the "
 	    "configuration, and when it will have drained", run_plain,
 	    view_explain, "explanation" },
@@ -135,6 +142,10 @@ static const struct ctl_command commands[] = {
 	    "where mail for a domain goes, as delivery finds it; --connect: "
 	    "and what the first host there says", run_resolve, view_resolve,
 	    "route" },
+	{ "trace", "[--log-data] [--source-ip=IP] domain[/vmta]",
+	    "the dialogue of the next session of a queue, as it comes, until "
+	    "it is over; --log-data: messages as well", run_trace, NULL,
+	    "line" },
 	{ "rotate acct", "[FILE]", "close the accounting files, or that one; "
 	    "the next record begins a new one", run_plain, view_closed,
 	    "file" },
@@ -153,6 +164,7 @@ static const struct ctl_command commands[] = {
 	    "twice", local_spool, view_problems, "row" },
 	{ "manual", "", "the manual page of the configuration, as mdoc",
 	    local_manual, NULL, NULL },
+	{ "completion", "bash|zsh|fish", NULL, local_completion, NULL, NULL },
 };
 
 #define NCOMMANDS (sizeof(commands) / sizeof(commands[0]))
@@ -173,8 +185,15 @@ ctl_usage(void)
 	puts("usage: pinnace [-c CONFIG] [-s SOCKET] [--json|--xml|--dom] "
 	    "[--timeout=S] COMMAND\n");
 	for (size_t i = 0; i < NCOMMANDS; i++)
-		printf("  %s %s\n      %s\n", commands[i].words,
-		    commands[i].usage, commands[i].help);
+		if (commands[i].help != NULL)
+			printf("  %s %s\n      %s\n", commands[i].words,
+			    commands[i].usage, commands[i].help);
+}
+
+const struct ctl_command *
+ctl_command_at(size_t i)
+{
+	return i < NCOMMANDS ? &commands[i] : NULL;
 }
 
 /* 0: no match; 1: all words start so; 2: all words are so. */
@@ -216,18 +235,20 @@ ctl_command_find(struct ctl *ctl)
 {
 	const struct ctl_command *found = NULL;
 	bool several = false;
+	unsigned most = 0;
 
+	/* "res q" is rather "resume queue" than "resolve" of a domain "q" */
 	for (size_t i = 0; i < NCOMMANDS; i++) {
+		unsigned n = ctl_command_nwords(&commands[i]);
 		int m = match(&commands[i], ctl);
 
-		if (m == 0)
+		if (m == 0 || (m == 1 && n < most))
 			continue;
-		several = found != NULL;
+		several = m == 1 && n == most;
 		found = &commands[i];
-		if (m == 2) {
-			several = false;
+		most = n;
+		if (m == 2)
 			break;
-		}
 	}
 	if (found == NULL || several) {
 		ctl_complain("\"%s%s%s\" %s; see pinnace help", ctl->words[0],
@@ -239,6 +260,47 @@ ctl_command_find(struct ctl *ctl)
 	}
 	spell_out(ctl, found);
 	return found;
+}
+
+/* Nothing of these words is against it: for help. */
+static bool
+may_be(const struct ctl_command *cmd, const struct ctl *ctl)
+{
+	struct sv rest = sv_from(cmd->words);
+
+	for (unsigned i = 0; i < ctl->nwords && rest.p != NULL; i++)
+		if (!sv_starts(sv_cut(&rest, ' '), sv_from(ctl->words[i])))
+			return false;
+	return cmd->help != NULL;
+}
+
+bool
+ctl_help(const struct ctl *ctl)
+{
+	const struct ctl_command *only = NULL;
+	unsigned n = 0;
+
+	for (size_t i = 0; i < NCOMMANDS; i++) {
+		const struct ctl_command *cmd = &commands[i];
+
+		if (!may_be(cmd, ctl))
+			continue;
+		only = cmd;
+		n++;
+		if (match(cmd, ctl) != 2)
+			continue;
+		n = 1;
+		break;
+	}
+	if (n == 1)
+		usage_print(only, stdout);
+	else if (n == 0)
+		ctl_complain("there is no such command; see pinnace help");
+	for (size_t i = 0; n > 1 && i < NCOMMANDS; i++)
+		if (may_be(&commands[i], ctl))
+			printf("%s %s\n", commands[i].words,
+			    commands[i].usage);
+	return n > 0;
 }
 
 bool

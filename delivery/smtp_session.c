@@ -132,6 +132,7 @@ session_free(struct session *s)
 	struct worker *w = s->w;
 
 	session_forget(s);
+	trace_end(s, true);
 	conn_free(&s->conn);
 	if (s->dirty)
 		TAILQ_REMOVE(&w->dirty, s, dirty_link);
@@ -162,6 +163,8 @@ session_report_end(struct session *s, enum session_end why, uint16_t code,
 		return;
 	log_debug("session %llu to %s[%s]: %s", (unsigned long long)s->id,
 	    s->host_name, s->host_ip, session_end_name(why));
+	trace_event(s, "the session is over: %s%s%.*s", session_end_name(why),
+	    text.n > 0 ? ": " : "", SV_FMT(text));
 	if (s->w->qmgr != NULL)
 		ipc_send_session_end(s->w->qmgr, &m);
 	session_forget(s);
@@ -363,6 +366,20 @@ static const struct smtp_client_ops client_ops = {
 	.txn_untried = on_txn_untried,
 };
 
+static void
+on_heard(void *arg, struct sv bytes)
+{
+	trace_heard(arg, bytes);
+}
+
+static void
+on_said(void *arg, enum smtp_said what, struct sv bytes)
+{
+	trace_said(arg, what, bytes);
+}
+
+static const struct smtp_tap tap = { .heard = on_heard, .said = on_said };
+
 /* ---- one step ---- */
 
 static uint32_t
@@ -509,7 +526,10 @@ on_connected(struct conn *c, void *arg)
 	(void)c;
 	source_learn(s);
 	s->state = SESSION_TALKING;
+	trace_event(s, "connected from %s", s->source_ip);
 	smtp_client_init(&s->client, s->helo, s->flags, &client_ops, s);
+	if (s->trace != NULL)
+		s->client.tap = &tap;
 	s->progress = s->client.progress;
 	session_deadline_set(s, s->greeting_ms);
 }
@@ -664,6 +684,8 @@ session_open(struct worker *w, const struct ipc_session_open *m)
 	w->nsessions++;
 	if (htab_insert(&w->by_id, s) != 0)
 		mem_exhausted();
+	if ((m->flags & SESSION_TRACE) != 0)
+		trace_begin(s, (m->flags & SESSION_TRACE_DATA) != 0);
 	if (!session_fill(s, m)) {
 		session_fail(s, END_ROUTE, 0, SV("4.3.5"),
 		    SV("the order for this session makes no sense"));
@@ -678,6 +700,7 @@ session_orphan_all(struct worker *w)
 	struct session *s, *next;
 
 	TAILQ_FOREACH_SAFE(s, &w->sessions, link, next) {
+		trace_end(s, false);
 		if (s->state == SESSION_TALKING &&
 		    smtp_client_abandon(&s->client))
 			session_forget(s);

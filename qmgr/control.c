@@ -72,6 +72,7 @@ client_free(struct client *cl)
 	    (cl->audited == AUDIT_IF_YES && cl->sel.yes))
 		audit_note(cl, 1, SV("the client did not wait for its end"));
 	walk_free(cl);
+	trace_free(cl);
 	json_decref(cl->sample);
 	figures_free(cl);
 	sums_free(cl);
@@ -329,6 +330,7 @@ static const struct command {
 	{ "reload", 1, AUDIT_YES, cmd_master },
 	{ "stop", 1, AUDIT_YES, cmd_master },
 	{ "resolve", 1, AUDIT_NO, cmd_resolve },
+	{ "trace", 1, AUDIT_NO, cmd_trace },
 	{ "rotate log", 2, AUDIT_YES, cmd_rotate_log },
 	{ "rotate acct", 2, AUDIT_YES, cmd_rotate_acct },
 };
@@ -370,7 +372,7 @@ on_request(struct chan *c, void *arg, const void *msg)
 	struct words rest;
 
 	(void)c;
-	if (cl->walk != NULL || cl->token != 0) {
+	if (cl->walk != NULL || cl->token != 0 || cl->trace != NULL) {
 		ipc_send_ctl_end(cl->chan, &(struct ipc_ctl_end){
 		    .status = 1, .text = SV("one command at a time") });
 		return;

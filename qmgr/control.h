@@ -61,6 +61,7 @@ struct figures;
 struct jobs;
 struct pick;
 struct sums;
+struct trace;
 
 struct client {
 	struct client *next;
@@ -89,6 +90,7 @@ struct client {
 	struct sums *sums;   /* of show domains and vmtas; NULL: none */
 	struct jobs *jobs;   /* of show jobs; NULL: none */
 	struct pick *pick;   /* of show queues and list; NULL: none */
+	struct trace *trace; /* NULL: none */
 };
 
 /* Takes the object. */
@@ -244,6 +246,9 @@ void cmd_rotate_acct(struct client *cl, const struct words *w);
 uint64_t client_ask(struct client *cl, enum control_asks who);
 /* Who asked; NULL: he is gone. */
 struct client *client_asked(struct qmgr *q, uint64_t token);
+/* trace.c */
+void cmd_trace(struct client *cl, const struct words *w);
+void trace_free(struct client *cl);
 /* resolve.c */
 void cmd_resolve(struct client *cl, const struct words *w);
 

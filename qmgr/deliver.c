@@ -184,6 +184,8 @@ on_session_open(void *arg, const struct sched_session *se)
 	char ip[46];
 
 	source_put(q, se, &m, ip);
+	if (q->traces != NULL)
+		m.flags |= trace_session(q, se, m.source_ip);
 	ipc_send_session_open(q->workers[se->worker].reader.chan, &m);
 }
 

@@ -37,6 +37,7 @@ libqmgr_a_SOURCES = \
 	qmgr/skipped.c \
 	qmgr/sums.c \
 	qmgr/suspects.c \
+	qmgr/trace.c \
 	qmgr/trash.c \
 	qmgr/upkeep.c \
 	qmgr/walk.c \

@@ -16,6 +16,7 @@
  *	delays.c    senders hear of what waits long
  *	suspects.c  what processes crash on
  *	children.c  how the processes fare
+ *	trace.c     sessions that an operator looks on at
  *	warmup.c    plans for new addresses
  *	cold.c      the same as PowerMTA has it
  *	upkeep.c    free space, compaction, recycling
@@ -147,6 +148,7 @@ struct qmgr {
 	struct journal *journal;
 	struct routes *routes;
 	struct control *control;
+	struct trace *traces;          /* NULL: nobody looks on */
 	struct audit *audit;           /* NULL: not opened yet */
 	struct mismatch *mismatch;     /* NULL: no unknown VMTA was named */
 	struct pools *pools;           /* NULL: none was asked for yet */
@@ -486,6 +488,13 @@ void suspect_forget(struct qmgr *q, uint64_t id);
 void suspect_result(struct qmgr *q, uint64_t id, uint64_t session);
 /* Copies a record that cost us two lives to corrupt/, with its large file. */
 void suspect_record_save(struct qmgr *q, const struct sched_msg *m);
+
+/* trace.c */
+/* Flags of a SESSION_OPEN that somebody waits for; only if q->traces. */
+uint32_t trace_session(struct qmgr *q, const struct sched_session *se,
+    struct sv source_ip);
+void trace_lines(struct qmgr *q, unsigned worker, const struct ipc_trace *m);
+void trace_worker_gone(struct qmgr *q, unsigned worker);
 
 /* children.c */
 void children_note(struct qmgr *q, const struct ipc_child *m);

@@ -255,6 +255,7 @@ worker_gone(struct worker *w)
 	if (q == NULL || w->reader.chan == NULL)
 		return;
 	reader_detach(&w->reader);
+	trace_worker_gone(q, w->index);
 	/* it died over its RESYNC: what it had from a qmgr before us stands
 	 * in its new file only, and we hold it for nobody's */
 	if (w->intent_file != NULL) {
@@ -340,6 +341,15 @@ on_session_end(struct chan *c, void *arg, const void *msg)
 	    &why);
 }
 
+static void
+on_trace(struct chan *c, void *arg, const void *msg)
+{
+	struct worker *w = arg;
+
+	(void)c;
+	trace_lines(w->q, w->index, msg);
+}
+
 /* One that is not known gets no mail until it dies. */
 static void
 worker_add(struct worker *w)
@@ -417,6 +427,7 @@ static const struct chan_ops worker_ops = {
 		[IPC_RESULT] = on_result,
 		[IPC_RESYNC] = on_resync,
 		[IPC_RESYNC_END] = on_resync_end,
+		[IPC_TRACE] = on_trace,
 	},
 	.on_close = on_close,
 	.on_batch_end = on_batch_end,

@@ -475,8 +475,47 @@ START_TEST(test_help_needs_no_daemon)
 {
 	ck_assert_int_eq(command("help"), 0);
 	ck_has("out", "show queues");
-	ck_assert_int_eq(command("pause q --help"), 0);
-	ck_has("out", "pinnace pause queue domain[/vmta]");
+	ck_assert_int_eq(command("pause q a.org --help"), 0);
+	ck_has("out", "pinnace pause queue\n    domain[/vmta]\n");
+	ck_assert_int_eq(command("help pause"), 0);
+	ck_is("out", "pause queue domain[/vmta]\npause job ID\n");
+	/* not show topqueues */
+	ck_assert_int_eq(command("show top --help"), 0);
+	ck_has("out", "  --interval=            seconds until");
+	ck_assert_int_eq(command("help frob"), 2);
+	ck_has("err", "there is no such command");
+}
+END_TEST
+
+START_TEST(test_unknown_option_is_refused_before_asking)
+{
+	static const char *const bad[] = { "show queues --mxitems=3",
+		"show queues vtma=v", "show status --x", "list -x",
+		"show queues --errors=yes", "show queues --maxitems",
+		"resolve --connect=1 a.org", "pause queue errors=1",
+		"show ips domain=a.org" };
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		ck_assert_int_eq(command(bad[i]), 2);
+		ck_has("err", " does not know ");
+	}
+	ck_has("err", "show ips does not know domain=a.org; it knows vmta=, "
+	    "--maxitems=\n");
+}
+END_TEST
+
+START_TEST(test_options_may_be_spelled_as_the_daemon_takes_them)
+{
+	static const struct answer a = { .text = "", .times = 6 };
+	static const char *const good[] = { "show queues MAXITEMS=3",
+		"show queues --Domain=a.org --vmta=v", "list queue=a.org/v",
+		"pause queue domain=a.org vmta=v", "undo a=b",
+		"res q a.org" };
+
+	daemon_start(&a);
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+		ck_assert_int_eq(command(good[i]), 0);
+	ck_has("words", "resume queue a.org \n");
 }
 END_TEST
 
@@ -650,6 +689,28 @@ START_TEST(test_top_without_a_terminal_is_shown_once)
 	ck_has("err", "--interval needs seconds, 1 to 3600");
 	ck_assert_int_eq(command("show top --sort=x"), 2);
 	ck_assert_int_eq(command("--json show top"), 111);
+}
+END_TEST
+
+START_TEST(test_trace_shows_lines)
+{
+	static const struct answer a = { .rows = {
+	    "{\"what\":\"received\",\"text\":\"220 \\u001b[2J\"}",
+	    "{\"waiting\":true}", "{\"lost\":3}",
+	    "{\"what\":\"sent\",\"text\":\"QUIT\"}" },
+		.text = "over", .times = 2 };
+
+	daemon_start(&a);
+	ck_assert_int_eq(command("trace --log-data a.org/v"), 0);
+	ck_words("trace --log-data a.org/v \n");
+	ck_is("out", ">>> 220 \\x1b[2J\n--- 3 lines left out\n<<< QUIT\n"
+	    "over\n");
+	ck_assert_int_eq(command("trace --dom a.org/v"), 0);
+	ck_is("out", "line[0].what=\"received\"\n"
+	    "line[0].text=\"220 \\u001B[2J\"\nline[1].lost=\"3\"\n"
+	    "line[2].what=\"sent\"\nline[2].text=\"QUIT\"\n"
+	    "rsp.status=\"success\"\nrsp.message=\"over\"\n");
+	ck_assert_int_eq(command("--timeout=1 trace a"), 111);
 }
 END_TEST
 
@@ -954,6 +1015,9 @@ main(void)
 	tcase_add_test(tc, test_no_daemon_exits_111);
 	tcase_add_test(tc, test_unknown_and_unclear_commands_exit_2);
 	tcase_add_test(tc, test_help_needs_no_daemon);
+	tcase_add_test(tc, test_unknown_option_is_refused_before_asking);
+	tcase_add_test(tc,
+	    test_options_may_be_spelled_as_the_daemon_takes_them);
 	tcase_add_test(tc, test_short_words_are_spelled_out);
 	tcase_add_test(tc, test_json_is_one_object);
 	tcase_add_test(tc, test_xml_and_dom_are_the_same_answer);
@@ -961,6 +1025,7 @@ main(void)
 	tcase_add_test(tc, test_queue_table_shows_and_escapes);
 	tcase_add_test(tc, test_jobs_limits_and_ips_are_tables);
 	tcase_add_test(tc, test_top_without_a_terminal_is_shown_once);
+	tcase_add_test(tc, test_trace_shows_lines);
 	tcase_add_test(tc, test_explain_says_it_in_sentences);
 	tcase_add_test(tc, test_list_shows_priorities_if_asked);
 	tcase_add_test(tc, test_warmup_is_a_table_for_each_plan);

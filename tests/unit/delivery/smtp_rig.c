@@ -109,6 +109,21 @@ on_resync_end(struct chan *c, void *arg, const void *msg)
 	((struct fx *)arg)->nresync_end++;
 }
 
+static void
+on_trace(struct chan *c, void *arg, const void *msg)
+{
+	const struct ipc_trace *m = msg;
+	struct fx *f = arg;
+
+	(void)c;
+	ck_assert_uint_eq(m->session, 1);
+	ck_assert_uint_eq(f->ntrace_end, 0);
+	ck_assert_int_eq(buf_add_sv(&f->trace, m->text), 0);
+	f->ntrace++;
+	f->ntrace_end += m->end;
+	f->ntrace_lost += m->lost;
+}
+
 static const struct chan_ops master_ops = {
 	.on = { [IPC_READY] = on_ready },
 	.on_close = on_chan_close,
@@ -121,6 +136,7 @@ static const struct chan_ops qmgr_ops = {
 		[IPC_RESULT] = on_result,
 		[IPC_RESYNC] = on_resync,
 		[IPC_RESYNC_END] = on_resync_end,
+		[IPC_TRACE] = on_trace,
 	},
 	.on_close = on_chan_close,
 };
@@ -188,6 +204,7 @@ fx_start(struct fx *f)
 
 	signal(SIGPIPE, SIG_IGN);
 	memset(f, 0, sizeof(*f));
+	buf_init(&f->trace, 16u << 20);
 	f->results = calloc(MAX_RESULTS, sizeof(*f->results));
 	f->base = event_base_new();
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0,
@@ -232,6 +249,7 @@ fx_stop(struct fx *f)
 	close(f->seg_fd);
 	close(f->intent_fd);
 	free(f->results);
+	buf_fini(&f->trace);
 }
 
 /* ---- records and orders ---- */
@@ -313,6 +331,7 @@ open_session_to(struct fx *f, uint64_t id, const struct sink *const *sinks,
 		.session = id, .queue = SV("sink.test/v"),
 		.helo = SV("here.test"), .route = sv_make(mem, w.n),
 		.window = 4, .max_msgs = max_msgs, .final_ms = final_ms,
+		.flags = f->flags,
 		.idle_ms = f->idle_ms != 0 ? f->idle_ms : 60000 });
 }
 

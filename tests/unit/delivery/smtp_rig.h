@@ -42,6 +42,10 @@ struct fx {
 	uint32_t resync_n;
 	unsigned nresults;
 	struct seen_result *results;
+	uint32_t flags;             /* of the sessions that are opened */
+	struct buf trace;           /* of all TRACEs */
+	unsigned ntrace, ntrace_end;
+	uint64_t ntrace_lost;
 };
 
 struct where {

@@ -72,6 +72,7 @@ struct qpeer {
 	struct {
 		uint64_t session;
 		char queue[128], helo[128], source_ip[64];
+		uint32_t flags;
 		size_t route_n;
 	} opens[QRIG_LISTS];
 	struct {
@@ -90,6 +91,7 @@ struct qpeer {
 	/* readers of the log */
 	unsigned log_ats;
 	struct evlog_pos log_at;
+	unsigned trace_stops;
 	unsigned rotates;
 	char rotate_file[128];
 	uint64_t rotate_token;

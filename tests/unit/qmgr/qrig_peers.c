@@ -191,6 +191,7 @@ on_session_open(struct chan *c, void *arg, const void *msg)
 	ck_assert_uint_lt(i, QRIG_LISTS);
 	p->opens[i].session = m->session;
 	p->opens[i].route_n = m->route.n;
+	p->opens[i].flags = m->flags;
 	text_copy(p->opens[i].queue, sizeof(p->opens[i].queue), m->queue);
 	text_copy(p->opens[i].helo, sizeof(p->opens[i].helo), m->helo);
 	text_copy(
@@ -326,6 +327,14 @@ on_rotate(struct chan *c, void *arg, const void *msg)
 	text_copy(p->rotate_file, sizeof(p->rotate_file), m->file);
 }
 
+static void
+on_trace_stop(struct chan *c, void *arg, const void *msg)
+{
+	(void)c;
+	(void)msg;
+	((struct qpeer *)arg)->trace_stops++;
+}
+
 static const struct chan_ops ops = {
     .on =
 	{
@@ -342,6 +351,7 @@ static const struct chan_ops ops = {
 	    [IPC_RESULT_ACK] = on_result_ack,
 	    [IPC_RESOLVE] = on_resolve,
 	    [IPC_ROTATE] = on_rotate,
+	    [IPC_TRACE_STOP] = on_trace_stop,
 	    [IPC_LOG_AT] = on_log_at,
 	    [IPC_BOUNCE_GO] = on_bounce_go,
 	},

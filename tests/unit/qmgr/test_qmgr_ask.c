@@ -219,6 +219,127 @@ START_TEST(test_resolve_is_refused)
 }
 END_TEST
 
+/* ---- trace ---- */
+
+/* Waits until these words are in the rows that came. */
+static bool
+row_came(const char *words)
+{
+	struct sv all = buf_sv(&rig.rows);
+
+	return all.n > 0 && memmem(all.p, all.n, words, strlen(words)) != NULL;
+}
+
+static void
+trace_begun(const char *words)
+{
+	qrig_ctl_send(&rig, words);
+	QWAIT(&rig, row_came("waits for the next session") || rig.ctl_end);
+	ck_assert_msg(!rig.ctl_end, "%s", rig.ctl_text);
+}
+
+static void
+trace_send(unsigned open, const char *text, uint32_t lost, bool end)
+{
+	ipc_send_trace(rig.smtp.chan, &(struct ipc_trace){
+	    .session = rig.smtp.opens[open].session, .lost = lost,
+	    .end = end, .text = sv_from(text) });
+}
+
+/* All domains have the same host: one connection would be for one of them. */
+#define TRACE_CONF "host-name q.test\n<domain *>\nmax-smtp-out 9\n</domain>\n"
+
+START_TEST(test_trace_is_of_the_next_session_of_the_queue)
+{
+	qrig_conf(&rig, TRACE_CONF);
+	qrig_deliver(&rig, "s@x.test", "r@b.test", NULL);
+	ck_assert_uint_eq(rig.smtp.opens[0].flags & SESSION_TRACE, 0);
+	trace_begun("trace a.test");
+	qrig_deliver(&rig, "s@x.test", "r@c.test", NULL);
+	ck_assert_uint_eq(rig.smtp.opens[1].flags & SESSION_TRACE, 0);
+	/* nobody waits for that */
+	trace_send(1, ">>> 220 not for us\n", 0, true);
+	qrig_deliver(&rig, "s@x.test", "r@a.test", NULL);
+	ck_assert_uint_eq(rig.smtp.opens[2].flags &
+	    (SESSION_TRACE | SESSION_TRACE_DATA), SESSION_TRACE);
+	trace_send(2, ">>> 220 \033[2J\n<<< EHLO us\n", 0, false);
+	trace_send(2, "", 7, false);
+	trace_send(2, "--- bye\n", 0, true);
+	ended(0, "the session is over: 4 lines, 7 left out");
+	has_row("\"what\":\"received\",\"text\":\"220 \\u001B[2J\"}");
+	has_row("\"what\":\"sent\",\"text\":\"EHLO us\"}");
+	has_row("{\"lost\":7}\n{\"time\":");
+	has_row("\"what\":\"event\",\"text\":\"bye\"}");
+	ck_assert_ptr_null(strstr((const char *)buf_data(&rig.rows),
+	    "not for us"));
+	ck_assert_uint_eq(rig.smtp.trace_stops, 0);
+}
+END_TEST
+
+START_TEST(test_trace_stops_with_its_client)
+{
+	trace_begun("trace --log-data */{default}");
+	qrig_deliver(&rig, "s@x.test", "r@a.test", NULL);
+	ck_assert_uint_eq(rig.smtp.opens[0].flags &
+	    (SESSION_TRACE | SESSION_TRACE_DATA),
+	    SESSION_TRACE | SESSION_TRACE_DATA);
+	chan_free(&rig.ctl);
+	QWAIT(&rig, rig.smtp.trace_stops == 1);
+	trace_send(0, ">>> 220 x\n", 0, true);
+	/* one that waits yet has nothing to stop */
+	trace_begun("trace z.test");
+	chan_free(&rig.ctl);
+	qrig_ctl(&rig, "show version");
+	ck_assert_uint_eq(rig.smtp.trace_stops, 1);
+}
+END_TEST
+
+START_TEST(test_trace_ends_with_its_worker)
+{
+	trace_begun("trace a.test");
+	qrig_deliver(&rig, "s@x.test", "r@a.test", NULL);
+	trace_send(0, ">>> 220 x\n", 0, false);
+	QWAIT(&rig, row_came("220 x"));
+	qpeer_leave(&rig.smtp);
+	ended(0, "the delivery process has ended: 2 lines");
+}
+END_TEST
+
+START_TEST(test_trace_of_a_source_address)
+{
+	qrig_conf(&rig, TRACE_CONF "smtp-source-host 192.0.2.7 x.test\n");
+	trace_begun("trace --source-ip=192.0.2.9 a.test");
+	qrig_deliver(&rig, "s@x.test", "r@a.test", NULL);
+	ck_assert_str_eq(rig.smtp.opens[0].source_ip, "192.0.2.7");
+	ck_assert_uint_eq(rig.smtp.opens[0].flags & SESSION_TRACE, 0);
+	trace_begun("trace --source-ip=192.0.2.7 b.test");
+	qrig_deliver(&rig, "s@x.test", "r@b.test", NULL);
+	ck_assert_uint_ne(rig.smtp.opens[1].flags & SESSION_TRACE, 0);
+}
+END_TEST
+
+START_TEST(test_trace_is_refused)
+{
+	struct chan *others[8];
+
+	refused("trace", 2, "which queue? domain/vmta");
+	refused("trace --source-ip=x a.test", 2,
+	    "--source-ip wants an address");
+	refused("trace --sort=name a.test", 2, "--match, --sort, --connected, "
+	    "--paused, --errors and --waiting are for show");
+	for (size_t i = 0; i < 8; i++) {
+		trace_begun("trace a.test");
+		others[i] = rig.ctl;
+		rig.ctl = NULL;
+	}
+	refused("trace a.test", 1, "there are 8 traces already");
+	chan_free(&others[3]);
+	trace_begun("trace a.test");
+	for (size_t i = 0; i < 8; i++)
+		chan_free(&others[i]);
+}
+END_TEST
+
 START_TEST(test_second_command_while_one_waits_is_refused)
 {
 	struct sv words[] = { SV("list") };
@@ -246,5 +367,10 @@ qmgr_tests_ask(Suite *s)
 	tcase_add_test(tc, test_resolve_has_the_settings_of_the_queue);
 	tcase_add_test(tc, test_resolve_failures_say_what_becomes_of_mail);
 	tcase_add_test(tc, test_resolve_is_refused);
+	tcase_add_test(tc, test_trace_is_of_the_next_session_of_the_queue);
+	tcase_add_test(tc, test_trace_stops_with_its_client);
+	tcase_add_test(tc, test_trace_ends_with_its_worker);
+	tcase_add_test(tc, test_trace_of_a_source_address);
+	tcase_add_test(tc, test_trace_is_refused);
 	tcase_add_test(tc, test_second_command_while_one_waits_is_refused);
 }
