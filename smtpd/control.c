@@ -96,14 +96,7 @@ xtext_make(struct arena *a, struct sv v)
 	struct str s;
 
 	STR_ON(&s, mem);
-	for (size_t i = 0; i < v.n; i++) {
-		unsigned char c = (unsigned char)v.p[i];
-
-		if (c < '!' || c > '~' || c == '+' || c == '=')
-			str_addf(&s, "+%02X", c);
-		else
-			str_addc(&s, (char)c);
-	}
+	xtext_add(&s, v);
 	if (s.truncated)
 		return SV("");
 	v = arena_sv(a, str_sv(&s));

@@ -22,6 +22,7 @@ TESTS += tests/unit/smtpd/test_session
 tests_unit_smtpd_test_session_SOURCES = tests/unit/smtpd/test_session.c \
 	tests/unit/smtpd/harness.h tests/unit/smtpd/session_tests.h \
 	tests/unit/smtpd/stub_committer.c tests/unit/smtpd/stub_committer.h \
+	tests/unit/smtpd/test_session_alias.c \
 	tests/unit/smtpd/test_session_control.c \
 	tests/unit/smtpd/test_session_dialogs.c \
 	tests/unit/smtpd/test_session_limits.c \

@@ -59,6 +59,10 @@ struct txn {
 	struct sv envid;
 	struct env_rcpt *rcpts;
 	uint32_t nrcpts, rcpts_size;
+	uint32_t given;             /* RCPTs accepted: aliases count as one */
+	/* what the address of this RCPT stands for; none: it is no alias */
+	struct sv *targets;
+	uint32_t ntargets;
 	size_t env_bytes;           /* about what the envelope will take */
 	bool rcpt_refused;
 	uint32_t rcpts_over;        /* refused since there are too many */

@@ -88,6 +88,8 @@ block_arg_check(enum conf_scope scope, enum conf_scope in, struct sv arg)
 	case SCOPE_SPOOL:
 	case SCOPE_ACCT:
 		return check_path(arg);
+	case SCOPE_ALIASES:
+		return arg.n == 0 ? NULL : "is too much: the block has no name";
 	case SCOPE_GLOBAL:
 		return "cannot be a block";
 	default:

@@ -407,7 +407,8 @@ build(struct conf *c, struct conf_report *rep)
 		    build_blocks(&b) && build_index(&b) &&
 		    build_relay(&b) && build_accts(&b);
 	}
-	if (ok && !(relay_regexes_make(c) && replies_make(c, rep) &&
+	if (ok && !(relay_regexes_make(c) && aliases_make(c, rep) &&
+	    replies_make(c, rep) &&
 	    patterns_make(c, rep) && warmups_make(c, rep)))
 		ok = too_large(&b);
 	if (ok)

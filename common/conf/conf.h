@@ -15,6 +15,7 @@
 #ifndef COMMON_CONF_CONF_H
 #define COMMON_CONF_CONF_H
 
+#include "common/base/arena.h"
 #include "common/base/buf.h"
 #include "common/base/sv.h"
 #include "common/conf/rules.h"
@@ -115,6 +116,11 @@ struct conf_warmup {
 struct conf_rollup_list {
 	struct sv name;        /* "" */
 	CONF_ROLLUP_ROWS(CONF_FIELD, CONF_FIELD, CONF_NO_FIELD, CONF_NO_FIELD)
+};
+
+struct conf_aliases {
+	CONF_ALIASES_ROWS(CONF_FIELD, CONF_FIELD, CONF_NO_FIELD,
+	    CONF_NO_FIELD)
 };
 
 struct conf_acct {
@@ -278,6 +284,25 @@ bool conf_relay_allows(const struct conf *c, struct sv domain);
 /* May anybody send to this address? (the same, or relay-address) */
 bool conf_relay_allows_rcpt(const struct conf *c, struct sv local,
     struct sv domain);
+
+#define CONF_ALIAS_MAX 1000u     /* addresses that one may stand for */
+#define CONF_ALIAS_DEEP_MAX 16u  /* aliases of aliases */
+
+enum conf_expand {
+	CONF_EXPAND_NONE,        /* it is no alias */
+	CONF_EXPAND_OK,
+	CONF_EXPAND_LOOP,        /* or too deep */
+	CONF_EXPAND_TOO_MANY,
+	CONF_EXPAND_BAD,         /* an address becomes too long */
+	CONF_EXPAND_NO_MEMORY
+};
+
+/* Is there an alias for this address? Its local part ignores case. */
+bool conf_alias_has(const struct conf *c, struct sv local, struct sv domain);
+/* The addresses that it stands for, each once, in a; none of them is an alias,
+ * but for what keeps a copy. v holds CONF_ALIAS_MAX. */
+enum conf_expand conf_alias_expand(const struct conf *c, struct sv local,
+    struct sv domain, struct arena *a, struct sv *v, uint32_t *n_r);
 
 /* Structs with the defaults of the schema, for tests and for roles that have
  * no configuration yet. */

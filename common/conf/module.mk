@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: ISC
 noinst_LIBRARIES += libconf.a
 libconf_a_SOURCES = \
+	common/conf/alias.c \
 	common/conf/block.c \
 	common/conf/build.c \
 	common/conf/blocks.def common/conf/conf.h common/conf/rules.h \
@@ -59,3 +60,8 @@ TESTS += tests/unit/conf/test_receivers
 tests_unit_conf_test_receivers_SOURCES = tests/unit/conf/test_receivers.c \
 	tests/unit/conf/mistakes.h
 tests_unit_conf_test_receivers_LDADD = $(LIB_CONF) $(LIBS_CHECK)
+check_PROGRAMS += tests/unit/conf/test_alias
+TESTS += tests/unit/conf/test_alias
+tests_unit_conf_test_alias_SOURCES = tests/unit/conf/test_alias.c \
+	tests/unit/conf/mistakes.h
+tests_unit_conf_test_alias_LDADD = $(LIB_CONF) $(LIBS_CHECK)

@@ -553,6 +553,12 @@ on_directive(struct reader *r, struct sv line)
 		name = SV("/regex/");
 		value = line;
 	}
+	/* "a@b c@d": the word alias may be left out */
+	if (top(r)->scope == SCOPE_ALIASES && !sv_ieq(name, SV("alias")) &&
+	    !sv_ieq(name, SV("include"))) {
+		name = SV("alias");
+		value = line;
+	}
 	row = row_find(top(r)->scope, name);
 	if (row != NULL && row->type == CONF_T_PATTERN) {
 		on_pattern(r, row, value);

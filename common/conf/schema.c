@@ -71,6 +71,11 @@ static const struct conf_row rows_ROLLUP[] = {
 	CONF_ROLLUP_ROWS(ROW_R, ROW_N, ROW_K, ROW_A)
 };
 #undef ROW_OF
+#define ROW_OF conf_aliases
+static const struct conf_row rows_ALIASES[] = {
+	CONF_ALIASES_ROWS(ROW_R, ROW_N, ROW_K, ROW_A)
+};
+#undef ROW_OF
 #define ROW_OF conf_warmup
 static const struct conf_row rows_WARMUP[] = {
 	CONF_WARMUP_ROWS(ROW_R, ROW_N, ROW_K, ROW_A)
@@ -473,6 +478,9 @@ parse_list_element(const struct conf_row *row, struct sv v, void *out)
 		break;
 	case CONF_T_MACROS:
 		why = check_macro(v);
+		break;
+	case CONF_T_ALIASES:
+		why = conf_check_alias(v);
 		break;
 	case CONF_T_FIELDS:
 		why = check_fields(v);

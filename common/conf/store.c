@@ -14,6 +14,7 @@ store_new(void)
 	if (c == NULL)
 		return NULL;
 	arena_init(&c->arena, STORE_MEMORY_MAX);
+	htab_init(&c->aliases, alias_hash);
 	htab_init(&c->domains, node_hash);
 	htab_init(&c->source_names, node_hash);
 	htab_init(&c->names, named_hash);
@@ -36,6 +37,7 @@ conf_free(struct conf **cp)
 	*cp = NULL;
 	cache_free(&c->cache);
 	regexes_free(&c->regexes);
+	htab_fini(&c->aliases);
 	htab_fini(&c->domains);
 	htab_fini(&c->source_names);
 	htab_fini(&c->names);

@@ -153,6 +153,7 @@ struct conf {
 	struct made made[SCOPES];   /* of NAMED and SINGLE scopes */
 	struct htab names;          /* struct named */
 
+	struct htab aliases;        /* struct alias */
 	struct htab domains;        /* struct node by owner, kind, domain */
 	struct nodes literals;      /* of all owners; sorted by bits */
 	struct nodes sources;       /* networks; sorted by bits */
@@ -257,6 +258,13 @@ bool macro_expand(const struct conf *c, struct conf_report *rep,
     struct place at, struct sv text, macro_fn *fn, void *arg);
 /* Checks all macros once, before the first expansion. */
 bool macro_check(const struct conf *c, struct conf_report *rep);
+
+/* ---- alias.c ---- */
+
+uint64_t alias_hash(const void *alias);
+/* Makes the table and looks for loops. False without memory; mistakes are
+ * reported. */
+bool aliases_make(struct conf *c, struct conf_report *rep);
 
 /* ---- block.c ---- */
 

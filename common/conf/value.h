@@ -178,6 +178,7 @@ enum conf_record {
 	X(RELAYADDRS, struct conf_svs, 1) \
 	X(LISTENERS, struct conf_svs, 1) /* use conf_listener() instead */ \
 	X(MACROS, struct conf_svs, 1)    /* "NAME LIST" */ \
+	X(ALIASES, struct conf_svs, 1)   /* use conf_alias_expand() instead */ \
 	X(FIELDS, struct conf_svs, 1)    /* "TYPES FIELDS" */ \
 	X(INCLUDE, struct conf_svs, 1)   /* always empty: see reader.c */ \
 	X(SERVERS, struct conf_servers, 1) \
@@ -274,6 +275,11 @@ const char *conf_check_mx_pattern(struct sv v);
 const char *conf_check_header(struct sv v);
 const char *conf_check_headers(struct sv v);
 const char *conf_check_mails(struct sv v);
+
+/* ---- alias.c ---- */
+
+/* "a@b c@d,e@f", "*@b a@c", "*@b *@c". */
+const char *conf_check_alias(struct sv v);
 /* Does the pattern hold the domain? */
 bool conf_pattern_has(struct sv pattern, struct sv domain);
 

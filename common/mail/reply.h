@@ -61,6 +61,8 @@ R(BAD_VMTA,       550, "5.7.1", "No such virtual MTA") \
 R(PATTERN,        550, "5.7.1", "Refused") \
 R(TOO_BIG,        552, "5.3.4", "Message too big") \
 R(LOOP,           554, "5.4.6", "Too many hops, mail is looping") \
+R(ALIAS_LOOP,     554, "5.4.6", "This alias loops") \
+R(ALIAS_LARGE,    554, "5.2.4", "This alias stands for too many addresses") \
 R(NO_SERVICE,     554, "5.7.1", "No service for this client") \
 R(EARLY_DATA,     503, "5.5.1", "Data was sent before 354") \
 R(PARAM_UNKNOWN,  555, "5.5.4", "Unsupported parameter")

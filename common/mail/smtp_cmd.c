@@ -2,6 +2,7 @@
 #include <arpa/inet.h>
 #include <string.h>
 
+#include "common/base/str.h"
 #include "common/mail/smtp_cmd.h"
 
 /* ---- verbs ---- */
@@ -125,6 +126,19 @@ hex_digit(char c)
 	if (ascii_is_digit(c))
 		return c - '0';
 	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+void
+xtext_add(struct str *out, struct sv v)
+{
+	for (size_t i = 0; i < v.n; i++) {
+		unsigned char c = (unsigned char)v.p[i];
+
+		if (c < '!' || c > '~' || c == '+' || c == '=')
+			str_addf(out, "+%02X", c);
+		else
+			str_addc(out, (char)c);
+	}
 }
 
 bool

@@ -94,6 +94,9 @@ bool domain_is_valid(struct sv v, bool utf8_ok);
 /* RFC 3461 4: printable, every '+' followed by two upper-case hex digits, and
  * decoding to no control byte (with utf8: bytes over 127 are allowed). */
 bool xtext_is_valid(struct sv v, bool utf8);
+/* Adds v as xtext. */
+struct str;
+void xtext_add(struct str *out, struct sv v);
 /* Well-formed UTF-8 without overlong forms and surrogates. */
 bool utf8_is_valid(struct sv v);
 

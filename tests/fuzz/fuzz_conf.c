@@ -17,6 +17,23 @@ use(void *arg, struct sv scope, struct sv name, struct sv value,
 }
 
 static void
+aliases_use(const struct conf *c)
+{
+	struct sv v[CONF_ALIAS_MAX];
+	struct arena a;
+	uint32_t n;
+
+	arena_init(&a, 1u << 20);
+	if (conf_alias_expand(c, SV("a"), SV("a.org"), &a, v, &n) ==
+	    CONF_EXPAND_NONE && conf_alias_has(c, SV("a"), SV("a.org")))
+		abort();
+	for (uint32_t i = 0; i < n; i++)
+		if (sv_find(v[i], '@') <= 0)
+			abort();
+	arena_fini(&a);
+}
+
+static void
 round_trip(const struct conf *c)
 {
 	struct conf *d;
@@ -57,6 +74,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		    &sum);
 		(void)conf_rolled_find(c, SV("v"), SV("a.org"),
 		    SV("a.rollup"));
+		aliases_use(c);
 		round_trip(c);
 	}
 	conf_free(&c);

@@ -25,7 +25,9 @@
 	"process-x-job yes\nprocess-x-envid yes\n" \
 	"add-date-header override\nadd-message-id-header yes\n" \
 	"pattern-list l\n"
+#define ALIAS "al@x.y>" /* of two */
 #define CONF_END "</source>\n" \
+	"alias al@x.y b@x.y,e@x.y\n" \
 	"<virtual-mta v1>\n</virtual-mta>\n<pattern-list l>\n" \
 	"rcpt-to /^b/ hold\nheader Subject /a b/ <pattern-list>\n" \
 	"rcpt-to /e/ vmta=v1\n</pattern-list>\nbody /x$/ vmta=v1\n" \
@@ -230,6 +232,17 @@ forget(struct model *m)
 	m->nrcpts = 0;
 }
 
+/* How many recipients an accepted RCPT makes. */
+static size_t
+rcpts_of(struct sv line)
+{
+	for (size_t i = 1; i + sizeof(ALIAS) - 1 <= line.n; i++)
+		if ((line.p[i - 1] == '<' || line.p[i - 1] == ':') &&
+		    sv_istarts(sv_from_at(line, i), SV(ALIAS)))
+			return 2;
+	return 1;
+}
+
 static bool
 data_is_clean(struct sv d)
 {
@@ -345,7 +358,7 @@ command_answered(struct model *m, struct sv line, struct sv r)
 		m->mail = m->mail || yes;
 	} else if (sv_ieq(word, SV("RCPT"))) {
 		must(!yes || m->mail);
-		m->nrcpts += yes;
+		m->nrcpts += yes ? rcpts_of(line) : 0;
 	} else if (sv_ieq(word, SV("RSET"))) {
 		if (yes)
 			forget(m);

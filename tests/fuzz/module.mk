@@ -20,6 +20,7 @@ FUZZ_BINS = \
 	tests/fuzz/fuzz_conf_decode \
 	tests/fuzz/fuzz_control \
 	tests/fuzz/fuzz_ctl_headers \
+	tests/fuzz/fuzz_pickup_file \
 	tests/fuzz/fuzz_data_dec \
 	tests/fuzz/fuzz_dnspkt \
 	tests/fuzz/fuzz_dsn \
@@ -90,6 +91,10 @@ tests_fuzz_fuzz_control_SOURCES = tests/fuzz/fuzz_control.c \
 tests_fuzz_fuzz_control_LDADD = libsched.a $(FUZZ_LIBS) $(JANSSON_LIBS)
 tests_fuzz_fuzz_control_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LINK)
 
+tests_fuzz_fuzz_pickup_file_SOURCES = tests/fuzz/fuzz_pickup_file.c \
+	$(FUZZ_MAIN)
+tests_fuzz_fuzz_pickup_file_LDADD = $(LIB_MAIL) $(LIBS_OS)
+tests_fuzz_fuzz_pickup_file_LDFLAGS = $(AM_LDFLAGS) $(FUZZ_LINK)
 tests_fuzz_fuzz_ctl_headers_SOURCES = tests/fuzz/fuzz_ctl_headers.c \
 	$(FUZZ_MAIN)
 tests_fuzz_fuzz_ctl_headers_LDADD = $(LIB_MAIL) $(LIBS_OS)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: ISC */
-/* For tests of the configuration: texts that must load, and texts that must
- * not and what is said about them. */
+/* For tests of the configuration: texts that must load, texts that must not and
+ * what is said about them, and a suite's run. */
 #ifndef TESTS_UNIT_CONF_MISTAKES_H
 #define TESTS_UNIT_CONF_MISTAKES_H
 
@@ -42,6 +42,19 @@ ck_mistakes(const struct mistake *m, size_t n)
 		ck_assert_str_eq(rep.errors[0], m[i].want);
 		conf_report_fini(&rep);
 	}
+}
+
+/* Runs it; what main() returns. */
+static inline int
+suite_run(Suite *s)
+{
+	SRunner *sr = srunner_create(s);
+	int failed;
+
+	srunner_run_all(sr, CK_ENV);
+	failed = srunner_ntests_failed(sr);
+	srunner_free(sr);
+	return failed != 0;
 }
 
 #endif

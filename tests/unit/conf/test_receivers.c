@@ -465,8 +465,6 @@ main(void)
 {
 	Suite *s = suite_create("receiver rules");
 	TCase *t = tcase_create("precedence");
-	SRunner *sr;
-	int failed;
 
 	tcase_add_loop_test(t,
 	    test_limit_of_a_rule_is_the_weakest_but_where_lower, 0,
@@ -485,9 +483,5 @@ main(void)
 	tcase_add_test(t, test_our_file_names_its_sources);
 	tcase_add_test(t, test_our_file_knows_its_receivers);
 	suite_add_tcase(s, t);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_ENV);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed != 0;
+	return suite_run(s);
 }

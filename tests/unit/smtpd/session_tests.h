@@ -2,7 +2,7 @@
 /*
  * What the parts of test_session share: test_session.c (commits),
  * test_session_dialogs.c, test_session_limits.c, test_session_control.c,
- * test_session_model.c, test_session_pattern.c.
+ * test_session_model.c, test_session_pattern.c, test_session_alias.c.
  */
 #ifndef TESTS_UNIT_SMTPD_SESSION_TESTS_H
 #define TESTS_UNIT_SMTPD_SESSION_TESTS_H
@@ -39,5 +39,6 @@ void session_tests_limits(Suite *s);
 void session_tests_control(Suite *s);
 void session_tests_model(Suite *s);
 void session_tests_pattern(Suite *s);
+void session_tests_alias(Suite *s);
 
 #endif

@@ -259,6 +259,7 @@ main(void)
 	session_tests_control(s);
 	session_tests_model(s);
 	session_tests_pattern(s);
+	session_tests_alias(s);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_ENV);
 	failed = srunner_ntests_failed(r);
