@@ -33,22 +33,22 @@ void
 rate_set(struct srate *r, const struct conf_rate *c, int64_t now)
 {
 	const struct srate old = *r;
-	int64_t burst, debt = r->tat_ns - now * NS_PER_US;
+	int64_t debt = r->tat_ns - now * NS_PER_US;
+	int64_t period = c->period_ms * 1000000, n = (int64_t)c->n;
+	int64_t burst, most;
 
 	r->step_ns = 0;
-	if (c->period_ms == 0 || c->n == 0)
+	if (period == 0 || c->n == 0 || c->n >= (uint64_t)period)
 		return;
-	if (c->n < (uint64_t)c->period_ms * 1000000)
-		r->step_ns = c->period_ms * 1000000 / (int64_t)c->n;
-	if (r->step_ns == 0)
-		return;
-	burst = BURST_MS * (int64_t)1000000 / r->step_ns;
-	if (burst < 1)
-		burst = 1;
-	r->slack_ns = (burst - 1) * r->step_ns;
-	r->most = c->n < UINT32_MAX ? (uint32_t)c->n : UINT32_MAX;
-	if (r->most < burst)
-		r->most = (uint32_t)burst;
+	burst = n * BURST_MS / c->period_ms;
+	if (burst > n / 100)
+		burst = n / 100;
+	most = n / 200;
+	n -= burst + most;
+	r->step_ns = (period + n - 1) / n;
+	r->slack_ns = burst * r->step_ns;
+	r->period_ns = period;
+	r->most = most < UINT32_MAX ? (uint32_t)most + 1 : UINT32_MAX;
 	if (debt > 0 && old.step_ns != r->step_ns)
 		r->tat_ns = now * NS_PER_US + debt_changed(&old, debt,
 		    r->step_ns);

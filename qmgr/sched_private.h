@@ -81,14 +81,17 @@ struct timers {
 
 /*
  * A rate as GCRA: token k may be used when the theoretical arrival time is
- * not later than now + (burst - 1) intervals. N per period gives one token
- * each period/N; the burst is what the rate yields in 100 ms, at least 1. So
- * any window of a period sees at most N + burst - 1 tokens used.
+ * not later than now + (burst - 1) intervals. The burst is what the rate yields
+ * in 100 ms, at most one and a hundredth of its N; a message takes at most one
+ * and a two hundredth of N at once. The interval is a period/N' where N' is N
+ * less what both may go beyond it: so no window of a period sees more than N
+ * used, and N' is more than 98 % of N.
  */
 struct srate {
 	int64_t step_ns;   /* per token; 0: no limit */
 	int64_t slack_ns;  /* (burst - 1) steps */
 	int64_t tat_ns;
+	int64_t period_ns;
 	uint32_t most;     /* tokens that one message may take at once */
 };
 

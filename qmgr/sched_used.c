@@ -152,8 +152,7 @@ sched_used_each(const struct sched *s, sched_used_fn *fn, void *arg)
 void
 used_bound(const struct sched *s, struct srate *r)
 {
-	int64_t most = sched_mono(s) * NS_PER_US +
-	    (int64_t)r->most * r->step_ns;
+	int64_t most = sched_mono(s) * NS_PER_US + r->period_ns;
 
 	if (r->tat_ns > most)
 		r->tat_ns = most;

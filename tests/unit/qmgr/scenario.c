@@ -28,7 +28,8 @@
  *   clock TIME | clock -TIME the wall clock jumps
  *   forget routes
  *   disable|enable source IP D/V [for=T]    D, V may be *
- *   expect WHAT [X] OP N     X: D, D/V, /V, * ; OP: = <= >= < >
+ *   expect WHAT [X] OP N     X: D, D/V, /V, * ; OP: = <= >= < >, or ? without
+ *                            N: prints the number
  *                            of what happened also X:N, to messages that were
  *                            added with that priority
  *   expect between T1 T2 WHAT X OP N
@@ -47,8 +48,8 @@
  *   expect plan|actual NAME/V N OP COUNT    of the Nth day since the first
  *   expect behind NAME/V OP DAYS
  *   expect source IP opened|now|max OP N  connections from it
- *   expect rate IP X WINDOW OP N   the most recipients dispatched from it
- *                            within any such time
+ *   expect rate IP X WINDOW OP N   the most recipients dispatched from it (*:
+ *                            from any) within any such time
  *   expect disabled OP N     source addresses, each with its queues
  *   expect status|diag = TEXT       of the last one given up (diag: begins)
  *

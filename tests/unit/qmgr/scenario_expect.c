@@ -69,8 +69,15 @@ compare(int64_t got, const char *op, int64_t want)
 static void
 check_number(struct script *sc, int64_t got, int op)
 {
-	int64_t want = number_of(sc, word(sc, op + 1));
+	int64_t want;
 
+	if (strcmp(word(sc, op), "?") == 0) {
+		for (int i = 1; i < op; i++)
+			printf("%s ", word(sc, i));
+		printf("%lld\n", (long long)got);
+		return;
+	}
+	want = number_of(sc, word(sc, op + 1));
 	if (!compare(got, word(sc, op), want))
 		wrong(sc, "got %lld, want %s %lld", (long long)got,
 		    word(sc, op), (long long)want);
@@ -449,8 +456,8 @@ static bool
 is_from(const struct script *sc, const struct happening *h, const char *ip,
     const char *x)
 {
-	return happening_is(sc, h, W_DISPATCHED, x) &&
-	    strcmp(sc->w.sources[h->source].ip, ip) == 0;
+	return happening_is(sc, h, W_DISPATCHED, x) && (strcmp(ip, "*") == 0 ||
+	    strcmp(sc->w.sources[h->source].ip, ip) == 0);
 }
 
 /* expect rate IP X WINDOW OP N */

@@ -388,11 +388,50 @@ START_TEST(test_rate_ten_a_second_evenly_spread)
 	rate_set(&r, &(struct conf_rate){ 10, 1000 }, now);
 	ck_assert_int_eq(rate_tokens(&r, now), 1);
 	rate_set(&r, &(struct conf_rate){ 1000, 1000 }, now);
-	ck_assert_int_eq(rate_tokens(&r, now), 100);
+	ck_assert_int_eq(rate_tokens(&r, now), 11);
 	rate_set(&r, &(struct conf_rate){ 100000, 86400000 }, now);
 	ck_assert_int_eq(rate_tokens(&r, now), 1);
 	rate_set(&r, &(struct conf_rate){ 0, 0 }, now);
 	ck_assert_uint_eq(rate_tokens(&r, now), UINT32_MAX);
+}
+END_TEST
+
+static const struct conf_rate window_rates[] = { { 1, 1000 }, { 7, 1000 },
+	{ 199, 1000 }, { 200, 1000 }, { 1000, 1000 }, { 54321, 1000 },
+	{ 1000, 60000 }, { 100000, 3600000 }, { 1, 3600000 } };
+
+/* Whoever takes all that he gets, as much as he may at once: in no period more
+ * than N, and 98 % of that. After a pause as well. */
+START_TEST(test_rate_no_window_sees_more_than_n)
+{
+	const struct conf_rate *c = &window_rates[_i];
+	int64_t period = c->period_ms * US_PER_MS, now = US_PER_SEC;
+	struct { int64_t at; uint64_t n; } *taken;
+	uint64_t sum = 0, all = 0;
+	size_t n = 0, from = 0;
+	struct srate r = { 0 };
+
+	taken = calloc(8 * c->n + 8, sizeof(*taken));
+	ck_assert_ptr_nonnull(taken);
+	rate_set(&r, c, now);
+	while (now < US_PER_SEC + 8 * period) {
+		uint64_t lump = n % 3 == 0 ? 1 : r.most;
+
+		if (!rate_ok(&r, now))
+			now = rate_next(&r);
+		if (n == 2 * c->n)
+			now += period / 3;
+		rate_take(&r, now, (uint32_t)lump);
+		taken[n].at = now;
+		taken[n++].n = lump;
+		for (sum += lump; taken[from].at <= now - period; from++)
+			sum -= taken[from].n;
+		all += lump;
+		ck_assert_uint_le(sum, c->n);
+		ck_assert_uint_lt(n, 8 * c->n + 8);
+	}
+	ck_assert_uint_ge(all, (uint64_t)(0.98 * 7.6 * (double)c->n));
+	free(taken);
 }
 END_TEST
 
@@ -623,6 +662,8 @@ sched_suite(void)
 	tcase_add_test(tc, test_clock_year_forward_expires_nothing_at_once);
 	tcase_add_test(tc, test_clock_year_forward_expires_nothing_on_its_way);
 	tcase_add_test(tc, test_rate_ten_a_second_evenly_spread);
+	tcase_add_loop_test(tc, test_rate_no_window_sees_more_than_n, 0,
+	    (int)(sizeof(window_rates) / sizeof(window_rates[0])));
 	tcase_add_test(tc, test_rate_what_is_owed_stays_owed);
 	tcase_add_test(tc, test_retries_due_together_take_many_runs);
 	tcase_add_test(tc, test_reply_hint_table);
