@@ -87,6 +87,18 @@ ready_remove(struct squeue *q, struct srcpt *r)
 }
 
 void
+levels_free(struct squeue *q)
+{
+	struct slevel *lv;
+
+	while ((lv = TAILQ_FIRST(&q->levels)) != NULL) {
+		TAILQ_REMOVE(&q->levels, lv, link);
+		if (lv != &q->level)
+			free(lv);
+	}
+}
+
+void
 sched_rcpt_prioritize(struct sched *s, struct sched_now now, struct smsg *m,
     uint32_t idx, unsigned priority)
 {

@@ -693,6 +693,8 @@ void queue_grant_end(struct sched *s, struct squeue *q);
 /* Into the list of its priority, or out of it. */
 void ready_put(struct squeue *q, struct srcpt *r, bool at_head);
 void ready_remove(struct squeue *q, struct srcpt *r);
+/* At the end of all; the recipients may be gone. */
+void levels_free(struct squeue *q);
 /* The first level with a lower priority than that; NULL: none. */
 struct slevel *level_below(const struct squeue *q, unsigned priority);
 /* The group that q joins when it parks on l. */

@@ -463,6 +463,7 @@ queue_free(struct sched *s, struct squeue *q)
 	htab_remove(&s->queues, q);
 	q->vm->nqueues--;
 	react_free(q);
+	levels_free(q);
 	free(q->adapt);
 	free(q->heap);
 	free(q->group);

@@ -298,7 +298,9 @@ static bool
 others_wait(const struct squeue *q, unsigned priority)
 {
 	for (int i = 1; i < q->path.n; i++) {
-		if (limit_is_wanted(&q->path.scope[i]->conns, q, priority))
+		const struct slimit *l = &q->path.scope[i]->conns;
+
+		if (l->nparked > 0 && limit_is_wanted(l, q, priority))
 			return true;
 	}
 	return false;
@@ -359,8 +361,9 @@ is_interrupted(const struct ssession *se)
 	if (!se->q->conf->allow_priority_interruption)
 		return false;
 	for (int i = 1; i < se->path.n; i++) {
-		if (limit_is_pressed(&se->path.scope[i]->conns,
-		    se->q->priority))
+		const struct slimit *l = &se->path.scope[i]->conns;
+
+		if (l->nparked > 0 && limit_is_pressed(l, se->q->priority))
 			return true;
 	}
 	return false;
