@@ -21,8 +21,10 @@ static const struct ctl_command commands[] = {
 	    "[--match=TEXT]",
 	    "queues, how many recipients they hold, and why they wait",
 	    run_plain, view_queues, "queue" },
-	{ "show top", "[domain[/vmta]] [--interval=SECONDS] "
-	    "[--sort=rcpt|rate|oldest|conn|name]",
+	{ "show top", "[domain[/vmta]] [domain=D] [vmta=V] "
+	    "[--interval=SECONDS] [--sort=rcpt|rate|oldest|conn|name] "
+	    "[--maxitems=N] [--paused=yes|no] [--connected=yes|no] "
+	    "[--mode=normal|backoff] [--errors] [--match=TEXT]",
 	    "counters and queues on the whole screen, again each 2 seconds; "
 	    "without a terminal once", run_top, view_top, "row" },
 	{ "show topqueues", "[domain[/vmta]] [domain=D] [vmta=V] "

@@ -188,10 +188,10 @@ complain(const struct ctl_command *cmd, const char *word)
 		str_addf(&s, "%s%s%.*s%s", s.n > 0 ? ", " : "",
 		    o.dashes ? "--" : "", SV_FMT(o.name), o.valued ? "=" : "");
 	if (s.n > 0)
-		ctl_complain("%s does not know %s; it knows %s", cmd->words,
+		ctl_complain("%s: unknown option %s; it knows %s", cmd->words,
 		    word, list);
 	else
-		ctl_complain("%s does not know %s", cmd->words, word);
+		ctl_complain("%s: unknown option %s", cmd->words, word);
 }
 
 bool
@@ -206,8 +206,15 @@ usage_check(const struct ctl *ctl, const struct ctl_command *cmd)
 			continue;
 		if (sv_starts(w, SV("--")))
 			name = sv_from_at(w, 2);
-		if (is_known(cmd, sv_cut(&name, '='), dashes, valued))
+		name = sv_cut(&name, '=');
+		if (is_known(cmd, name, dashes, valued))
 			continue;
+		/* simulate takes "--hours 24"; others will refuse it */
+		if (dashes && !valued && i + 1 < ctl->nwords &&
+		    is_known(cmd, name, dashes, true)) {
+			i++;
+			continue;
+		}
 		complain(cmd, ctl->words[i]);
 		return false;
 	}
