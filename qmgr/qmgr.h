@@ -280,6 +280,12 @@ void routes_queue_gone(void *arg, struct squeue *sq);
 /* struct sched_ops.mx_skipped */
 bool routes_skip(void *arg, const struct squeue *sq, struct sv host,
     const struct conf_reply *rule, struct sv reply);
+/* struct sched_ops.route */
+const struct route *routes_of(void *arg, const struct squeue *sq,
+    bool *relay_r);
+/* The route encoded, of se's targets only; in b. */
+struct sv routes_left(struct qmgr *q, const struct sched_session *se,
+    struct buf *b);
 /* "" if there is none. */
 struct sv routes_find(struct qmgr *q, struct sv domain, struct sv vmta);
 

@@ -129,11 +129,17 @@ limit_room(const struct sched *s, const struct slimit *l)
 }
 
 bool
+limit_is_full(const struct sched *s, const struct slimit *l)
+{
+	return l->kind == LIMIT_RATE ? !rate_ok(&l->rate, sched_mono(s)) :
+	    l->used >= l->cap;
+}
+
+bool
 limit_blocks(struct sched *s, const struct slimit *l, const struct squeue *q)
 {
 	if (q->grant == l)
-		return l->kind == LIMIT_RATE &&
-		    !rate_ok(&l->rate, sched_mono(s));
+		return limit_is_full(s, l);
 	return l->nparked > 0 || !limit_room(s, l);
 }
 
@@ -232,7 +238,10 @@ queue_park(struct sched *s, struct squeue *q, struct slimit *l)
 	queue_unpark(s, q);
 	if (TAILQ_EMPTY(&g->queues))
 		TAILQ_INSERT_TAIL(&l->groups, g, link);
-	TAILQ_INSERT_TAIL(&g->queues, q, park);
+	if (q->grant == l && l->kind == LIMIT_CONNS) /* it was taken away */
+		TAILQ_INSERT_HEAD(&g->queues, q, park);
+	else
+		TAILQ_INSERT_TAIL(&g->queues, q, park);
 	q->parked = l;
 	q->park_group = g;
 	l->nparked++;
