@@ -100,6 +100,7 @@ print_head(const json_t *row)
 static void
 add_rule(struct str *s, const json_t *limit)
 {
+	static const char *const kinds[] = { "host", "network", "relay" };
 	struct sv scope = text_of(limit, "scope"), file = text_of(limit,
 	    "file");
 
@@ -119,6 +120,11 @@ add_rule(struct str *s, const json_t *limit)
 		    num_of(limit, NULL, "line"));
 	else
 		str_adds(s, "default)");
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		if (text_of(limit, kinds[i]).n > 0)
+			str_addf(s, ", for the %s %.*s", kinds[i],
+			    SV_FMT(text_of(limit, kinds[i])));
+	}
 	if (text_of(limit, "source").n > 0)
 		str_addf(s, ", of the source address %.*s",
 		    SV_FMT(text_of(limit, "source")));

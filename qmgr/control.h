@@ -174,11 +174,21 @@ void figures_free(struct client *cl);
 /* simulate_cmd.c */
 void cmd_simulate(struct client *cl, const struct words *w);
 /* explain.c */
-/* value, scope, file and line of the setting that binds the queue; scope and
- * source: as in struct sched_queue_why. sq: NULL if it is not of a queue nor a
- * site. */
-void rule_put(const struct qmgr *q, const struct squeue *sq, struct sv scope,
-    const char *setting, const struct route_addr *source, json_t *o);
+/* What a limit is for, as in struct sched_queue_why. */
+struct limit_of {
+	struct sv scope;
+	const char *setting;
+	const struct route_addr *source;
+	const char *dest_kind;
+	struct sv dest;
+};
+/* value, scope, file and line of the setting that binds the queue. sq: NULL if
+ * it is not of a queue nor a site. */
+void rule_put(const struct qmgr *q, const struct squeue *sq,
+    const struct limit_of *l, json_t *o);
+/* The same with its name, of the limit that the queue waits for. */
+void why_rule_put(const struct qmgr *q, const struct squeue *sq,
+    const struct sched_queue_why *why, json_t *o);
 void cmd_explain_queue(struct client *cl, const struct words *w);
 void cmd_explain_message(struct client *cl, const struct words *w);
 /* act.c */

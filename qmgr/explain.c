@@ -16,8 +16,9 @@
 /* ---- the line of the configuration ---- */
 
 struct rule {
+	const struct qmgr *q;
 	struct sv scope, name;     /* wanted; scope.p NULL: whichever */
-	const struct route_addr *source; /* not NULL: for this address */
+	const struct limit_of *of;
 	int bits;                  /* of the network that was found */
 	bool found;
 	json_t *o;                 /* value, scope, file, line go here */
@@ -25,19 +26,45 @@ struct rule {
 
 /* Of lines with networks the most specific one that has the address. */
 static bool
-is_for(struct rule *r, struct sv value)
+is_for_source(struct rule *r, struct sv first)
 {
 	struct conf_cidr c;
-	struct sv rest = value;
 
-	if (r->source == NULL)
-		return true;
-	if (conf_parse_cidr(sv_cut(&rest, ' '), &c) != NULL)
+	if (conf_parse_cidr(first, &c) != NULL)
 		return !r->found;
-	if (!conf_cidr_has(&c, r->source) || c.bits < r->bits)
+	if (!conf_cidr_has(&c, r->of->source) || c.bits < r->bits)
 		return false;
 	r->bits = c.bits;
 	return true;
+}
+
+static bool
+is_for_network(struct sv network, struct sv first)
+{
+	struct conf_cidr a, b;
+
+	return conf_parse_cidr(network, &a) == NULL &&
+	    conf_parse_cidr(first, &b) == NULL && a.bits == b.bits &&
+	    a.ip.family == b.ip.family &&
+	    memcmp(a.ip.ip, b.ip.ip, sizeof(a.ip.ip)) == 0;
+}
+
+/* Lines that begin with a pattern or a network are for whom that holds. */
+static bool
+is_for(const struct qmgr *q, struct rule *r, struct sv value)
+{
+	struct sv rest = value, first = sv_cut(&rest, ' ');
+	const struct conf_mx_num *m;
+
+	if (r->of == NULL || rest.p == NULL)
+		return true;
+	if (r->of->dest_kind == NULL)
+		return r->of->source == NULL || is_for_source(r, first);
+	if (strcmp(r->of->dest_kind, "network") == 0)
+		return is_for_network(r->of->dest, first);
+	m = conf_mx_num_find(&conf_global(q->conf)->mx_connection_limit,
+	    r->of->dest);
+	return m != NULL && sv_eq(m->pattern, first);
 }
 
 /* The last one is the one that counts. */
@@ -49,7 +76,7 @@ on_setting(void *arg, struct sv scope, struct sv name, struct sv value,
 
 	if (!sv_eq(name, r->name) ||
 	    (r->scope.p != NULL && !sv_ieq(scope, r->scope)) ||
-	    !is_for(r, value))
+	    !is_for(r->q, r, value))
 		return;
 	r->found = true;
 	json_object_set_new(r->o, "value", json_sv(value));
@@ -72,21 +99,21 @@ site_rule_put(const struct qmgr *q, const struct squeue *sq, struct sv scope,
 }
 
 void
-rule_put(const struct qmgr *q, const struct squeue *sq, struct sv scope,
-    const char *setting, const struct route_addr *source, json_t *o)
+rule_put(const struct qmgr *q, const struct squeue *sq,
+    const struct limit_of *l, json_t *o)
 {
-	struct rule r = { .name = sv_from(setting), .source = source,
+	struct rule r = { .q = q, .name = sv_from(l->setting), .of = l,
 		.o = o };
-	char text[300];
+	struct sv scope = l->scope;
+	char text[300], ip[46];
 	struct str s;
 
 	STR_ON(&s, text);
-	if (source != NULL) {
-		char ip[46];
-
+	if (l->dest_kind != NULL)
+		json_object_set_new(o, l->dest_kind, json_sv(l->dest));
+	if (l->source != NULL)
 		json_object_set_new(o, "source",
-		    json_sv(source_ip_text(source, ip)));
-	}
+		    json_sv(source_ip_text(l->source, ip)));
 	if (sq != NULL && sv_eq(scope, squeue_name(sq))) {
 		conf_domain_show(q->conf, squeue_vmta(sq), squeue_domain(sq),
 		    squeue_rollup(sq), on_setting, &r);
@@ -110,6 +137,17 @@ rule_put(const struct qmgr *q, const struct squeue *sq, struct sv scope,
 		on_setting(&r, r.scope, r.name, SV(""), SV(""), 0);
 }
 
+void
+why_rule_put(const struct qmgr *q, const struct squeue *sq,
+    const struct sched_queue_why *why, json_t *o)
+{
+	const struct limit_of l = { .scope = why->scope,
+		.setting = why->setting, .source = why->source,
+		.dest_kind = why->dest_kind, .dest = why->dest };
+
+	rule_put(q, sq, &l, o);
+}
+
 /* ---- rows ---- */
 
 static json_t *
@@ -123,7 +161,7 @@ limit_row(const struct qmgr *q, const struct squeue *sq,
 	json_object_set_new(o, "setting", json_string(why->setting == NULL ?
 	    "" : why->setting));
 	if (why->setting != NULL)
-		rule_put(q, sq, why->scope, why->setting, why->source, o);
+		why_rule_put(q, sq, why, o);
 	if (why->per_hour > 0)
 		json_object_set_new(o, "perHour", json_real(why->per_hour));
 	if (why->per_hour <= 0 || why->wait == WAIT_WARMUP) {
@@ -237,11 +275,12 @@ queue_explain(struct client *cl, const struct squeue *sq)
 	if (why.limited) {
 		json_object_set_new(o, "limit", limit_row(q, sq, &why));
 	} else if (i.wait == WAIT_RETRY) {
+		const struct limit_of of = { .scope = squeue_name(sq),
+			.setting = retry_setting(&i) };
 		json_t *l = json_object();
 
-		json_object_set_new(l, "setting",
-		    json_string(retry_setting(&i)));
-		rule_put(q, sq, squeue_name(sq), retry_setting(&i), NULL, l);
+		json_object_set_new(l, "setting", json_string(of.setting));
+		rule_put(q, sq, &of, l);
 		json_object_set_new(o, "limit", l);
 	} else {
 		json_object_set_new(o, "limit", json_null());

@@ -301,6 +301,12 @@ bool routes_leaves_out(struct qmgr *q, struct sv domain, struct sv vmta,
     struct sv host);
 /* "5.1.2" */
 const char *route_status_code(enum route_status s);
+/* struct sched_ops.route */
+const struct route *routes_of(void *arg, const struct squeue *sq,
+    bool *relay_r);
+/* The route encoded, of se's targets only; in b. */
+struct sv routes_left(struct qmgr *q, const struct sched_session *se,
+    struct buf *b);
 /* "" if there is none. */
 struct sv routes_find(struct qmgr *q, struct sv domain, struct sv vmta);
 

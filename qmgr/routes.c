@@ -36,6 +36,8 @@ struct routes {
 	struct event *again;    /* pending while a look-up waits for it */
 	uint64_t key[2];
 	uint64_t site_key[2];   /* the same in each life: names are kept */
+	struct arena arena;     /* of what routes_of() told last */
+	struct route told;
 };
 
 static uint64_t
@@ -73,6 +75,7 @@ routes_init(struct qmgr *q)
 	q->routes->again = evtimer_new(q->role->base, on_again, q);
 	if (q->routes->again == NULL)
 		fatal("out of memory");
+	arena_init(&q->routes->arena, IPC_ROUTE_MAX * 4);
 	htab_init(&q->routes->by_name, name_hash_of);
 	htab_init(&q->routes->by_token, token_hash_of);
 	arc4random_buf(q->routes->key, sizeof(q->routes->key));
@@ -127,6 +130,51 @@ routes_find(struct qmgr *q, struct sv domain, struct sv vmta)
 	struct qroute *qr = route_get(q->routes, domain, vmta, false);
 
 	return qr == NULL ? SV("") : sv_make(qr->bytes, qr->nbytes);
+}
+
+const struct route *
+routes_of(void *arg, const struct squeue *sq, bool *relay_r)
+{
+	struct routes *r = ((struct qmgr *)arg)->routes;
+	const struct qroute *qr = route_get(r, squeue_domain(sq),
+	    squeue_vmta(sq), false);
+
+	arena_reset(&r->arena);
+	if (qr == NULL || !route_decode(sv_make(qr->bytes, qr->nbytes),
+	    &r->arena, &r->told))
+		return NULL;
+	*relay_r = qr->smtp_hosts[0] != '\0';
+	return &r->told;
+}
+
+/* Those that are left stand in the order of the route. */
+struct sv
+routes_left(struct qmgr *q, const struct sched_session *se, struct buf *b)
+{
+	struct route_addr addrs[ROUTE_HOSTS_MAX * ROUTE_ADDRS_MAX];
+	struct route_host hosts[ROUTE_HOSTS_MAX];
+	struct route left = { .hosts = hosts };
+	const struct route *r;
+	bool relay;
+	struct wr w;
+
+	r = routes_of(q, se->queue, &relay);
+	for (uint32_t i = 0; r != NULL && i < se->ntargets; i++) {
+		struct sched_target t = se->targets[i];
+
+		if (t.host >= r->nhosts || t.addr >= r->hosts[t.host].naddrs)
+			break; /* it is another route */
+		if (i == 0 || se->targets[i - 1].host != t.host) {
+			hosts[left.nhosts] = r->hosts[t.host];
+			hosts[left.nhosts].addrs = &addrs[i];
+			hosts[left.nhosts++].naddrs = 0;
+		}
+		addrs[i] = r->hosts[t.host].addrs[t.addr];
+		hosts[left.nhosts - 1].naddrs++;
+	}
+	wr_init_buf(&w, b);
+	route_encode(&w, &left);
+	return buf_sv(b);
 }
 
 static void

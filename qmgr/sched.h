@@ -89,8 +89,16 @@ enum sched_wait {
 	WAIT_CONN_SOURCE, /* source-ip-max-smtp-out of those that are not */
 	WAIT_CONN_SITE,   /* max-smtp-out of all domains with these hosts */
 	WAIT_SITE_RATE,   /* their messages */
+	WAIT_CONN_HOST,   /* mx-connection-limit */
+	WAIT_CONN_NET,    /* ip-connection-limit */
+	WAIT_CONN_RELAY,  /* max-conn-per-relay */
 	WAIT_SOURCE_RATE, /* source-ip-max-msg-rate of those with room */
 	SCHED_WAITS
+};
+
+/* An address of the route. */
+struct sched_target {
+	uint8_t host, addr;
 };
 
 struct sched_session {
@@ -101,6 +109,9 @@ struct sched_session {
 	struct sv domain, vmta;
 	uint32_t window;                /* messages that may be outstanding */
 	uint32_t source;                /* index of its smtp-source-host */
+	const struct sched_target *targets; /* in session_open(): to none else
+	                                 * may it connect; NULL: to all */
+	uint32_t ntargets;
 };
 
 /* A source address that is disabled. */
@@ -131,6 +142,11 @@ struct sched_ops {
 	/* Look up where domain's mail goes; answer with sched_route(). */
 	void (*resolve)(void *arg, struct squeue *q, struct sv domain,
 	    struct sv vmta, const struct conf_domain *conf);
+	/* Where the queue's mail goes, as it was found last; valid until the
+	 * next call. NULL: not known, then what limits hosts and networks does
+	 * not hold. *relay_r: by smtp-hosts. May be NULL. */
+	const struct route *(*route)(void *arg, const struct squeue *q,
+	    bool *relay_r);
 	/* Open a session; answer sched_session_up() / _end(). */
 	void (*session_open)(void *arg, const struct sched_session *se);
 	/* Deliver msg to these recipients in the session; each is answered
@@ -278,7 +294,9 @@ void sched_worker_remove(struct sched *s, struct sched_now now,
 /* One of the recipients that are in flight with it; false if there is none. */
 bool sched_worker_rcpt(struct sched *s, unsigned worker, struct smsg **m_r,
     uint32_t *idx_r);
-void sched_session_up(struct sched *s, struct sched_now now, uint64_t session);
+/* It is up, with this host at this address; "": not known. */
+void sched_session_up(struct sched *s, struct sched_now now, uint64_t session,
+    struct sv host, struct sv host_ip);
 void sched_session_end(struct sched *s, struct sched_now now, uint64_t session,
     enum session_end end, uint16_t code, const struct sched_why *why);
 
@@ -401,6 +419,9 @@ struct sched_queue_why {
 	struct sv scope;           /* "domain/vmta", "/vmta", "//pool", "" */
 	const struct route_addr *source; /* the limit is for this address alone;
 	                            * NULL: it is not */
+	const char *dest_kind;     /* "host", "network", "relay": the limit is
+	                            * for dest; else NULL */
+	struct sv dest;
 	const char *setting;       /* directive; NULL: a reply has set it */
 	uint32_t used, cap;        /* connections, or recipients of a warmup's
 	                            * day, or */
@@ -424,6 +445,8 @@ struct sched_limit {
 	                            * "=KEY/vmta": a site */
 	struct sv vmta;            /* of a warmup */
 	const struct route_addr *source; /* as above */
+	const char *dest_kind;     /* as above */
+	struct sv dest;
 	const char *setting;       /* as above */
 	uint32_t used, cap;        /* as above, */
 	double per_hour;           /* but a warmup has all three */

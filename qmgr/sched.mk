@@ -8,6 +8,7 @@ libsched_a_SOURCES = \
 	qmgr/sched_bind.c \
 	qmgr/sched_check.c \
 	qmgr/sched_delay.c \
+	qmgr/sched_dest.c \
 	qmgr/sched_dispatch.c \
 	qmgr/sched_heap.c \
 	qmgr/sched_hint.c \

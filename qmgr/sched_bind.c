@@ -201,7 +201,7 @@ sched_queue_rivals(const struct squeue *q, const struct squeue **v,
 	uint32_t n = 0;
 
 	if (q->parked == NULL)
-		return 0;
+		return dest_rivals(q, v, max);
 	TAILQ_FOREACH(g, &q->parked->groups, link) {
 		TAILQ_FOREACH(other, &g->queues, park) {
 			if (n == max)
@@ -357,4 +357,5 @@ sched_shared_limits(const struct sched *s, struct sched_now now,
 		    shared_setting_q);
 	TAILQ_FOREACH(w, &s->warmups, link)
 		warmup_tell(&t, w);
+	dests_tell(s, fn, arg);
 }

@@ -357,6 +357,55 @@ check_warmup(const struct sched *s, const struct swarmup *w)
 	CHECK(n <= s->count[SR_INFLIGHT], NULL);
 }
 
+/* Who holds a place of a host, and who waits for one. */
+static void
+check_dest(const struct sched *s, const struct sdest *d)
+{
+	uint32_t used = 0, waits = 0, granted = 0, listed = 0;
+	const struct ssession *se;
+	const struct squeue *q;
+	const struct sdwait *w;
+
+	TAILQ_FOREACH(q, &s->all_queues, link) {
+		granted += q->dgrant == d;
+		for (int i = 0; i <= SCHED_WINDOW; i++)
+			TAILQ_FOREACH(se, &q->sessions[i], qlink)
+				used += dest_holds(se, d);
+		TAILQ_FOREACH(w, &q->dwaits, of_queue)
+			waits += w->dest == d;
+	}
+	TAILQ_FOREACH(w, &d->waits, of_dest) {
+		CHECK(w->q->dgrant == NULL, w->q);
+		/* what it waits for comes, or it looks again */
+		CHECK(d->used + d->granted >= d->cap || w->q->active ||
+		    w->q->conf_gen != s->conf_gen, w->q);
+		listed++;
+	}
+	CHECK(used == d->used && granted == d->granted, NULL);
+	CHECK(waits == d->nwaits && listed == waits, NULL);
+	CHECK(used + waits + granted > 0, NULL);
+}
+
+static void
+check_dests(const struct sched *s)
+{
+	const struct squeue *q;
+	const struct sdest *d;
+	const struct sdwait *w;
+	size_t at = 0;
+
+	while ((d = htab_next(&s->dests, &at)) != NULL)
+		check_dest(s, d);
+	TAILQ_FOREACH(q, &s->all_queues, link) {
+		uint32_t n = 0;
+
+		TAILQ_FOREACH(w, &q->dwaits, of_queue)
+			n++;
+		CHECK(n == q->ndwaits, q);
+		CHECK(q->dgrant == NULL || q->active, q);
+	}
+}
+
 static void
 check_sources(const struct sched *s)
 {
@@ -449,6 +498,7 @@ sched_check(const struct sched *s)
 	CHECK(htab_count(&s->sessions) == sessions, NULL);
 	check_scope(&s->scope);
 	check_limit(&s->worker_limit);
+	check_dests(s);
 	check_sources(s);
 	check_delays(s);
 	check_timers(s);

@@ -26,15 +26,24 @@ rate_block(struct sched *s, const struct squeue *q)
 	return NULL;
 }
 
+/* Who has a place of a host takes what is granted to somebody else: see
+ * target_block(). */
+static bool
+keeps_from_opening(struct sched *s, const struct slimit *l,
+    const struct squeue *q)
+{
+	return q->dgrant != NULL ? limit_is_full(s, l) : limit_blocks(s, l, q);
+}
+
 static struct slimit *
 open_block(struct sched *s, const struct squeue *q)
 {
-	if (limit_blocks(s, &s->worker_limit, q))
+	if (keeps_from_opening(s, &s->worker_limit, q))
 		return &s->worker_limit;
 	for (int i = 0; i < q->path.n; i++) {
-		if (limit_blocks(s, &q->path.scope[i]->conns, q))
+		if (keeps_from_opening(s, &q->path.scope[i]->conns, q))
 			return &q->path.scope[i]->conns;
-		if (limit_blocks(s, &q->path.scope[i]->connect_rate, q))
+		if (keeps_from_opening(s, &q->path.scope[i]->connect_rate, q))
 			return &q->path.scope[i]->connect_rate;
 	}
 	return NULL;
@@ -263,10 +272,13 @@ queue_turn(struct sched *s, struct squeue *q, bool *again)
 	bool more;
 
 	(void)queue_conf(s, q);
-	if (q->poke_at <= sched_mono(s))
+	if (q->poke_at <= sched_mono(s)) {
 		q->poke_at = NEVER;
+		pace_look_again(s, q);
+	}
 	react_turn(s, q);
 	adapt_turn(s, q);
+	q->chooses = false;
 	if (q->sources_check)
 		sessions_sources_check(s, q);
 	more = retry_promote(s, q);
@@ -283,6 +295,7 @@ queue_turn(struct sched *s, struct squeue *q, bool *again)
 	queue_wait_set(s, q, wait);
 	sourceless_set(s, q, wait == WAIT_SOURCES);
 	queue_grant_end(s, q);
+	dest_turn_end(s, q);
 	*again = more;
 	if (!queue_collect(s, q))
 		queue_timer(s, q);

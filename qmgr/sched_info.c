@@ -16,7 +16,8 @@ sched_wait_name(enum sched_wait w)
 		"pool-connections", "pool-message-rate", "data-volume",
 		"warmup", "sources-disabled", "source-connections",
 		"site-connections", "site-message-rate",
-		"source-message-rate" };
+		"host-connections", "network-connections",
+		"relay-connections", "source-message-rate" };
 
 	return w < SCHED_WAITS ? names[w] : "?";
 }

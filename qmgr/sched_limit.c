@@ -129,11 +129,17 @@ limit_room(const struct sched *s, const struct slimit *l)
 }
 
 bool
+limit_is_full(const struct sched *s, const struct slimit *l)
+{
+	return l->kind == LIMIT_RATE ? !rate_ok(&l->rate, sched_mono(s)) :
+	    l->used >= l->cap;
+}
+
+bool
 limit_blocks(struct sched *s, const struct slimit *l, const struct squeue *q)
 {
 	if (q->grant == l)
-		return l->kind == LIMIT_RATE &&
-		    !rate_ok(&l->rate, sched_mono(s));
+		return limit_is_full(s, l);
 	return l->nparked > 0 || !limit_room(s, l);
 }
 
@@ -225,7 +231,8 @@ queue_park(struct sched *s, struct squeue *q, struct slimit *l)
 		return;
 	}
 	queue_unpark(s, q);
-	group_join(s, l, q);
+	/* a grant that was taken away keeps its place */
+	group_join(s, l, q, q->grant == l && l->kind == LIMIT_CONNS);
 	q->parked = l;
 	l->nparked++;
 	if (l->kind == LIMIT_RATE)

@@ -252,6 +252,18 @@ pace_timer(struct sched *s, struct stimer *t)
 	    offsetof(struct spacing, timer)));
 }
 
+void
+pace_look_again(struct sched *s, struct squeue *q)
+{
+	struct spacing *p;
+
+	q->all_full = 0;
+	TAILQ_FOREACH(p, &q->paces, link) {
+		if (!TAILQ_EMPTY(&p->dry) && p->timer.pos == 0)
+			pace_wake(s, p);
+	}
+}
+
 /* ---- sessions ---- */
 
 enum sched_wait

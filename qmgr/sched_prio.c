@@ -192,7 +192,7 @@ group_remove(struct sched *s, struct slimit *l, struct sgroup *g)
 }
 
 void
-group_join(struct sched *s, struct slimit *l, struct squeue *q)
+group_join(struct sched *s, struct slimit *l, struct squeue *q, bool first)
 {
 	struct sgroup *g = group_find(l, q), *own = q->group;
 
@@ -211,7 +211,10 @@ group_join(struct sched *s, struct slimit *l, struct squeue *q)
 	}
 	q->group = g;
 	g->n++;
-	TAILQ_INSERT_TAIL(&g->queues, q, park);
+	if (first)
+		TAILQ_INSERT_HEAD(&g->queues, q, park);
+	else
+		TAILQ_INSERT_TAIL(&g->queues, q, park);
 }
 
 void

@@ -307,6 +307,12 @@ struct ssession {
 	struct spacing *pace;            /* NULL: its address has no rates */
 	bool dry;                      /* waits for them, in pace.dry */
 	TAILQ_ENTRY(ssession) dry_link;
+	struct sdest **held;           /* where it counts */
+	uint32_t nheld;
+	bool relay;
+	char *host;                    /* NULL: not known; else host_name */
+	struct sv host_name;
+	struct route_addr host_ip;
 };
 TAILQ_HEAD(ssessions, ssession);
 
@@ -321,6 +327,45 @@ struct spacing {
 	uint32_t nsessions, nconnecting;
 	struct ssessions dry;          /* sessions that have to wait */
 	struct stimer timer;           /* when one may go on, or be opened */
+};
+
+/* ---- what sessions connect to, see sched_dest.c ---- */
+
+enum dest_kind { DEST_HOST, DEST_NET, DEST_RELAY, DEST_KINDS };
+
+struct sdest {
+	struct sched *s;
+	uint8_t kind;                  /* enum dest_kind */
+	struct route_addr source;      /* of a relay all zero: it is for all */
+	struct sv name;                /* in small letters, in text[] */
+	uint32_t cap, used, granted, nwaits;
+	TAILQ_HEAD(, sdwait) waits;
+	char text[];
+};
+
+/* q waits for room in dest. */
+struct sdwait {
+	TAILQ_ENTRY(sdwait) of_dest, of_queue;
+	struct squeue *q;
+	struct sdest *dest;
+	uint32_t mark;                 /* q->dmark when that was seen last */
+};
+
+/* An address that a queue may connect to. */
+struct starget {
+	struct sched_target at;        /* in its route */
+	uint16_t preference;
+	struct route_addr ip;
+	struct sv name;                /* of the host, in small letters */
+	const struct conf_cidr_num *net; /* that it is in, or NULL */
+	uint32_t cap[DEST_KINDS];      /* 0: no limit */
+};
+
+struct stargets {
+	uint32_t n;
+	bool relay;                    /* hosts of smtp-hosts */
+	bool limited;                  /* one of them is */
+	struct starget v[];            /* in the order of the route; names */
 };
 
 /* ---- queues ---- */
@@ -546,6 +591,13 @@ struct squeue {
 	bool paced;                    /* its settings name rates of them */
 	struct spacing **pace_at;      /* some of paces, by source */
 	uint32_t npace_at;
+	bool chooses;                  /* it waits for an address, or for what
+	                                * it connects to */
+	struct stargets *targets;      /* NULL: none is limited */
+	uint32_t targets_gen;          /* of the configuration; 0: not known */
+	TAILQ_HEAD(, sdwait) dwaits;
+	uint32_t ndwaits, dmark;
+	struct sdest *dgrant;          /* has a place for it in this turn */
 	const struct spacing *pace_first; /* the first that has room again */
 	bool sources_check;            /* sessions may have to be closed */
 	bool sourceless;               /* waits for one */
@@ -589,7 +641,7 @@ struct sched {
 	bool started;                  /* clock is set */
 	int64_t unknown_at;            /* connections before that: who knows */
 
-	struct htab msgs, queues, sessions, sites;
+	struct htab msgs, queues, sessions, sites, dests;
 	TAILQ_HEAD(, ssite) all_sites;
 	struct squeue *last_queue;     /* found last: mail comes in runs */
 	struct squeues all_queues, resolving;
@@ -681,6 +733,8 @@ void limit_volume(struct sched *s, struct slimit *l,
 /* Would one more connection, or token, be too many for this queue? */
 bool limit_blocks(struct sched *s, const struct slimit *l,
     const struct squeue *q);
+/* There is none, whoever it may be granted to. */
+bool limit_is_full(const struct sched *s, const struct slimit *l);
 void limit_take(struct sched *s, struct slimit *l, struct squeue *q,
     uint32_t n);
 void limit_release(struct sched *s, struct slimit *l);
@@ -697,8 +751,9 @@ void ready_remove(struct squeue *q, struct srcpt *r);
 void levels_free(struct squeue *q);
 /* The first level with a lower priority than that; NULL: none. */
 struct slevel *level_below(const struct squeue *q, unsigned priority);
-/* The group that q joins when it parks on l. */
-void group_join(struct sched *s, struct slimit *l, struct squeue *q);
+/* The group that q joins when it parks on l; as the first one in it. */
+void group_join(struct sched *s, struct slimit *l, struct squeue *q,
+    bool first);
 void group_leave(struct sched *s, struct slimit *l, struct squeue *q);
 /* It is behind those of the same priority now. */
 void group_to_end(struct sched *s, struct slimit *l, struct sgroup *g);
@@ -807,6 +862,8 @@ void pace_take(struct sched *s, struct sdeliv *d);
 /* Data volume that was not delivered. */
 void pace_give(struct sched *s, const struct sdeliv *d);
 void pace_timer(struct sched *s, struct stimer *t);
+/* There was no memory for a timer. */
+void pace_look_again(struct sched *s, struct squeue *q);
 /* Closes an idle session that has to wait for long: another address could use
  * its place. */
 void pace_reclaim(struct sched *s, struct squeue *q);
@@ -827,6 +884,38 @@ enum sched_wait pace_cause(enum sched_rate rate);
 const char *pace_setting(enum sched_rate rate);
 /* The queue waits for these rates. */
 void pace_tell(const struct squeue *q, struct sched_queue_why *why);
+/* sched_dest.c */
+uint64_t dest_hash(const void *entry);
+void dests_free(struct sched *s);
+void dests_conf(struct sched *s);
+void dest_route_changed(struct squeue *q);
+/* Around dest_wait() for each source: q waits for all that kept it from one, or
+ * for nothing if it found one. */
+void dest_choice_begin(struct squeue *q);
+void dest_choice_end(struct squeue *q, bool found);
+/* WAIT_NOTHING, or why the queue must not connect from there now;
+ * WAIT_WORKERS: without memory that is not known. */
+enum sched_wait dest_wait(struct sched *s, struct squeue *q, uint32_t source);
+/* Takes its places; view says to what it may connect, with room for that in v.
+ * False without memory. */
+bool dest_opens(struct sched *s, struct squeue *q, struct ssession *se,
+    struct sched_target *v, struct sched_session *view);
+/* It is up there; "": not known. */
+void dest_up(struct sched *s, struct ssession *se, struct sv host,
+    struct sv ip);
+void dest_ended(struct sched *s, struct ssession *se);
+void dest_session_free(struct ssession *se);
+bool dest_holds(const struct ssession *se, const struct sdest *d);
+/* Another queue waits for a place that it has. */
+bool dest_is_wanted(const struct ssession *se);
+void dest_grant_end(struct sched *s, struct squeue *q);
+void dest_turn_end(struct sched *s, struct squeue *q);
+void dest_queue_free(struct sched *s, struct squeue *q);
+/* The queue waits for such a limit. */
+void dest_tell(const struct squeue *q, struct sched_queue_why *why);
+uint32_t dest_rivals(const struct squeue *q, const struct squeue **v,
+    uint32_t max);
+void dests_tell(const struct sched *s, sched_limit_fn *fn, void *arg);
 /* sched_adapt.c */
 void adapt_conf(struct sched *s, struct squeue *q);
 /* What the limits are now, for whom they are lower. */
@@ -937,6 +1026,7 @@ struct ssession *session_pick(struct sched *s, struct squeue *q);
 bool session_hand(struct sched *s, struct squeue *q, struct ssession *se,
     uint32_t most, uint32_t *n_r);
 void session_reclaim(struct sched *s, struct slimit *l);
+void session_reclaim_dest(struct sched *s, const struct sdest *d);
 void sessions_release_idle(struct sched *s, struct squeue *q);
 void workers_free(struct sched *s);
 void deliv_detach(struct sched *s, struct srcpt *r);

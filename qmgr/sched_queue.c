@@ -384,6 +384,7 @@ queue_init(struct sched *s, struct squeue *q, struct sv name, size_t ndomain)
 	TAILQ_INIT(&q->off);
 	TAILQ_INIT(&q->trash);
 	TAILQ_INIT(&q->paces);
+	TAILQ_INIT(&q->dwaits);
 	for (int i = 0; i <= SCHED_WINDOW; i++)
 		TAILQ_INIT(&q->sessions[i]);
 	scope_init(&q->scope, WAIT_CONN_QUEUE, WAIT_CONN_RATE, WAIT_MSG_RATE);
@@ -444,6 +445,7 @@ queue_free(struct sched *s, struct squeue *q)
 		s->ops->queue_gone(s->arg, q);
 	queue_sources_free(s, q);
 	paces_free(s, q);
+	dest_queue_free(s, q);
 	queue_unpark(s, q);
 	site_leave(s, q);
 	queue_deactivate(s, q);
@@ -495,6 +497,7 @@ queue_collect(struct sched *s, struct squeue *q)
 	    !TAILQ_EMPTY(&q->trash) ||
 	    q->nsessions > 0 || q->paused || react_holds(q) || q->resolving ||
 	    q->retry_at > sched_mono(s) || q->grant != NULL ||
+	    q->dgrant != NULL ||
 	    !TAILQ_EMPTY(&q->off)) {
 		q->gc_at = NEVER;
 		return false;

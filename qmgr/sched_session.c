@@ -144,15 +144,19 @@ session_count(struct sched *s, struct ssession *se)
 struct ssession *
 session_open(struct sched *s, struct squeue *q, uint32_t source)
 {
+	struct sched_target targets[ROUTE_HOSTS_MAX * ROUTE_ADDRS_MAX];
 	struct ssession *se = calloc(1, sizeof(*se));
-	struct sched_session v;
+	struct sched_session v, to = { 0 };
 
 	if (se == NULL)
 		return NULL;
 	se->id = s->next_session++;
 	se->q = q;
+	se->source = *source_at(q, source);
 	if (!pace_get(s, q, source, &se->pace) ||
+	    !dest_opens(s, q, se, targets, &to) ||
 	    htab_insert(&s->sessions, se) != 0) {
+		dest_ended(s, se);
 		free(se);
 		return NULL;
 	}
@@ -169,6 +173,8 @@ session_open(struct sched *s, struct squeue *q, uint32_t source)
 	session_count(s, se);
 	pace_opened(s, se);
 	session_view(se, &v);
+	v.targets = to.targets;
+	v.ntargets = to.ntargets;
 	s->ops->session_open(s->arg, &v);
 	return se;
 }
@@ -292,6 +298,23 @@ session_reclaim(struct sched *s, struct slimit *l)
 		session_close(s, se);
 }
 
+/* The same for a place of a host or a network. */
+void
+session_reclaim_dest(struct sched *s, const struct sdest *d)
+{
+	struct ssession *se;
+	int looked = 0;
+
+	TAILQ_FOREACH(se, &s->idle, all_idle) {
+		if (is_spare(se) && dest_holds(se, d)) {
+			session_close(s, se);
+			return;
+		}
+		if (++looked == IDLE_LOOKS)
+			return;
+	}
+}
+
 /* Others wait for connections that this queue shares with them: those that have
  * that priority at least. */
 static bool
@@ -311,14 +334,17 @@ void
 sessions_release_idle(struct sched *s, struct squeue *q)
 {
 	struct ssession *se, *next;
+	bool wait;
 
-	if ((TAILQ_EMPTY(&q->sessions[0]) && TAILQ_EMPTY(&q->paces)) ||
-	    !others_wait(q, 0))
+	if (TAILQ_EMPTY(&q->sessions[0]) && TAILQ_EMPTY(&q->paces))
 		return;
-	pace_release_idle(s, q);
+	wait = others_wait(q, 0);
+	if (wait)
+		pace_release_idle(s, q);
 	for (se = TAILQ_FIRST(&q->sessions[0]); se != NULL; se = next) {
 		next = TAILQ_NEXT(se, qlink);
-		session_close(s, se);
+		if (wait || dest_is_wanted(se))
+			session_close(s, se);
 	}
 }
 
@@ -347,6 +373,7 @@ session_remove(struct sched *s, struct ssession *se)
 		limit_release(s, l);
 	}
 	limit_release(s, &s->worker_limit);
+	dest_ended(s, se);
 	free(se);
 	queue_activate(s, q);
 }
@@ -381,7 +408,7 @@ session_must_yield(struct sched *s, const struct ssession *se)
 		return true;
 	return (se->handed >= most ||
 	    sched_mono(s) - se->up_at >= YIELD_US) &&
-	    others_wait(se->q, se->q->priority);
+	    (others_wait(se->q, se->q->priority) || dest_is_wanted(se));
 }
 
 /* The session with the least to do that takes one more message; sessions
@@ -694,6 +721,7 @@ workers_free(struct sched *s)
 				TAILQ_REMOVE(&se->delivs, d, link);
 				deliv_free(d);
 			}
+			dest_session_free(se);
 			free(se);
 		}
 		while ((d = TAILQ_FIRST(&w->kept)) != NULL) {
@@ -705,7 +733,8 @@ workers_free(struct sched *s)
 }
 
 void
-sched_session_up(struct sched *s, struct sched_now now, uint64_t session)
+sched_session_up(struct sched *s, struct sched_now now, uint64_t session,
+    struct sv host, struct sv host_ip)
 {
 	struct ssession *se;
 
@@ -714,6 +743,7 @@ sched_session_up(struct sched *s, struct sched_now now, uint64_t session)
 	if (se == NULL || se->state != SE_CONNECTING)
 		return;
 	session_leave_state(s, se);
+	dest_up(s, se, host, host_ip);
 	se->state = SE_UP;
 	se->up_at = sched_mono(s);
 	queue_took(se->q, TIME_CONNECT, se->up_at - se->opened_at);

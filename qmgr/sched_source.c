@@ -119,6 +119,8 @@ static enum sched_wait
 source_wait(struct sched *s, struct squeue *q, uint32_t at, int64_t *due_r,
     struct spacing **p_r)
 {
+	enum sched_wait wait;
+
 	*due_r = NEVER;
 	*p_r = NULL;
 	if (source_is_off(s, q, source_at(q, at)))
@@ -129,7 +131,13 @@ source_wait(struct sched *s, struct squeue *q, uint32_t at, int64_t *due_r,
 		q->poke_at = sched_mono(s) + NO_MEMORY_US;
 		return WAIT_WORKERS;
 	}
-	return *p_r == NULL ? WAIT_NOTHING : pace_wait(s, *p_r, due_r);
+	wait = *p_r == NULL ? WAIT_NOTHING : pace_wait(s, *p_r, due_r);
+	if (wait != WAIT_NOTHING)
+		return wait;
+	wait = dest_wait(s, q, at);
+	if (wait == WAIT_WORKERS)
+		q->poke_at = sched_mono(s) + NO_MEMORY_US;
+	return wait;
 }
 
 /* Of several reasons the one that ends first is told. */
@@ -140,11 +148,13 @@ source_choose(struct sched *s, struct squeue *q, uint32_t *index_r)
 	enum sched_wait wait = WAIT_SOURCES;
 	int64_t first = NEVER;
 
+	q->chooses = true;
 	if (q->none_left == s->sources_gen)
 		return WAIT_SOURCES;
 	if (q->all_full == s->sources_gen)
 		return q->full_wait;
 	q->pace_first = NULL;
+	dest_choice_begin(q);
 	for (uint32_t i = 0; i < n; i++) {
 		uint32_t at = (uint32_t)((q->source_turn + i) % n);
 		struct spacing *p;
@@ -153,6 +163,8 @@ source_choose(struct sched *s, struct squeue *q, uint32_t *index_r)
 
 		if (w == WAIT_NOTHING || w == WAIT_WORKERS) {
 			*index_r = at;
+			q->chooses = false;
+			dest_choice_end(q, true);
 			return w;
 		}
 		if (w == WAIT_SOURCES || (wait != WAIT_SOURCES && due >= first))
@@ -161,6 +173,7 @@ source_choose(struct sched *s, struct squeue *q, uint32_t *index_r)
 		first = due;
 		q->pace_first = due == NEVER ? NULL : p;
 	}
+	dest_choice_end(q, false);
 	if (wait != WAIT_SOURCES) {
 		q->all_full = s->sources_gen;
 		q->full_wait = wait;

@@ -111,6 +111,9 @@ sched_queue_why(const struct sched *s, struct sched_now now,
 		why->took_ms[i] = (double)q->took_us[i] / US_PER_MS;
 	if (q->parked != NULL)
 		queue_limit_tell(s, q, why);
+	else if (!TAILQ_EMPTY(&q->dwaits) && q->wait >= WAIT_CONN_HOST &&
+	    q->wait <= WAIT_CONN_RELAY)
+		dest_tell(q, why);
 	else if (q->wait == q->full_wait && q->pace_first != NULL)
 		pace_tell(q, why);
 	else if (q->wait == WAIT_RETRY)

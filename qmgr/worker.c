@@ -321,7 +321,8 @@ on_session_up(struct chan *c, void *arg, const void *msg)
 	struct worker *w = arg;
 
 	(void)c;
-	sched_session_up(w->q->sched, qmgr_now(), m->session);
+	sched_session_up(w->q->sched, qmgr_now(), m->session, m->host,
+	    m->host_ip);
 }
 
 static void

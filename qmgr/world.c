@@ -29,6 +29,9 @@ struct wsession {
 	uint32_t nmsgs, max_msgs;
 	int64_t idle;
 	uint64_t stamp;      /* idle events with another one are void */
+	struct sched_target *to; /* tries in turn, in its remote's mx */
+	uint32_t nto, at_to;
+	uint32_t peer;       /* where it is, from 1; 0: not told */
 	bool up, closing;
 	struct wdeliver *first, **last;
 };
@@ -295,11 +298,53 @@ wsession_find(const struct world *w, uint64_t id, uint32_t *at_r)
 }
 
 static void
+peer_leave(struct world *w, struct wsession *se)
+{
+	if (se->peer != 0)
+		note_from(w, W_LEFT, se->queue, 0, 1, se->peer - 1);
+	se->peer = 0;
+}
+
+/* The next of its addresses; false if there is none. */
+static bool
+peer_reach(struct world *w, struct wsession *se)
+{
+	const struct whost *h;
+	uint32_t i;
+
+	peer_leave(w, se);
+	if (se->at_to == se->nto)
+		return false;
+	h = &remote_of(w, se->queue)->mx[se->to[se->at_to].host];
+	for (i = 0; i < w->npeers; i++) {
+		if (w->peers[i].source == se->source &&
+		    strcmp(w->peers[i].host, h->name) == 0 &&
+		    memcmp(&w->peers[i].ip, &h->addrs[se->to[se->at_to].addr],
+		    sizeof(h->addrs[0])) == 0)
+			break;
+	}
+	if (i == w->npeers) {
+		w->peers = reallocarray(w->peers, ++w->npeers,
+		    sizeof(*w->peers));
+		if (w->peers == NULL)
+			abort();
+		w->peers[i] = (struct wpeer){ .source = se->source,
+			.ip = h->addrs[se->to[se->at_to].addr] };
+		memcpy(w->peers[i].host, h->name, sizeof(h->name));
+	}
+	se->peer = i + 1;
+	note_from(w, W_REACHED, se->queue, 0, 1, i);
+	return true;
+}
+
+static void
 session_free(struct world *w, uint32_t at)
 {
 	struct wsession *se = w->sessions[at];
 	struct wdeliver *d;
 
+	peer_leave(w, se);
+	free(se->to);
 	while ((d = se->first) != NULL) {
 		se->first = d->next;
 		free(d);
@@ -383,6 +428,64 @@ source_count(struct wsource *so)
 		so->max = so->now;
 }
 
+static const struct route *
+on_route(void *arg, const struct squeue *q, bool *relay_r)
+{
+	struct world *w = arg;
+	struct remote *r = remote_of(w, queue_of(w, q));
+
+	if (r->nmx == 0)
+		return NULL;
+	for (unsigned i = 0; i < r->nmx; i++)
+		w->route_hosts[i] = (struct route_host){
+			.preference = r->mx[i].preference, .port = 25,
+			.name = sv_from(r->mx[i].name),
+			.addrs = r->mx[i].addrs,
+			.naddrs = (uint8_t)r->mx[i].naddrs };
+	w->route = (struct route){ .hosts = w->route_hosts,
+		.nhosts = (uint8_t)r->nmx };
+	*relay_r = r->relay;
+	return &w->route;
+}
+
+/* All that it may connect to; of equal preference by turns. */
+static void
+targets_set(struct world *w, struct wsession *se,
+    const struct sched_session *v)
+{
+	struct remote *r = remote_of(w, se->queue);
+	uint32_t best = 0;
+
+	if (r->nmx == 0)
+		return;
+	se->to = calloc(8 * WORLD_HOST_ADDRS + 1, sizeof(*se->to));
+	if (se->to == NULL)
+		abort();
+	for (unsigned h = 0; h < r->nmx; h++)
+		for (unsigned a = 0; a < r->mx[h].naddrs; a++) {
+			bool may = v->targets == NULL;
+
+			for (uint32_t i = 0; i < v->ntargets; i++)
+				may |= v->targets[i].host == h &&
+				    v->targets[i].addr == a;
+			if (!may)
+				continue;
+			se->to[se->nto].host = (uint8_t)h;
+			se->to[se->nto++].addr = (uint8_t)a;
+			best += r->mx[h].preference ==
+			    r->mx[se->to[0].host].preference;
+		}
+	if (best > 1) {
+		uint32_t k = (uint32_t)(se->id % best);
+		uint32_t last = se->nto - 1;
+
+		/* the first one changes, that is enough */
+		se->to[last + 1] = se->to[0];
+		se->to[0] = se->to[k];
+		se->to[k] = se->to[last + 1];
+	}
+}
+
 static void
 on_session_open(void *arg, const struct sched_session *v)
 {
@@ -411,6 +514,8 @@ on_session_open(void *arg, const struct sched_session *v)
 	se->host = remote_of(w, se->queue)->skipped;
 	se->source = source_of(w, v);
 	source_count(&w->sources[se->source]);
+	targets_set(w, se, v);
+	(void)peer_reach(w, se);
 	note(w, W_OPENED, se->queue, 0, 1);
 	event_push(w, (struct wevent){ .t = w->t +
 	    remote_of(w, se->queue)->connect_latency, .session = se->id,
@@ -554,7 +659,8 @@ on_mx_skipped(void *arg, const struct squeue *q, struct sv host,
 }
 
 static const struct sched_ops world_ops = {
-	.resolve = on_resolve, .session_open = on_session_open,
+	.resolve = on_resolve, .route = on_route,
+	.session_open = on_session_open,
 	.deliver = on_deliver, .session_close = on_session_close,
 	.give_up = on_give_up, .queue_deferred = on_queue_deferred,
 	.msg_done = on_msg_done, .queue_gone = on_queue_gone,
@@ -601,6 +707,16 @@ happens_connected(struct world *w, uint64_t id)
 	if (se == NULL)
 		return;
 	r = remote_of(w, se->queue);
+	if (se->peer != 0 && r->mx[se->to[se->at_to].host].down) {
+		se->at_to++;
+		if (peer_reach(w, se))
+			event_push(w, (struct wevent){ .t = w->t +
+			    r->connect_latency, .session = se->id,
+			    .kind = E_CONNECTED });
+		else
+			session_over(w, id, END_CONNECT, "all are down");
+		return;
+	}
 	if (r->connect >= 0 && host_is_bad(r, se)) {
 		session_over(w, id, (enum session_end)r->connect,
 		    r->say[0] != '\0' ? r->say : "cannot connect");
@@ -613,7 +729,15 @@ happens_connected(struct world *w, uint64_t id)
 	}
 	se->up = true;
 	note(w, W_UP, se->queue, 0, 1);
-	sched_session_up(w->s, world_now(w), id);
+	if (se->peer == 0) {
+		sched_session_up(w->s, world_now(w), id, SV(""), SV(""));
+	} else {
+		const struct wpeer *p = &w->peers[se->peer - 1];
+		char ip[46];
+
+		sched_session_up(w->s, world_now(w), id, sv_from(p->host),
+		    sv_from(route_addr_format(&p->ip, ip)));
+	}
 	if (se->closing || se->first == NULL)
 		idle_start(w, se);
 }
@@ -819,6 +943,7 @@ world_fini(struct world *w)
 	free(w->names);
 	free(w->log);
 	free(w->msgs);
+	free(w->peers);
 	free(w->max_sessions);
 	free(w->now_sessions);
 }

@@ -734,7 +734,8 @@ START_TEST(test_explain_says_it_in_sentences)
 		    "{\"queue\":\"b.org/v\",\"ready\":1,\"why\":"
 		    "\"vmta-connections\",\"limit\":{\"setting\":"
 		    "\"max-smtp-out\",\"value\":\"\",\"file\":\"\","
-		    "\"scope\":\"virtual-mta v\",\"used\":2,\"most\":2,"
+		    "\"scope\":\"virtual-mta v\",\"host\":\"mx.test\","
+		    "\"source\":\"192.0.2.1\",\"used\":2,\"most\":2,"
 		    "\"waiting\":30,\"ahead\":\"c.org/v\","
 		    "\"aheadPriority\":80,"
 		    "\"others\":[\"c.org/v\",\"d\"]},\"priority\":20,"
@@ -755,8 +756,9 @@ START_TEST(test_explain_says_it_in_sentences)
 	    "goes on at ");
 	ck_has("out", "1m: message-rate 98 %, remote 2 %");
 	ck_has("out", "10 an hour leave, 12 arrive: never drained like this");
-	ck_has("out", "max-smtp-out (virtual-mta v, default) has no room: 2 "
-	    "of 2 connections");
+	ck_has("out", "max-smtp-out (virtual-mta v, default), for the host "
+	    "mx.test, of the source address 192.0.2.1 has no room: 2 of 2 "
+	    "connections");
 	ck_has("out", "c.org/v goes first: its queue-priority is 80, that of "
 	    "this queue 20");
 	ck_has("out", "29 other queues wait for the same: c.org/v, d, ...");

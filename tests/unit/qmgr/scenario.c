@@ -18,6 +18,7 @@
  *       [unread=N: the records of messages 1 to N]
  *       [hosts=N bad-hosts=N: the first ones do so, the others take all]
  *       [site=NAME: of its hosts; a rollup if it ends in .rollup]
+ *       [mx=HOST@IP+IP:PREF,...: best first; HOST! is down] [relay]
  *       [connect=ok|fail|4xx|5xx|421|lost|route]
  *       [dns=ok|temp|nodomain|nullmx|unusable|self|again]
  *   backoff|normal|pause|resume|schedule|retry-now|hold|release|delete queue D/V
@@ -48,6 +49,8 @@
  *   expect plan|actual NAME/V N OP COUNT    of the Nth day since the first
  *   expect behind NAME/V OP DAYS
  *   expect source IP opened|now|max OP N  connections from it
+ *   expect peers IP|* HOST|NETWORK|* OP N   the most connections at a time,
+ *                            tried or up
  *   expect rate IP X WINDOW OP N   the most recipients dispatched from it (*:
  *                            from any) within any such time
  *   expect disabled OP N     source addresses, each with its queues
@@ -326,6 +329,40 @@ say_set(struct remote *r, const char *words)
 			*p = ' ';
 }
 
+/* "mx1.test@192.0.2.1+192.0.2.2:10,mx2.test!@192.0.2.3:20" */
+static void
+mx_set(struct script *sc, struct remote *r, const char *list)
+{
+	struct sv rest = sv_from(list);
+
+	r->nmx = 0;
+	while (rest.p != NULL) {
+		struct sv pref = sv_cut(&rest, ','), addrs = sv_cut(&pref, ':');
+		struct sv name = sv_cut(&addrs, '@');
+		struct whost *h = &r->mx[r->nmx++];
+
+		if (r->nmx > 8 || addrs.p == NULL)
+			syntax(sc, "want mx=HOST@IP:PREF");
+		*h = (struct whost){ .preference = 10 };
+		if (pref.p != NULL) {
+			uint64_t n = 0;
+
+			(void)sv_to_u64(pref, 65535, &n);
+			h->preference = (uint16_t)n;
+		}
+		h->down = sv_iends(name, SV("!"));
+		(void)sv_to_cstr(sv_head(name, name.n - h->down), h->name,
+		    sizeof(h->name));
+		while (addrs.p != NULL) {
+			struct sv ip = sv_cut(&addrs, '+');
+
+			if (h->naddrs == WORLD_HOST_ADDRS ||
+			    !route_addr_parse(ip, &h->addrs[h->naddrs++]))
+				syntax(sc, "want addresses");
+		}
+	}
+}
+
 static void
 do_remote(struct script *sc)
 {
@@ -358,6 +395,9 @@ do_remote(struct script *sc)
 		r->connect = connect_of(sc, v);
 	if ((v = option(sc, "site")) != NULL)
 		snprintf(r->site, sizeof(r->site), "%s", v);
+	if ((v = option(sc, "mx")) != NULL)
+		mx_set(sc, r, v);
+	r->relay = has_word(sc, "relay");
 	if ((v = option(sc, "say")) != NULL)
 		say_set(r, v);
 	if ((v = option(sc, "dns")) != NULL)

@@ -480,6 +480,40 @@ expect_rate(struct script *sc)
 	check_number(sc, most, 5);
 }
 
+static bool
+is_peer(struct script *sc, const struct wpeer *p)
+{
+	struct sv from = sv_from(word(sc, 2));
+	struct sv to = sv_from(word(sc, 3));
+	struct conf_cidr net;
+
+	if (!sv_eq(from, SV("*")) &&
+	    !sv_eq(from, sv_from(sc->w.sources[p->source].ip)))
+		return false;
+	if (sv_find(to, '/') >= 0)
+		return conf_parse_cidr(to, &net) == NULL &&
+		    conf_cidr_has(&net, &p->ip);
+	return sv_eq(to, SV("*")) || sv_eq(to, sv_from(p->host));
+}
+
+/* expect peers IP|* HOST|NETWORK|* OP N */
+static void
+expect_peers(struct script *sc)
+{
+	int64_t now = 0, most = 0;
+
+	for (size_t i = 0; i < sc->w.nlog; i++) {
+		const struct happening *h = &sc->w.log[i];
+
+		if ((h->what != W_REACHED && h->what != W_LEFT) ||
+		    !is_peer(sc, &sc->w.peers[h->source]))
+			continue;
+		now += h->what == W_REACHED ? 1 : -1;
+		most = now > most ? now : most;
+	}
+	check_number(sc, most, 4);
+}
+
 static int64_t
 count_disabled(const struct script *sc)
 {
@@ -527,6 +561,8 @@ do_expect(struct script *sc)
 		expect_mode(sc);
 	else if (strcmp(w, "source") == 0)
 		expect_source(sc);
+	else if (strcmp(w, "peers") == 0)
+		expect_peers(sc);
 	else if (strcmp(w, "rate") == 0)
 		expect_rate(sc);
 	else if (strcmp(w, "disabled") == 0)

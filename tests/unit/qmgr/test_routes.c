@@ -330,6 +330,46 @@ START_TEST(test_host_is_left_out_until_the_next_answer)
 }
 END_TEST
 
+/* What limits of hosts leave of it. */
+START_TEST(test_route_of_some_targets)
+{
+	static const struct sched_target some[] = { { 0, 0 }, { 2, 0 },
+		{ 3, 0 } };
+	struct sched_session se = { .targets = some, .ntargets = 2 };
+	struct arena a;
+	struct route r;
+	struct buf b;
+	bool relay;
+
+	add(1, "a.test");
+	answer_hosts(1, "10 mx1.a.test 10 mx2.a.test 20 mx3.a.test");
+	se.queue = sched_queue_find(qm.sched, SV("a.test"), SV("v"));
+	buf_init(&b, IPC_ROUTE_MAX);
+	arena_init(&a, 1 << 20);
+	ck_assert(route_decode(routes_left(&qm, &se, &b), &a, &r));
+	ck_assert_uint_eq(r.nhosts, 2);
+	ck_assert(sv_eq(r.hosts[0].name, SV("mx1.a.test")));
+	ck_assert(sv_eq(r.hosts[1].name, SV("mx3.a.test")));
+	ck_assert_uint_eq(r.hosts[1].preference, 20);
+	ck_assert_uint_eq(r.hosts[1].naddrs, 1);
+	ck_assert_uint_eq(r.hosts[1].addrs[0].ip[0], 192);
+	/* one that is not there any more */
+	se.ntargets = 3;
+	buf_clear(&b);
+	ck_assert(route_decode(routes_left(&qm, &se, &b), &a, &r));
+	ck_assert_uint_eq(r.nhosts, 2);
+	buf_fini(&b);
+	arena_fini(&a);
+	(void)routes_of(&qm, se.queue, &relay);
+	ck_assert(!relay);
+	add(2, "fixed.test");
+	answer_hosts(2, "10 mx1.same.test");
+	ck_assert_ptr_nonnull(routes_of(&qm, sched_queue_find(qm.sched,
+	    SV("fixed.test"), SV("v")), &relay));
+	ck_assert(relay);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -345,6 +385,7 @@ main(void)
 	tcase_add_test(tc, test_many_hosts_have_a_short_name);
 	tcase_add_test(tc, test_rollup_list);
 	tcase_add_test(tc, test_host_is_left_out_until_the_next_answer);
+	tcase_add_test(tc, test_route_of_some_targets);
 	suite_add_tcase(s, tc);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_ENV);

@@ -191,8 +191,24 @@ on_msg_done(void *arg, const struct smsg *m)
 	(void)m;
 }
 
+/* The hosts of all. */
+static const struct route *
+on_route(void *arg, const struct squeue *q, bool *relay_r)
+{
+	static const struct route_addr addr = { 4, { 192, 0, 2, 1 } };
+	static const struct route_host hosts[] = {
+		{ 10, 25, { "mx1.test", 8 }, &addr, 1 },
+		{ 10, 25, { "mx2.test", 8 }, &addr, 1 } };
+	static const struct route r = { hosts, 2 };
+
+	(void)arg;
+	(void)q;
+	*relay_r = false;
+	return &r;
+}
+
 static const struct sched_ops ops = {
-	.resolve = on_resolve, .session_open = on_session_open,
+	.resolve = on_resolve, .route = on_route, .session_open = on_session_open,
 	.deliver = on_deliver, .session_close = on_session_close,
 	.give_up = on_give_up, .queue_deferred = on_queue_deferred,
 	.msg_done = on_msg_done,
@@ -372,7 +388,8 @@ sessions_go_on(struct world *w)
 			    END_CONNECT);
 		else if (!w->se[i].up) {
 			w->se[i].up = true;
-			CALL(w, sched_session_up(w->s, w->now, w->se[i].id));
+			CALL(w, sched_session_up(w->s, w->now, w->se[i].id,
+			    SV("mx1.test"), SV("192.0.2.1")));
 		}
 	}
 }
@@ -402,7 +419,8 @@ messages_left(const struct world *w)
 static struct conf *conf;
 
 static const char conf_text[] =
-    "total-max-smtp-out 20\n"
+    "total-max-smtp-out 20\nmx-connection-limit mx1.test 12\n"
+    "mx-connection-limit mx2.test 9\n"
     "<domain *>\nretry-after 1s\nretry-recipients-after 2s\n"
     "retry-after-dns-error 1s\nconnection-idle-timeout 1s\n</domain>\n"
     "<domain a.test>\nmax-smtp-out 2\n</domain>\n"

@@ -7,6 +7,8 @@
 
 #define RANDOM_CONF \
     "total-max-smtp-out 6\n" \
+    "mx-connection-limit *.test 3\nmx-connection-limit mx2.test 1\n" \
+    "ip-connection-limit 203.0.113.0/25 4\nmax-conn-per-relay 2\n" \
     "<domain *>\nbounce-after 12h\nretry-after 1m-2m\n" \
     "retry-recipients-after 1m-5m\nconnection-idle-timeout 5s\n" \
     "retry-after-dns-error 10s\nmax-retries 5\n</domain>\n" \
@@ -39,6 +41,13 @@ static const char random_other_conf[] = RANDOM_CONF
     "<domain e.test>\nqueue-priority 81\n</domain>\n"
     "<domain a.test>\nqueue-priority 0\n"
     "allow-priority-interruption no\n</domain>\n";
+static const struct route_addr random_addrs[] = {
+	{ 4, { 203, 0, 113, 1 } }, { 4, { 203, 0, 113, 2 } },
+	{ 4, { 203, 0, 113, 200 } } };
+static const struct route_host random_hosts[] = {
+	{ 10, 25, { "mx1.test", 8 }, &random_addrs[0], 2 },
+	{ 10, 25, { "mx2.test", 8 }, &random_addrs[0], 2 },
+	{ 20, 25, { "mx3.test", 8 }, &random_addrs[2], 1 } };
 static const char free_conf[] = "<domain *>\nbounce-after 20d\n"
     "retry-recipients-after 1m\nretry-after 1m\nmax-retries 0\n</domain>\n";
 
@@ -74,6 +83,40 @@ random_add(struct world *w, uint64_t id)
 	return n;
 }
 
+/* All of one VMTA have one source address, but for v3. */
+static uint32_t
+source_number(const struct world *w, uint32_t i)
+{
+	return !sv_eq(squeue_vmta(w->se[i].q), SV("v3")) ? 0 :
+	    1 + w->se[i].source;
+}
+
+/* What connects counts wherever it may come to. */
+static void
+random_hosts_hold(const struct world *w)
+{
+	uint32_t host[3][3] = { 0 }, net[3] = { 0 }, relay[3] = { 0 };
+
+	for (uint32_t i = 0; i < w->nse; i++) {
+		uint32_t from = source_number(w, i);
+		bool is_relay = sv_eq(squeue_domain(w->se[i].q), SV("a.test"));
+		uint32_t may = w->se[i].may;
+
+		for (int h = 0; h < 3; h++) {
+			host[from][h] += (may >> h * 4 & 15) != 0;
+			relay[h] += is_relay && (may >> h * 4 & 15) != 0;
+		}
+		net[from] += (may & 0x33) != 0;
+	}
+	for (int from = 0; from < 3; from++) {
+		ck_assert_uint_le(host[from][0], 3);
+		ck_assert_uint_le(host[from][1], 1);
+		ck_assert_uint_le(host[from][2], 3);
+		ck_assert_uint_le(net[from], 4);
+		ck_assert_uint_le(relay[from], 2);
+	}
+}
+
 static void
 random_limits_hold(struct world *w)
 {
@@ -89,6 +132,7 @@ random_limits_hold(struct world *w)
 		if (sv_eq(squeue_name(w->se[i].q), SV("e.test/v3")))
 			e3[w->se[i].source]++;
 	}
+	random_hosts_hold(w);
 	ck_assert_uint_le(e3[0], 1);
 	ck_assert_uint_le(e3[1], 1);
 	ck_assert_uint_le(v1, 3);
@@ -123,8 +167,7 @@ random_session(struct world *w)
 		return;
 	i = rnd(w, w->nse);
 	if (rnd(w, 4) != 0 && !w->se[i].up) {
-		w->se[i].up = true;
-		sched_session_up(w->s, w->now, w->se[i].id);
+		session_up(w, i, rnd(w, 32));
 	} else if (w->se[i].closing || rnd(w, 4) == 0) {
 		session_drop(w, i, w->se[i].closing ? END_IDLE :
 		    (enum session_end)rnd(w, SESSION_ENDS));
@@ -425,6 +468,7 @@ START_TEST(test_random_sequence_invariants_hold)
 	uint64_t next_id = 0, rcpts = 0;
 
 	w->random = true;
+	w->route = (struct route){ .hosts = random_hosts, .nhosts = 3 };
 	w->rng = (uint64_t)_i * 77 + 1;
 	for (int i = 0; i < 6000; i++) {
 		random_step(w, &next_id, &rcpts);
