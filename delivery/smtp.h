@@ -71,7 +71,7 @@ struct session_failure {
 enum session_state {
 	SESSION_CONNECTING,
 	SESSION_TALKING,      /* from the greeting on */
-	SESSION_QUITTING,     /* QUIT was sent; over for qmgr */
+	SESSION_QUITTING,     /* QUIT was sent; takes no more */
 };
 
 /* An address of the route, in the order of trying. */
@@ -87,6 +87,8 @@ struct session {
 	bool wants_slots;             /* waits for intent slots */
 	struct worker *w;
 	uint64_t id;                  /* 0: qmgr does not know it any more */
+	uint64_t quit_id;             /* while QUITTING; 0: the same */
+	enum session_end quit_why;
 	enum session_state state;
 	struct arena arena;
 	/* as ordered */

@@ -148,8 +148,9 @@ static void
 session_report_end(struct session *s, enum session_end why, uint16_t code,
     struct sv status, struct sv text)
 {
+	uint64_t id = s->id != 0 ? s->id : s->quit_id;
 	struct ipc_session_end m = {
-		.session = s->id,
+		.session = id,
 		.why = (uint8_t)why,
 		.code = code,
 		.status = status,
@@ -159,9 +160,10 @@ session_report_end(struct session *s, enum session_end why, uint16_t code,
 		.source_ip = sv_from(s->source_ip),
 	};
 
-	if (s->id == 0)
+	if (id == 0)
 		return;
-	log_debug("session %llu to %s[%s]: %s", (unsigned long long)s->id,
+	s->quit_id = 0;
+	log_debug("session %llu to %s[%s]: %s", (unsigned long long)id,
 	    s->host_name, s->host_ip, session_end_name(why));
 	trace_event(s, "the session is over: %s%s%.*s", session_end_name(why),
 	    text.n > 0 ? ": " : "", SV_FMT(text));
@@ -189,6 +191,8 @@ session_over(struct session *s)
 	struct smtp_client *c = &s->client;
 
 	if (s->state == SESSION_QUITTING) {
+		conn_free(&s->conn);
+		session_report_end(s, s->quit_why, 0, SV(""), SV(""));
 		session_free(s);
 		return;
 	}
@@ -457,6 +461,20 @@ work_end(struct worker *w)
 }
 
 /* s may be gone afterwards. */
+/* The connection counts for qmgr until it is gone. */
+static void
+session_quits(struct session *s)
+{
+	s->quit_why = limit_reached(s) ? END_LIMIT : END_IDLE;
+	if (s->id != 0 && s->w->qmgr != NULL) {
+		s->quit_id = s->id;
+		ipc_send_session_quit(s->w->qmgr,
+		    &(struct ipc_session_quit){ s->id });
+	}
+	session_forget(s);
+	s->state = SESSION_QUITTING;
+}
+
 static void
 step(struct session *s)
 {
@@ -482,9 +500,7 @@ step(struct session *s)
 		session_deadline_set(s, deadline_ms(s));
 	}
 	if (s->client.quit_sent && s->state == SESSION_TALKING) {
-		session_report_end(s, limit_reached(s) ? END_LIMIT : END_IDLE,
-		    0, SV(""), SV(""));
-		s->state = SESSION_QUITTING;
+		session_quits(s);
 	}
 }
 
@@ -706,6 +722,8 @@ session_orphan_all(struct worker *w)
 			session_forget(s);
 		else if (s->state != SESSION_QUITTING)
 			session_free(s);
+		else
+			s->quit_id = 0;
 	}
 }
 

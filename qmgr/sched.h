@@ -297,6 +297,10 @@ bool sched_worker_rcpt(struct sched *s, unsigned worker, struct smsg **m_r,
 /* It is up, with this host at this address; "": not known. */
 void sched_session_up(struct sched *s, struct sched_now now, uint64_t session,
     struct sv host, struct sv host_ip);
+/* It takes no more, what it has is ready again. It counts for its limits until
+ * its end. */
+void sched_session_quits(struct sched *s, struct sched_now now,
+    uint64_t session);
 void sched_session_end(struct sched *s, struct sched_now now, uint64_t session,
     enum session_end end, uint16_t code, const struct sched_why *why);
 

@@ -844,6 +844,24 @@ sched_session_end(struct sched *s, struct sched_now now, uint64_t session,
 	queue_activate(s, q);
 }
 
+void
+sched_session_quits(struct sched *s, struct sched_now now, uint64_t session)
+{
+	struct ssession *se;
+
+	sched_clock_advance(s, now);
+	se = session_find(s, session);
+	if (se == NULL)
+		return;
+	session_give_back(s, se);
+	session_leave_state(s, se);
+	pace_closes(se);
+	se->state = SE_CLOSING;
+	se->outstanding = 0;
+	session_place(s, se);
+	queue_activate(s, se->q);
+}
+
 /* A message may be in a session twice, with different recipients: the
  * delivery that has all its results is the one that is done. */
 static struct sdeliv *

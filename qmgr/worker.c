@@ -326,6 +326,16 @@ on_session_up(struct chan *c, void *arg, const void *msg)
 }
 
 static void
+on_session_quit(struct chan *c, void *arg, const void *msg)
+{
+	const struct ipc_session_quit *m = msg;
+	struct worker *w = arg;
+
+	(void)c;
+	sched_session_quits(w->q->sched, qmgr_now(), m->session);
+}
+
+static void
 on_session_end(struct chan *c, void *arg, const void *msg)
 {
 	const struct ipc_session_end *m = msg;
@@ -424,6 +434,7 @@ on_batch_end(struct chan *c, void *arg)
 static const struct chan_ops worker_ops = {
 	.on = {
 		[IPC_SESSION_UP] = on_session_up,
+		[IPC_SESSION_QUIT] = on_session_quit,
 		[IPC_SESSION_END] = on_session_end,
 		[IPC_RESULT] = on_result,
 		[IPC_RESYNC] = on_resync,

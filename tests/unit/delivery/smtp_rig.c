@@ -49,6 +49,14 @@ on_up(struct chan *c, void *arg, const void *msg)
 }
 
 static void
+on_quit(struct chan *c, void *arg, const void *msg)
+{
+	(void)c;
+	(void)msg;
+	((struct fx *)arg)->nquit++;
+}
+
+static void
 on_end(struct chan *c, void *arg, const void *msg)
 {
 	const struct ipc_session_end *m = msg;
@@ -132,6 +140,7 @@ static const struct chan_ops master_ops = {
 static const struct chan_ops qmgr_ops = {
 	.on = {
 		[IPC_SESSION_UP] = on_up,
+		[IPC_SESSION_QUIT] = on_quit,
 		[IPC_SESSION_END] = on_end,
 		[IPC_RESULT] = on_result,
 		[IPC_RESYNC] = on_resync,

@@ -35,7 +35,7 @@ struct fx {
 	uint32_t idle_ms;
 	unsigned char *intents;
 	bool ready, closed;
-	unsigned nup, nend, nresync, nresync_end;
+	unsigned nup, nquit, nend, nresync, nresync_end;
 	struct ipc_session_end end;
 	char end_text[256];
 	uint64_t resync_id;

@@ -338,6 +338,7 @@ START_TEST(test_session_without_work_ends_idle)
 	open_session_to(&f, 1, &to, 1, 0, 0);
 	fx_wait(&f, &f.nend, 1);
 	ck_assert_uint_eq(f.nup, 1);
+	ck_assert_uint_eq(f.nquit, 1);
 	ck_assert_uint_eq(f.end.why, END_IDLE);
 	fx_stop(&f);
 	sink_stop(&sink);

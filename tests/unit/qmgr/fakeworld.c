@@ -239,17 +239,32 @@ run_up(struct world *w)
 	sessions_up(w);
 }
 
+/* What it has is given back. */
+static void
+delivers_drop(struct world *w, uint64_t session)
+{
+	for (uint32_t j = 0; j < w->nd; ) {
+		if (w->d[j].session == session)
+			w->d[j] = w->d[--w->nd];
+		else
+			j++;
+	}
+}
+
+void
+session_quits(struct world *w, uint32_t i)
+{
+	delivers_drop(w, w->se[i].id);
+	w->se[i].up = w->se[i].closing = true;
+	sched_session_quits(w->s, w->now, w->se[i].id);
+}
+
 void
 session_drop(struct world *w, uint32_t i, enum session_end end)
 {
 	uint64_t id = w->se[i].id;
 
-	for (uint32_t j = 0; j < w->nd; ) {
-		if (w->d[j].session == id)
-			w->d[j] = w->d[--w->nd];
-		else
-			j++;
-	}
+	delivers_drop(w, id);
 	w->se[i] = w->se[--w->nse];
 	sched_session_end(w->s, w->now, id, end, 0, NULL);
 }

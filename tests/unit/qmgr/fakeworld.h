@@ -65,6 +65,8 @@ void sessions_up(struct world *w);
 void session_up(struct world *w, uint32_t i, uint32_t first);
 /* All three. */
 void run_up(struct world *w);
+/* It has sent QUIT; its end comes. */
+void session_quits(struct world *w, uint32_t i);
 /* The end of session i. */
 void session_drop(struct world *w, uint32_t i, enum session_end end);
 /* The outcome for all recipients of delivery i. */

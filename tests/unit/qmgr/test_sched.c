@@ -269,6 +269,31 @@ START_TEST(test_priority_order_is_kept)
 }
 END_TEST
 
+/* A host still sees it. */
+START_TEST(test_session_that_quits_counts_until_its_end)
+{
+	struct world *w = world_new("<domain *>\nmax-smtp-out 1\n</domain>\n",
+	    1);
+
+	add(w, 1, "a.test", 2);
+	run_up(w);
+	ck_assert_uint_eq(w->nd, 1);
+	session_quits(w, 0);
+	run(w);
+	ck_assert_int_eq(smsg_rcpt_state(sched_msg_find(w->s, 1), 0),
+	    SR_READY);
+	ck_assert_uint_eq(w->nse, 1);
+	session_quits(w, 0);
+	run(w);
+	session_drop(w, 0, END_IDLE);
+	run(w);
+	ck_assert_uint_eq(w->nse, 1);
+	sessions_up(w);
+	ck_assert_uint_eq(w->nd, 1);
+	world_free(w);
+}
+END_TEST
+
 START_TEST(test_session_lost_thrice_without_delivery_queue_waits)
 {
 	struct world *w = world_new("", 1);
@@ -647,6 +672,7 @@ sched_suite(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, test_dispatch_three_messages_one_session);
 	tcase_add_test(tc, test_dispatch_long_line_sessions_double);
+	tcase_add_test(tc, test_session_that_quits_counts_until_its_end);
 	tcase_add_test(tc, test_walk_sees_what_stays_once);
 	tcase_add_test(tc, test_msg_add_known_id_refused);
 	tcase_add_test(tc, test_msg_info_is_what_was_added);

@@ -168,6 +168,8 @@ random_session(struct world *w)
 	i = rnd(w, w->nse);
 	if (rnd(w, 4) != 0 && !w->se[i].up) {
 		session_up(w, i, rnd(w, 32));
+	} else if (w->se[i].up && rnd(w, 8) == 0) {
+		session_quits(w, i);
 	} else if (w->se[i].closing || rnd(w, 4) == 0) {
 		session_drop(w, i, w->se[i].closing ? END_IDLE :
 		    (enum session_end)rnd(w, SESSION_ENDS));
