@@ -192,15 +192,24 @@ session_leave_state(struct sched *s, struct ssession *se)
 	}
 }
 
-void
-session_close(struct sched *s, struct ssession *se)
+/* It takes nothing any more. */
+static void
+session_leaves(struct sched *s, struct ssession *se)
 {
+	if (se->state != SE_CLOSING) {
+		for (int i = 0; i < se->path.n; i++)
+			se->path.scope[i]->conns.leaving++;
+	}
 	session_leave_state(s, se);
 	pace_closes(se);
 	se->state = SE_CLOSING;
-	for (int i = 0; i < se->path.n; i++)
-		se->path.scope[i]->conns.leaving++;
 	session_place(s, se);
+}
+
+void
+session_close(struct sched *s, struct ssession *se)
+{
+	session_leaves(s, se);
 	s->ops->session_close(s->arg, se->id, se->worker->number);
 }
 
@@ -854,11 +863,8 @@ sched_session_quits(struct sched *s, struct sched_now now, uint64_t session)
 	if (se == NULL)
 		return;
 	session_give_back(s, se);
-	session_leave_state(s, se);
-	pace_closes(se);
-	se->state = SE_CLOSING;
 	se->outstanding = 0;
-	session_place(s, se);
+	session_leaves(s, se);
 	queue_activate(s, se->q);
 }
 

@@ -499,7 +499,7 @@ START_TEST(test_trace_mirrors_the_dialogue)
 	    ">>> 250 2.0.0 ok\n>>> 250 2.0.0 ok\n>>> 354 go on\n"
 	    "--- 41 bytes of the message, its last line is the dot\n"
 	    ">>> 250 2.0.0 taken\n<<< QUIT\n"
-	    "--- the session is over: idle\n>>> 221 bye\n", sink.port);
+	    ">>> 221 bye\n--- the session is over: idle\n", sink.port);
 	ck_assert_str_eq(traced(&f, &sink, SESSION_TRACE,
 	    SV("Subject: x\r\n\r\n.x")), want);
 	ck_assert_uint_eq(f.ntrace_lost, 0);
