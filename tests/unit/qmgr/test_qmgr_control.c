@@ -988,7 +988,8 @@ life_with(const char *conf)
 	QRIG_CONF "<smtp-pattern-list p>\n" \
 	"reply /slow down/ mode=backoff,for=1h\n" \
 	"reply /no mailbox/ bounce-rcpt\n" \
-	"</smtp-pattern-list>\n<domain *>\nsmtp-pattern-list p\n</domain>\n"
+	"</smtp-pattern-list>\n<domain *>\nsmtp-pattern-list p\n" \
+	"retry-recipients-after 1h\n</domain>\n"
 
 START_TEST(test_ctl_replies_act_and_are_remembered)
 {
