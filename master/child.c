@@ -19,7 +19,7 @@
 #include "common/sys/log.h"
 #include "master/master.h"
 
-#define CHILD_FDS 8            /* 0..7 */
+#define CHILD_FDS 9            /* 0..8 */
 #define CHROOT_DIR "/var/lib/pinnace/empty"
 
 static const struct child_kind kinds[] = {
@@ -39,6 +39,9 @@ static const struct child_kind kinds[] = {
 	{ .role = R_SMTPD, .program = "pinnace-smtpd", .build_dir = "smtpd",
 	    .user = "pinnace-smtpd",
 	    .wants_listeners = true },
+	{ .role = R_PICKUP, .program = "pinnace-pickup", .build_dir = "smtpd",
+	    .user = "pinnace-pickup", .wants_events = true,
+	    .wants_pickup = true },
 };
 
 static void on_ready(struct chan *c, void *arg, const void *msg);
@@ -89,6 +92,8 @@ kind_count(const struct master *m, const struct child_kind *k)
 		want = g->smtpd_processes;
 	else if (k->role == R_SMTP)
 		want = g->smtp_processes;
+	else if (k->role == R_PICKUP)
+		return g->pickup.n > 0;
 	else
 		return 1;
 	if (want != 0)
@@ -186,6 +191,10 @@ child_fds(const struct child *c, int chan_fd, int want[CHILD_FDS])
 	}
 	if (k->wants_logs)
 		want[ROLE_FD_LOGS] = m->logs_fd;
+	if (k->wants_pickup) {
+		want[ROLE_FD_PICKUP] = m->pickup_fd;
+		want[ROLE_FD_BAD] = m->bad_fd;
+	}
 }
 
 static void __attribute__((noreturn))

@@ -28,6 +28,7 @@ struct child_kind {
 	bool wants_spool;      /* descriptor 4: the spool directory */
 	bool wants_events;     /* descriptors 4 and 5: events, offsets */
 	bool wants_logs;       /* descriptor 6 */
+	bool wants_pickup;     /* descriptors 6 and 8 */
 	bool wants_listeners;  /* the SMTP ones */
 	bool is_large;         /* holds the queue: memory in large pages */
 };

@@ -173,6 +173,46 @@ logs_open(struct master *m, struct buf *text)
 	return ok;
 }
 
+/*
+ * Who may put files there is the operator's to say: the two directories are
+ * made if they are missing and given to the user of the process if they are
+ * new, but never taken from somebody.
+ */
+static bool
+pickup_dir_open(const struct master *m, struct sv dir, int *fd_r,
+    struct buf *text)
+{
+	char *path = sv_dup(dir);
+	struct stat st;
+	bool ok;
+
+	*fd_r = dir_open(path, text);
+	ok = *fd_r >= 0 && fstat(*fd_r, &st) == 0;
+	if (ok && dir_is_empty(*fd_r) && st.st_uid == 0)
+		ok = dir_own(m, *fd_r, path, "pinnace-pickup", 0770, text);
+	free(path);
+	return ok;
+}
+
+static bool
+pickup_open(struct master *m, struct buf *text)
+{
+	struct sv dir, bad;
+	struct stat a, b;
+
+	if (!conf_pickup(m->conf, &dir, &bad))
+		return true;
+	if (!pickup_dir_open(m, dir, &m->pickup_fd, text) ||
+	    !pickup_dir_open(m, bad, &m->bad_fd, text))
+		return false;
+	if (fstat(m->pickup_fd, &a) == 0 && fstat(m->bad_fd, &b) == 0 &&
+	    a.st_dev == b.st_dev && a.st_ino != b.st_ino)
+		return true;
+	buf_sayf(text, "pickup: the two directories are not two on one file "
+	    "system\n");
+	return false;
+}
+
 bool
 dirs_open(struct master *m, struct buf *text)
 {
@@ -183,5 +223,6 @@ dirs_open(struct master *m, struct buf *text)
 	ok = m->spool_fd >= 0 && dir_own(m, m->spool_fd, spool,
 	    "pinnace-queue", 0750, text);
 	free(spool);
-	return ok && spool_dirs_make(m, text) && logs_open(m, text);
+	return ok && spool_dirs_make(m, text) && logs_open(m, text) &&
+	    pickup_open(m, text);
 }

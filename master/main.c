@@ -266,7 +266,8 @@ main(int argc, char **argv)
 	static struct master m = {
 		.conf_path = PINNACE_SYSCONFDIR "/pinnace/config",
 		.spool_fd = -1, .events_fd = -1, .offsets_fd = -1,
-		.logs_fd = -1, .control_fd = -1,
+		.logs_fd = -1, .pickup_fd = -1, .bad_fd = -1,
+		.control_fd = -1,
 	};
 	static char rules[4096];
 

@@ -33,7 +33,7 @@ struct master {
 	struct conf *conf;
 	uint32_t generation;
 	int conf_fd;            /* sealed memory file with the encoded conf */
-	int spool_fd, events_fd, offsets_fd, logs_fd;
+	int spool_fd, events_fd, offsets_fd, logs_fd, pickup_fd, bad_fd;
 	struct listener listeners[LISTENERS_MAX];
 	unsigned nlisteners;
 	uint32_t next_listener_id;

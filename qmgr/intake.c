@@ -15,6 +15,7 @@
 #include "qmgr/qmgr.h"
 
 #define BOUNCE_WRITER (WRITERS_MAX - 1)
+#define PICKUP_WRITER (WRITERS_MAX - 2)
 
 unsigned
 writer_id(const struct writer *w)
@@ -577,7 +578,8 @@ writer_large_drop(struct chan *c, void *arg, const void *msg)
 struct writer *
 writer_attach(struct qmgr *q, enum ipc_role role, unsigned index)
 {
-	unsigned id = role == R_BOUNCE ? BOUNCE_WRITER : index;
+	unsigned id = role == R_BOUNCE ? BOUNCE_WRITER :
+	    role == R_PICKUP ? PICKUP_WRITER : index;
 	struct writer *w;
 
 	if (id >= WRITERS_MAX)
@@ -691,8 +693,8 @@ intake_adopted_finish(struct qmgr *q)
 	}
 }
 
-static void
-on_vmta_unknown(struct chan *c, void *arg, const void *msg)
+void
+writer_vmta_unknown(struct chan *c, void *arg, const void *msg)
 {
 	const struct writer *w = arg;
 
@@ -728,12 +730,8 @@ writer_batch_end(struct chan *c, void *arg)
 
 const struct chan_ops smtpd_chan_ops = {
 	.on = {
-		[IPC_SEG_WANT] = writer_seg_want,
-		[IPC_SEG_DONE] = writer_seg_done,
-		[IPC_LARGE_WANT] = writer_large_want,
-		[IPC_LARGE_DROP] = writer_large_drop,
-		[IPC_COMMIT] = writer_commit,
-		[IPC_VMTA_UNKNOWN] = on_vmta_unknown,
+		WRITER_HANDLERS,
+		[IPC_VMTA_UNKNOWN] = writer_vmta_unknown,
 	},
 	.on_close = on_close,
 	.on_batch_end = writer_batch_end,

@@ -229,6 +229,8 @@ on_peer(struct role *r, enum ipc_role peer, unsigned index, int fd)
 		acct_attach(q, fd);
 	else if (peer == R_BOUNCE)
 		bounce_attach(q, fd);
+	else if (peer == R_PICKUP)
+		pickup_attach(q, fd);
 	else
 		close(fd);
 	qmgr_turn_end(q);

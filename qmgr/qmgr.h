@@ -48,7 +48,7 @@
 #include "qmgr/sched.h"
 
 #define WORKERS_MAX     64
-#define WRITERS_MAX     65      /* smtpd processes and bounce */
+#define WRITERS_MAX     66      /* smtpd processes, pickup and bounce */
 #define WRITER_CREDITS  4096u   /* COMMITs that may be under way */
 #define INTENT_SLOTS    16384u  /* 2 MiB per worker */
 #define SYNC_EVERY_MS   10      /* bound of what a power cut may repeat */
@@ -91,7 +91,7 @@ struct worker {
 	bool wants_intent;          /* its file could not be made */
 };
 
-struct tail_reader {                /* acct, bounce */
+struct tail_reader {                /* acct, bounce, pickup */
 	struct chan *chan;
 	struct evlog_pos at;        /* it is done with all before this */
 	struct mono moved;          /* when it did something last, came, or
@@ -144,7 +144,8 @@ struct qmgr {
 	struct worker workers[WORKERS_MAX];
 	struct reader bounce_reader;
 	struct chan *resolver;
-	struct tail_reader acct, bounce;
+	struct tail_reader acct, bounce, pickup;
+	struct evlog_pos pickup_from; /* behind what the one before it wrote */
 	struct journal *journal;
 	struct routes *routes;
 	struct control *control;
@@ -220,6 +221,14 @@ void writer_seg_done(struct chan *c, void *arg, const void *m);
 void writer_large_want(struct chan *c, void *arg, const void *m);
 void writer_large_drop(struct chan *c, void *arg, const void *m);
 void writer_commit(struct chan *c, void *arg, const void *m);
+void writer_vmta_unknown(struct chan *c, void *arg, const void *m);
+/* What every writer's channel hands to its writer, for chan_ops.on. */
+#define WRITER_HANDLERS				\
+	[IPC_SEG_WANT] = writer_seg_want,	\
+	[IPC_SEG_DONE] = writer_seg_done,	\
+	[IPC_LARGE_WANT] = writer_large_want,	\
+	[IPC_LARGE_DROP] = writer_large_drop,	\
+	[IPC_COMMIT] = writer_commit
 void writer_gone(struct writer *w);
 /* chan_ops.on_batch_end of a channel whose owner is a writer. */
 void writer_batch_end(struct chan *c, void *arg);
@@ -313,6 +322,7 @@ struct sv routes_find(struct qmgr *q, struct sv domain, struct sv vmta);
 /* readers.c */
 void acct_attach(struct qmgr *q, int fd);
 void bounce_attach(struct qmgr *q, int fd);
+void pickup_attach(struct qmgr *q, int fd);
 void readers_log_at(struct qmgr *q);
 /* The oldest event file that somebody still needs. */
 uint64_t readers_oldest_file(const struct qmgr *q);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: ISC */
 /*
- * The readers of the event log: acct and bounce. They are told how far it is
- * durable; they tell how far they are. bounce is also a writer (of DSNs) and
- * a reader of records.
+ * The readers of the event log: acct, bounce and pickup. They are told how far
+ * it is durable; they tell how far they are. bounce is also a writer (of DSNs)
+ * and a reader of records, pickup a writer.
  */
 #include <stdlib.h>
 
@@ -22,11 +22,24 @@ log_at_send(const struct qmgr *q, struct chan *c)
 	    &(struct ipc_log_at){ .file = at.file, .offset = at.offset });
 }
 
+/*
+ * The first one tells pickup that all is there which the one before it has
+ * committed: only then does it know which files are new.
+ */
+static void
+pickup_log_at(const struct qmgr *q)
+{
+	if (q->nunread == 0 && q->pickup.chan != NULL && q->log != NULL &&
+	    evlog_pos_cmp(journal_durable(q), q->pickup_from) >= 0)
+		log_at_send(q, q->pickup.chan);
+}
+
 void
 readers_log_at(struct qmgr *q)
 {
 	log_at_send(q, q->acct.chan);
 	log_at_send(q, q->bounce.chan);
+	pickup_log_at(q);
 }
 
 /* A reader that has not spoken yet may need everything. */
@@ -35,9 +48,14 @@ readers_oldest_file(const struct qmgr *q)
 {
 	uint64_t a = q->acct.known ? q->acct.at.file : 0;
 	uint64_t b = q->bounce.known ? q->bounce.at.file : 0;
+	uint64_t p = q->pickup.known ? q->pickup.at.file : 0;
 
 	if (conf_naccts(q->conf) == 0)
 		a = UINT64_MAX;
+	if (conf_global(q->conf)->pickup.n == 0)
+		p = UINT64_MAX;
+	if (p < a)
+		a = p;
 	return a < b ? a : b;
 }
 
@@ -205,11 +223,7 @@ on_bounce_close(struct chan *c, void *arg, const char *why)
 
 static const struct chan_ops bounce_ops = {
 	.on = {
-		[IPC_SEG_WANT] = writer_seg_want,
-		[IPC_SEG_DONE] = writer_seg_done,
-		[IPC_LARGE_WANT] = writer_large_want,
-		[IPC_LARGE_DROP] = writer_large_drop,
-		[IPC_COMMIT] = writer_commit,
+		WRITER_HANDLERS,
 		[IPC_READER_AT] = on_bounce_at,
 		[IPC_BOUNCE_TAKE] = on_bounce_take,
 		[IPC_BOUNCE_DROP] = on_bounce_drop,
@@ -235,4 +249,56 @@ bounce_attach(struct qmgr *q, int fd)
 	reader_attach(&q->bounce_reader, c);
 	chan_credit_grant(c, WRITER_CREDITS);
 	log_at_send(q, c);
+}
+
+/* ---- pickup ---- */
+
+static void
+on_pickup_at(struct chan *c, void *arg, const void *m)
+{
+	struct writer *w = arg;
+
+	(void)c;
+	reader_at(w->q, &w->q->pickup, m);
+}
+
+static void
+on_pickup_close(struct chan *c, void *arg, const char *why)
+{
+	struct writer *w = arg;
+	struct qmgr *q = w->q;
+
+	(void)c;
+	log_debug("channel to pickup: %s", why);
+	q->pickup.chan = NULL; /* freed as the writer's */
+	writer_gone(w);
+	qmgr_turn_end(q);
+	qmgr_stop_check(q);
+}
+
+static const struct chan_ops pickup_ops = {
+	.on = {
+		WRITER_HANDLERS,
+		[IPC_VMTA_UNKNOWN] = writer_vmta_unknown,
+		[IPC_READER_AT] = on_pickup_at,
+	},
+	.on_close = on_pickup_close,
+	.on_batch_end = writer_batch_end,
+};
+
+void
+pickup_attach(struct qmgr *q, int fd)
+{
+	struct writer *w;
+
+	/* reads to the end what the one before it wrote */
+	w = writer_attach(q, R_PICKUP, 0);
+	w->chan = chan_new(q->role->base, fd, R_QMGR, R_PICKUP, 0,
+	    &pickup_ops, w);
+	q->pickup.chan = w->chan;
+	q->pickup.moved = clock_mono();
+	chan_credit_grant(w->chan, WRITER_CREDITS);
+	upkeep_space_tell(q, w->chan);
+	q->pickup_from = evlog_position(q->log);
+	pickup_log_at(q);
 }

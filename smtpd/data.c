@@ -127,6 +127,9 @@ make_head(const struct commit_req *req, uint64_t id, struct buf *head,
 	};
 
 	(void)req;
+	if (s->local != NULL && !s->local->on_id(s->local->arg, id,
+	    t->arrival.us))
+		return -1;
 	msgid_format(id, text);
 	r.id = sv_make(text, MSGID_TEXT - 1);
 	/* RFC 5321 7.2: more than one would tell of blind copies */
@@ -145,7 +148,7 @@ envelope_make(struct session *s)
 		.flags = t->flags,
 		.sender = t->sender,
 		.envid = t->envid,
-		.src_type = SV("smtp"),
+		.src_type = s->local != NULL ? s->local->src_type : SV("smtp"),
 		.helo = sv_from(s->helo),
 		.client_ip = sv_from(s->client_ip),
 		.rcpts = t->rcpts,

@@ -2,6 +2,9 @@
 pkglibexec_PROGRAMS += smtpd/pinnace-smtpd
 smtpd_pinnace_smtpd_SOURCES = smtpd/smtpd.c
 smtpd_pinnace_smtpd_LDADD = libsmtpd.a $(LIB_CONF) $(LIBS_OS)
+pkglibexec_PROGRAMS += smtpd/pinnace-pickup
+smtpd_pinnace_pickup_SOURCES = smtpd/pickup_main.c
+smtpd_pinnace_pickup_LDADD = libsmtpd.a $(LIB_CONF) $(LIBS_OS)
 
 # A library, so that the tests have all but main().
 noinst_LIBRARIES += libsmtpd.a
@@ -11,8 +14,11 @@ libsmtpd_a_SOURCES = \
 	smtpd/data.c \
 	smtpd/listener.c smtpd/listener.h \
 	smtpd/pattern.c \
+	smtpd/pickup.c smtpd/pickup.h smtpd/pickup_private.h \
+	smtpd/pickup_names.c smtpd/pickup_take.c \
 	smtpd/server.c smtpd/server.h \
 	smtpd/session.c smtpd/session.h \
+	smtpd/upstream.c smtpd/upstream.h \
 	smtpd/verbs.c smtpd/verbs.h \
 	smtpd/verb_data.c smtpd/verb_helo.c smtpd/verb_mail.c \
 	smtpd/verb_rcpt.c smtpd/verb_simple.c
@@ -37,3 +43,10 @@ TESTS += tests/unit/smtpd/test_smtpd_process
 tests_unit_smtpd_test_smtpd_process_SOURCES = \
 	tests/unit/smtpd/test_smtpd_process.c tests/unit/smtpd/fake_parent.h
 tests_unit_smtpd_test_smtpd_process_LDADD = $(LIB_CONF) $(LIBS_CHECK)
+
+check_PROGRAMS += tests/unit/smtpd/test_pickup
+TESTS += tests/unit/smtpd/test_pickup
+tests_unit_smtpd_test_pickup_SOURCES = tests/unit/smtpd/test_pickup.c \
+	tests/unit/smtpd/harness.h \
+	tests/unit/smtpd/stub_committer.c tests/unit/smtpd/stub_committer.h
+tests_unit_smtpd_test_pickup_LDADD = libsmtpd.a $(LIB_CONF) $(LIBS_CHECK)

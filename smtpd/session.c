@@ -415,7 +415,7 @@ static const struct conn_ops session_ops = {
 
 static struct session *
 session_new(struct server *srv, int fd, const struct route_addr *ip,
-    struct sv source)
+    struct sv source, const struct session_local *local)
 {
 	struct session *s = calloc(1, sizeof(*s));
 
@@ -429,9 +429,14 @@ session_new(struct server *srv, int fd, const struct route_addr *ip,
 	}
 	s->srv = srv;
 	s->ip = *ip;
-	route_addr_format(ip, s->client_ip);
 	s->settings = settings_hold(srv->settings);
-	s->src = conf_source_get(s->settings->conf, ip, source);
+	s->local = local;
+	if (local != NULL) {
+		s->src = local->src;
+	} else {
+		route_addr_format(ip, s->client_ip);
+		s->src = conf_source_get(s->settings->conf, ip, source);
+	}
 	control_init(s);
 	pattern_init(s);
 	arena_init(&s->txn.arena, TXN_MEMORY);
@@ -443,19 +448,13 @@ session_new(struct server *srv, int fd, const struct route_addr *ip,
 	return s;
 }
 
-bool
-session_start(struct server *srv, int fd, const struct route_addr *ip,
-    struct sv source)
+/* False: no service for this client. */
+static bool
+greet(struct session *s)
 {
-	struct session *s = session_new(srv, fd, ip, source);
 	struct sv host;
 	bool served;
 
-	if (s == NULL) {
-		if (srv->on_conn_end != NULL)
-			srv->on_conn_end(srv, ip);
-		return false;
-	}
 	host = conf_hostname(s->settings->conf);
 	served = s->src->smtp_service;
 	if (s->src->log_connections)
@@ -470,4 +469,26 @@ session_start(struct server *srv, int fd, const struct route_addr *ip,
 		conn_flush(s->conn);
 	turn_end(s);
 	return served;
+}
+
+bool
+session_start(struct server *srv, int fd, const struct route_addr *ip,
+    struct sv source)
+{
+	struct session *s = session_new(srv, fd, ip, source, NULL);
+
+	if (s != NULL)
+		return greet(s);
+	if (srv->on_conn_end != NULL)
+		srv->on_conn_end(srv, ip);
+	return false;
+}
+
+bool
+session_start_local(struct server *srv, int fd, const struct session_local *l)
+{
+	static const struct route_addr nowhere;
+	struct session *s = session_new(srv, fd, &nowhere, SV(""), l);
+
+	return s != NULL && greet(s);
 }

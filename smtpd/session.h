@@ -88,12 +88,23 @@ struct txn {
 
 #define NO_REPLY REPLY_COUNT
 
+/* The client is in this process. */
+struct session_local {
+	const struct conf_source *src;
+	struct sv src_type;             /* instead of "smtp" */
+	/* The message of the transaction gets this ID, unless false; it may
+	 * be called again with another one, of which the last holds. */
+	bool (*on_id)(void *arg, uint64_t id, int64_t arrival_us);
+	void *arg;
+};
+
 struct session {
 	TAILQ_ENTRY(session) link;      /* in server.sessions */
 	TAILQ_ENTRY(session) wait_link; /* in server.waiting */
 	struct server *srv;
 	struct settings *settings;
 	const struct conf_source *src;
+	const struct session_local *local; /* NULL: it came from outside */
 	struct conn *conn;              /* NULL once it has ended */
 	enum session_state state;
 	struct route_addr ip;
@@ -118,6 +129,9 @@ struct session {
 /* Takes fd, a connected socket, and greets. False if it was refused. */
 bool session_start(struct server *srv, int fd, const struct route_addr *ip,
     struct sv source);
+/* The same for a client in this process; l lives as long as the session. */
+bool session_start_local(struct server *srv, int fd,
+    const struct session_local *l);
 /* 421 if idle (or later, when idle). */
 void session_stop(struct session *s);
 /* The transaction may become a message; or it has, or never will. */

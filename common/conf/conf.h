@@ -200,6 +200,8 @@ struct conf *conf_decode(struct sv bytes);
 
 const struct conf_global *conf_global(const struct conf *c);
 const struct conf_spool *conf_spool(const struct conf *c);
+/* The directories of pickup; false: there are none. */
+bool conf_pickup(const struct conf *c, struct sv *dir_r, struct sv *bad_r);
 /* Our own name; never empty. */
 struct sv conf_hostname(const struct conf *c);
 

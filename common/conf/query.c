@@ -489,6 +489,14 @@ conf_spool(const struct conf *c)
 	return &c->spool;
 }
 
+bool
+conf_pickup(const struct conf *c, struct sv *dir_r, struct sv *bad_r)
+{
+	*bad_r = c->global.pickup;
+	*dir_r = text_word(bad_r);
+	return dir_r->n > 0;
+}
+
 struct sv
 conf_hostname(const struct conf *c)
 {

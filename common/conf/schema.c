@@ -291,6 +291,20 @@ check_path(struct sv v)
 }
 
 static const char *
+check_pickup(struct sv v)
+{
+	struct sv dir = text_word(&v);
+	const char *why = check_path(dir);
+
+	if (why == NULL && v.n == 0)
+		return "has no directory for bad files behind it";
+	if (why == NULL)
+		why = check_path(v);
+	return why == NULL && sv_eq(dir, v) ? "is twice the same directory" :
+					      why;
+}
+
+static const char *
 check_rules(struct sv v)
 {
 	if (sv_ieq(v, SV("yes")) || sv_ieq(v, SV("no")))
@@ -512,6 +526,9 @@ parse_text(const struct conf_row *row, struct sv v, struct sv *out)
 	case CONF_T_RULES:
 		why = check_rules(v);
 		break;
+	case CONF_T_PICKUP:
+		why = check_pickup(v);
+		break;
 	case CONF_T_HOST:
 		why = conf_check_host(v);
 		break;
@@ -588,6 +605,7 @@ row_parse(const struct conf_row *row, struct sv v, void *out)
 	case CONF_T_NAME:
 	case CONF_T_PATH:
 	case CONF_T_RULES:
+	case CONF_T_PICKUP:
 	case CONF_T_HOST:
 	case CONF_T_DOMAIN:
 	case CONF_T_HEADER:

@@ -166,6 +166,7 @@ enum conf_record {
 	                              * must have it, or words: "=w|tag" */ \
 	X(PATH, struct sv, 0)        /* absolute */ \
 	X(RULES, struct sv, 0)       /* yes, no, or as PATH */ \
+	X(PICKUP, struct sv, 0)      /* "DIR BADDIR", both as PATH */ \
 	X(HOST, struct sv, 0) \
 	X(DOMAIN, struct sv, 0) \
 	X(DAYS, struct conf_days, 0) \

@@ -39,6 +39,8 @@ ipc_role_name(unsigned role)
 		return "acct";
 	case R_CTL:
 		return "ctl";
+	case R_PICKUP:
+		return "pickup";
 	default:
 		return "?";
 	}

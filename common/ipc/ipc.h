@@ -19,11 +19,14 @@ enum ipc_role {
 	R_BOUNCE = 32,
 	R_ACCT = 64,
 	R_CTL = 128,
+	R_PICKUP = 256,
 };
 
-#define R_WRITER (R_SMTPD | R_BOUNCE)
+#define R_WRITER (R_SMTPD | R_BOUNCE | R_PICKUP)
 #define R_READER (R_SMTP | R_BOUNCE)
-#define R_CHILD  (R_SMTPD | R_QMGR | R_SMTP | R_RESOLVER | R_BOUNCE | R_ACCT)
+#define R_TAIL   (R_ACCT | R_BOUNCE | R_PICKUP)
+#define R_CHILD  (R_SMTPD | R_QMGR | R_SMTP | R_RESOLVER | R_BOUNCE | R_ACCT | \
+    R_PICKUP)
 #define R_ANY    (R_MASTER | R_CHILD | R_CTL)
 
 /* How a process ended. Only a crash says something about what it was at:

@@ -19,13 +19,16 @@
 /* What the master gives to whom, see role.h. */
 static const struct {
 	enum ipc_role role;
-	struct sandbox_dir dirs[3];
+	struct sandbox_dir dirs[4];
 } role_dirs[] = {
-	{ R_QMGR, { { ROLE_FD_SPOOL, true }, { -1, false }, { -1, false } } },
-	{ R_ACCT, { { ROLE_FD_EVENTS, false }, { ROLE_FD_OFFSETS, true },
-	    { ROLE_FD_LOGS, true } } },
-	{ R_BOUNCE, { { ROLE_FD_EVENTS, false }, { ROLE_FD_OFFSETS, true },
+	{ R_QMGR, { { ROLE_FD_SPOOL, true }, { -1, false }, { -1, false },
 	    { -1, false } } },
+	{ R_ACCT, { { ROLE_FD_EVENTS, false }, { ROLE_FD_OFFSETS, true },
+	    { ROLE_FD_LOGS, true }, { -1, false } } },
+	{ R_BOUNCE, { { ROLE_FD_EVENTS, false }, { ROLE_FD_OFFSETS, true },
+	    { -1, false }, { -1, false } } },
+	{ R_PICKUP, { { ROLE_FD_EVENTS, false }, { ROLE_FD_OFFSETS, true },
+	    { ROLE_FD_PICKUP, true }, { ROLE_FD_BAD, true } } },
 };
 
 /* The one of this process; static, so that at the end everything that hangs on
@@ -292,7 +295,7 @@ role_main(int argc, char **argv, const struct role_ops *ops)
 	}
 	log_init(ops->name, r->index, debug);
 	evmem_init();
-	if (ops->self != R_SMTPD)
+	if (ops->self != R_SMTPD && ops->self != R_PICKUP)
 		mem_vital_set();
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGINT, SIG_IGN); /* a terminal's ^C is the master's */

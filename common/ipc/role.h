@@ -8,10 +8,12 @@
  *
  *	2  the log file; another one with each LOG
  *	3  channel to the master
- *	4  qmgr: the spool directory; acct, bounce: spool/events, read-only
- *	5  acct, bounce: spool/offsets
- *	6  acct: the log directory
+ *	4  qmgr: the spool directory; acct, bounce, pickup: spool/events,
+ *	   read-only
+ *	5  acct, bounce, pickup: spool/offsets
+ *	6  acct: the log directory; pickup: the pickup directory
  *	7  the page of common/ipc/heartbeat.h
+ *	8  pickup: the directory for bad files
  *
  * role_main() drops privileges and files, calls init, drops system calls (-S:
  * neither files nor calls, for debuggers) and runs the event loop: no byte of
@@ -33,7 +35,9 @@
 #define ROLE_FD_EVENTS  4
 #define ROLE_FD_OFFSETS 5
 #define ROLE_FD_LOGS    6
+#define ROLE_FD_PICKUP  6
 #define ROLE_FD_BEAT    7
+#define ROLE_FD_BAD     8
 #define ROLE_ORPHAN_DRAIN_MS 5000
 /* Longer than the master's longest wait before it starts a qmgr. A channel
  * that broke between two living processes is mended by starting one of them

@@ -35,6 +35,8 @@ static const struct {
 	{ R_QMGR, R_BOUNCE }, { R_BOUNCE, R_QMGR },
 	{ R_QMGR, R_ACCT }, { R_ACCT, R_QMGR },
 	{ R_QMGR, R_CTL }, { R_CTL, R_QMGR },
+	{ R_QMGR, R_PICKUP }, { R_PICKUP, R_QMGR },
+	{ R_MASTER, R_PICKUP }, { R_PICKUP, R_MASTER },
 };
 
 struct run {

@@ -411,7 +411,7 @@ START_TEST(test_writers_more_than_there_may_be_are_refused)
 	ck_assert_int_eq(
 	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, sp), 0);
 	ipc_send_peer(rig.master,
-	    &(struct ipc_peer){.role = R_SMTPD, .index = 65}, sp[1]);
+	    &(struct ipc_peer){.role = R_SMTPD, .index = 66}, sp[1]);
 	p = (struct qpeer){.seg_fd = -1, .large_fd = -1};
 	ck_assert_int_eq(in_msgs(), 0);
 	/* its end was closed */
