@@ -108,21 +108,24 @@ static const struct ctl_command commands[] = {
 	{ "schedule", "[--retry-recipients] domain[/vmta]",
 	    "try now what waits for a retry", run_plain, NULL, NULL },
 	{ "delete", "{--queue=domain[/vmta] | --jobId=J | --id=ID} "
-	    "[--orig=A] [--rcpt=A] [--older-than=T] [--yes] [--no-trash]",
+	    "[--orig=A] [--rcpt=A] [--envId=E] [--older-than=T] [--yes] "
+	    "[--no-trash]",
 	    "delete recipients; says how many first and asks", run_delete,
 	    view_deletion, "deletion" },
 	{ "bounce", "{--queue=domain[/vmta] | --jobId=J | --id=ID} "
-	    "[--orig=A] [--rcpt=A] [--older-than=T] [--reason=TEXT] "
+	    "[--orig=A] [--rcpt=A] [--envId=E] [--older-than=T] "
+	    "[--reason=TEXT] "
 	    "[--standing [--for=T]] [--yes]",
 	    "the same, and their senders get a bounce", run_delete,
 	    view_deletion, "deletion" },
 	{ "hold", "{--queue=domain[/vmta] | --jobId=J | --id=ID} "
-	    "[--orig=A] [--rcpt=A] [--older-than=T] [--reason=TEXT] "
+	    "[--orig=A] [--rcpt=A] [--envId=E] [--older-than=T] "
+	    "[--reason=TEXT] "
 	    "[--standing [--for=T]]",
 	    "keep recipients until they are released; --standing: what comes "
 	    "as well", run_plain, NULL, NULL },
 	{ "release", "{--queue=domain[/vmta] | --jobId=J | --id=ID | --order=N} "
-	    "[--orig=A] [--rcpt=A] [--older-than=T]",
+	    "[--orig=A] [--rcpt=A] [--envId=E] [--older-than=T]",
 	    "let them go: recipients on hold are tried again", run_plain, NULL,
 	    NULL },
 	{ "disable source", "IP [domain[/vmta]] [vmta=V] [--reenable-after=T] "
@@ -135,7 +138,7 @@ static const struct ctl_command commands[] = {
 	    "source addresses that are not used, for whom and until when",
 	    run_plain, view_sources, "source" },
 	{ "rebind", "{--queue=domain[/vmta] | --jobId=J | --id=ID} --vmta=NEW "
-	    "[--orig=A] [--rcpt=A] [--older-than=T] [--yes]",
+	    "[--orig=A] [--rcpt=A] [--envId=E] [--older-than=T] [--yes]",
 	    "move recipients to another VMTA; says how many first and asks",
 	    run_delete, NULL, "deletion" },
 	{ "reset counters", "", "those of show status begin at 0", run_plain,
