@@ -166,6 +166,53 @@ on_log_at(struct chan *c, void *arg, const void *msg)
 	work_soon(a);
 }
 
+/* Closes files; false after an answer. What waits to be written goes into them
+ * still, as far as it takes no time. */
+static bool
+rotate(struct acct *a, const struct ipc_rotate *m, struct writer_rotation *r)
+{
+	struct ipc_rotated no = { .token = m->token,
+		.text = SV("accounting waits because of a failure: see the "
+		    "log") };
+
+	if (a->conf == NULL || a->writer.failing ||
+	    (!a->ready && writer_recover(&a->writer) != 0)) {
+		ipc_send_rotated(a->qmgr, &no);
+		return false;
+	}
+	a->ready = true;
+	writer_clock(&a->writer, clock_mono(), clock_wall());
+	if (writer_run(&a->writer, a->limit, RUN_EVENTS, clock_wall()) ==
+	    WRITER_FAILED || writer_rotate(&a->writer, m->file, r) != 0) {
+		ipc_send_rotated(a->qmgr, &no);
+		fall_back(a);
+		return false;
+	}
+	return true;
+}
+
+static void
+on_rotate(struct chan *c, void *arg, const void *msg)
+{
+	const struct ipc_rotate *m = msg;
+	struct acct *a = arg;
+	struct writer_rotation r;
+	struct sv files[OUT_FILES_MAX];
+	struct ipc_rotated yes = { .token = m->token, .ok = 1,
+		.files.array = files };
+
+	if (!rotate(a, m, &r))
+		return;
+	for (; yes.files.n < r.n; yes.files.n++)
+		files[yes.files.n] = sv_from(r.closed[yes.files.n]);
+	yes.ok = r.found > 0;
+	if (r.found == 0)
+		yes.text = SV("there is no such accounting file");
+	ipc_send_rotated(c, &yes);
+	tell(a);
+	work_soon(a);
+}
+
 static void
 on_qmgr_close(struct chan *c, void *arg, const char *why)
 {
@@ -178,7 +225,7 @@ on_qmgr_close(struct chan *c, void *arg, const char *why)
 }
 
 static const struct chan_ops qmgr_ops = {
-	.on = { [IPC_LOG_AT] = on_log_at },
+	.on = { [IPC_LOG_AT] = on_log_at, [IPC_ROTATE] = on_rotate },
 	.on_close = on_qmgr_close,
 };
 

@@ -250,6 +250,21 @@ out_must_end(const struct out *o, const char *today, struct wall now)
 	    (!mark_is_of(o, today) || is_to_move(o, now));
 }
 
+bool
+out_is_called(const struct out *o, struct sv name)
+{
+	ptrdiff_t slash = sv_rfind(name, '/');
+	struct sv stem = sv_from(o->stem);
+
+	if (slash >= 0 && !sv_eq(sv_head(name, (size_t)slash),
+	    sv_from(o->dir)))
+		return false;
+	name = sv_from_at(name, (size_t)(slash + 1));
+	return name.n == 0 || sv_eq(name, sv_from(o->live.name)) ||
+	    (sv_starts(name, stem) &&
+	    sv_eq(sv_from_at(name, stem.n), sv_from(o->ext)));
+}
+
 int
 out_begin(struct out *o, const char *today, struct wall now)
 {

@@ -69,6 +69,9 @@ bool out_must_end(const struct out *o, const char *today, struct wall now);
  * before; the new mark must be saved before out_add(). 0, or -1.
  */
 int out_begin(struct out *o, const char *today, struct wall now);
+/* Is it meant by this name: "acct.csv", that of the open file, either of them
+ * behind its folder, or ""? */
+bool out_is_called(const struct out *o, struct sv name);
 /* Ends the file; the mark is to be saved then. */
 void out_end(struct out *o);
 /* Adds a record. 0, or -1 with errno. */

@@ -474,23 +474,55 @@ writer_commit(struct writer *w)
 	return 0;
 }
 
+/* Ends those that are marked. */
+static int
+outs_end(struct writer *w, const bool end[OUT_FILES_MAX])
+{
+	bool any = false;
+
+	for (size_t i = 0; i < w->nouts; i++)
+		any |= end[i];
+	if (!any)
+		return 0;
+	if (writer_commit(w) != 0)
+		return -1;
+	for (size_t i = 0; i < w->nouts; i++) {
+		if (end[i])
+			out_end(&w->outs[i]);
+	}
+	return writer_commit(w);
+}
+
 int
 writer_tidy(struct writer *w, struct wall now)
 {
-	bool ended = false;
+	bool end[OUT_FILES_MAX] = { false };
 
 	today_set(w, now);
 	for (size_t i = 0; i < w->nouts; i++)
-		ended |= out_must_end(&w->outs[i], w->today, now);
-	if (ended && writer_commit(w) != 0)
-		return -1;
-	for (size_t i = 0; i < w->nouts; i++) {
-		if (out_must_end(&w->outs[i], w->today, now))
-			out_end(&w->outs[i]);
-	}
-	if (ended && writer_commit(w) != 0)
+		end[i] = out_must_end(&w->outs[i], w->today, now);
+	if (outs_end(w, end) != 0)
 		return -1;
 	for (size_t i = 0; i < w->nouts; i++)
 		out_tidy(&w->outs[i], w->ageing);
 	return 0;
+}
+
+int
+writer_rotate(struct writer *w, struct sv name, struct writer_rotation *r)
+{
+	bool end[OUT_FILES_MAX] = { false };
+
+	*r = (struct writer_rotation){ .found = 0 };
+	for (size_t i = 0; i < w->nouts; i++) {
+		const struct out *o = &w->outs[i];
+
+		if (!out_is_called(o, name))
+			continue;
+		r->found++;
+		end[i] = o->live.open && o->live.len > 0;
+		if (end[i])
+			r->closed[r->n++] = o->live.name;
+	}
+	return outs_end(w, end);
 }

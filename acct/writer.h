@@ -24,6 +24,12 @@ enum writer_result {
 	WRITER_FAILED, /* logged; call writer_recover() before anything else */
 };
 
+struct writer_rotation {
+	unsigned found;          /* series of that name */
+	unsigned n;
+	const char *closed[OUT_FILES_MAX]; /* until the next writer_run() */
+};
+
 struct writer {
 	struct sio *events, *offsets;
 	int dirfd;               /* log directory, or -1 */
@@ -75,6 +81,11 @@ int writer_commit(struct writer *w);
 bool writer_is_dirty(const struct writer *w);
 /* The saved place is in an earlier event file: qmgr keeps these for us. */
 bool writer_is_files_behind(const struct writer *w);
+/* Ends the open files of this name: that of an <acct-file>, or of the open file
+ * itself, with or without its folder; "" is any. The next record begins a new
+ * one. 0, or -1 (then recover). */
+int writer_rotate(struct writer *w, struct sv name,
+    struct writer_rotation *r_r);
 /* Ends files of yesterday, moves and deletes old ones. 0 or -1 (recover). */
 int writer_tidy(struct writer *w, struct wall now);
 

@@ -99,6 +99,10 @@ on_row(struct chan *c, void *arg, const void *msg)
 		lose(l, "the answer is not JSON");
 		return;
 	}
+	if (l->ops->row != NULL && l->ops->row(l->arg, row)) {
+		json_decref(row);
+		return;
+	}
 	if (json_array_size(l->reply.rows) >= CTL_ROWS_MAX) {
 		json_decref(row);
 		lose(l, "the answer is too long: ask for less");
@@ -321,8 +325,8 @@ question_lost(void *arg, const char *why)
 static const struct ctl_link_ops question_ops = { .answer = question_answer,
 	.lost = question_lost };
 
-static bool
-words_fit(const char *const *words, unsigned n)
+bool
+ctl_words_fit(const char *const *words, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++) {
 		if (strlen(words[i]) <= SVS_TEXT_MAX)
@@ -341,7 +345,7 @@ ctl_ask(const struct ctl *ctl, const char *const *words, unsigned n,
 	char path[CTL_PATH_MAX];
 	struct ctl_link *l;
 
-	if (!words_fit(words, n))
+	if (!ctl_words_fit(words, n))
 		return -1;
 	if (!ctl_socket_path(ctl, path, sizeof(path))) {
 		ctl_complain("the name of the daemon's socket is too long");

@@ -26,11 +26,14 @@ enum ctl_exit {
 
 struct event_base;
 
+enum ctl_form { FORM_TEXT, FORM_JSON, FORM_XML, FORM_DOM };
+
 struct ctl {
 	const char *config;   /* -c */
 	const char *rules;    /* receiver rules that come with it, or NULL */
 	const char *socket;   /* -s, or NULL: from the configuration */
-	bool json, yes, help;
+	enum ctl_form form;
+	bool yes, help;
 	unsigned timeout_s;   /* without a row */
 	const char *words[CTL_WORDS_MAX]; /* command and arguments */
 	unsigned nwords;
@@ -47,9 +50,10 @@ struct ctl_reply {
 struct ctl_command {
 	const char *words;    /* "show queues" */
 	const char *usage;    /* what may follow */
-	const char *help;
+	const char *help;     /* NULL: it is not for people */
 	int (*run)(const struct ctl *ctl, const struct ctl_command *cmd);
 	void (*view)(const struct ctl_reply *r); /* NULL: the text only */
+	const char *row;      /* what a row is in XML; NULL: it has none */
 };
 
 /* ---- main.c ---- */
@@ -66,6 +70,10 @@ const struct ctl_command *ctl_command_find(struct ctl *ctl);
 /* Number of words of its name. */
 unsigned ctl_command_nwords(const struct ctl_command *cmd);
 void ctl_usage(void);
+/* One after the other; NULL behind the last. */
+const struct ctl_command *ctl_command_at(size_t i);
+/* All whose names begin with these words, which may be cut; false: none. */
+bool ctl_help(const struct ctl *ctl);
 /* Asks on the terminal; false without one. */
 bool ctl_confirm(const char *question);
 
@@ -74,6 +82,8 @@ bool ctl_confirm(const char *question);
 /* Sends the words and waits for the answer. 0, or -1 after a complaint. */
 int ctl_ask(const struct ctl *ctl, const char *const *words, unsigned n,
     struct ctl_reply *r_r);
+/* False after a complaint: a word is too long. */
+bool ctl_words_fit(const char *const *words, unsigned n);
 /* Of the control socket; may complain of the configuration. False if it is too
  * long. */
 bool ctl_socket_path(const struct ctl *ctl, char *out, size_t size);
@@ -86,6 +96,8 @@ struct ctl_link_ops {
 	void (*answer)(void *arg, struct ctl_reply *r);
 	/* It is of no more use, also if nothing was asked. */
 	void (*lost)(void *arg, const char *why);
+	/* A row as it comes; true: it is in no answer. May be NULL. */
+	bool (*row)(void *arg, json_t *row);
 };
 /* timeout_s: without a row. NULL with errno. */
 struct ctl_link *ctl_link_open(struct event_base *base, const char *path,
@@ -102,15 +114,17 @@ void ctl_reply_text(struct ctl_reply *r, const char *fmt, ...)
 
 /* ---- view.c ---- */
 
-/* Prints as JSON or with the command's view; returns the exit code. */
+/* Prints in the form that is wanted; returns the exit code. */
 int ctl_print(const struct ctl *ctl, const struct ctl_command *cmd,
     const struct ctl_reply *r);
 void view_status(const struct ctl_reply *r);
 void view_queues(const struct ctl_reply *r);
 void view_jobs(const struct ctl_reply *r);
 void view_limits(const struct ctl_reply *r);
+void view_closed(const struct ctl_reply *r);
 void view_ips(const struct ctl_reply *r);
 void view_list(const struct ctl_reply *r);
+void view_list_priority(const struct ctl_reply *r);
 void view_message(const struct ctl_reply *r);
 void view_trash(const struct ctl_reply *r);
 void view_deletion(const struct ctl_reply *r);
@@ -132,10 +146,23 @@ void view_problems(const struct ctl_reply *r);
 int run_top(const struct ctl *ctl, const struct ctl_command *cmd);
 void view_top(const struct ctl_reply *r);
 
+/* ---- trace.c ---- */
+
+int run_trace(const struct ctl *ctl, const struct ctl_command *cmd);
+
+/* ---- resolve.c ---- */
+
+int run_resolve(const struct ctl *ctl, const struct ctl_command *cmd);
+void view_resolve(const struct ctl_reply *r);
+
 /* ---- simulate.c ---- */
 
 int local_simulate(const struct ctl *ctl, const struct ctl_command *cmd);
 void view_simulate(const struct ctl_reply *r);
+
+/* ---- completion.c ---- */
+
+int local_completion(const struct ctl *ctl, const struct ctl_command *cmd);
 
 /* ---- local.c ---- */
 

@@ -100,6 +100,7 @@ print_head(const json_t *row)
 static void
 add_rule(struct str *s, const json_t *limit)
 {
+	static const char *const kinds[] = { "host", "network", "relay" };
 	struct sv scope = text_of(limit, "scope"), file = text_of(limit,
 	    "file");
 
@@ -119,6 +120,14 @@ add_rule(struct str *s, const json_t *limit)
 		    num_of(limit, NULL, "line"));
 	else
 		str_adds(s, "default)");
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		if (text_of(limit, kinds[i]).n > 0)
+			str_addf(s, ", for the %s %.*s", kinds[i],
+			    SV_FMT(text_of(limit, kinds[i])));
+	}
+	if (text_of(limit, "source").n > 0)
+		str_addf(s, ", of the source address %.*s",
+		    SV_FMT(text_of(limit, "source")));
 	if (text_of(limit, "site").n > 0)
 		str_addf(s, ", of all domains that go to %.*s",
 		    SV_FMT(text_of(limit, "site")));
@@ -202,6 +211,23 @@ print_now(const json_t *row)
 		add_time(&s, row, "since");
 	}
 	print_line("now", &s);
+}
+
+static void
+print_ahead(const json_t *row)
+{
+	const json_t *limit = json_object_get(row, "limit");
+	char mem[TEXT_MAX];
+	struct str s;
+
+	if (text_of(limit, "ahead").n == 0)
+		return;
+	STR_ON(&s, mem);
+	str_addf(&s, "%.*s goes first: its queue-priority is %lld, that of "
+	    "this queue %lld", SV_FMT(text_of(limit, "ahead")),
+	    num_of(limit, NULL, "aheadPriority"),
+	    num_of(row, NULL, "priority"));
+	print_line("", &s);
 }
 
 static void
@@ -341,6 +367,7 @@ view_explain(const struct ctl_reply *r)
 		}
 		print_head(row);
 		print_now(row);
+		print_ahead(row);
 		print_others(row);
 		print_shares(row);
 		print_error(row);

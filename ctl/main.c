@@ -6,6 +6,7 @@
 
 #include "common/conf/conf.h"
 #include "ctl/ctl.h"
+#include "ctl/usage.h"
 
 #define TIMEOUT_S 60u
 #define RULES_PATH_MAX 4096
@@ -70,7 +71,11 @@ parse_args(struct ctl *ctl, int argc, char **argv)
 			if ((ctl->socket = next_arg(argc, argv, &i)) == NULL)
 				return false;
 		} else if (strcmp(a, "--json") == 0) {
-			ctl->json = true;
+			ctl->form = FORM_JSON;
+		} else if (strcmp(a, "--xml") == 0) {
+			ctl->form = FORM_XML;
+		} else if (strcmp(a, "--dom") == 0) {
+			ctl->form = FORM_DOM;
 		} else if (strcmp(a, "--yes") == 0) {
 			ctl->yes = true;
 		} else if (strcmp(a, "--help") == 0 || strcmp(a, "-h") == 0) {
@@ -98,18 +103,20 @@ main(int argc, char **argv)
 	ctl.rules = conf_rules_path(rules, sizeof(rules));
 	if (!parse_args(&ctl, argc, argv))
 		return CTL_MISUSE;
-	if (ctl.nwords == 0 ||
-	    strcmp(ctl.words[0], "help") == 0) {
+	if (ctl.nwords > 0 && strcmp(ctl.words[0], "help") == 0) {
+		ctl.help = true;
+		ctl.nwords--;
+		memmove(ctl.words, ctl.words + 1,
+		    ctl.nwords * sizeof(ctl.words[0]));
+	}
+	if (ctl.nwords == 0) {
 		ctl_usage();
-		return ctl.nwords == 0 && !ctl.help ? CTL_MISUSE : CTL_OK;
+		return ctl.help ? CTL_OK : CTL_MISUSE;
 	}
+	if (ctl.help)
+		return ctl_help(&ctl) ? CTL_OK : CTL_MISUSE;
 	cmd = ctl_command_find(&ctl);
-	if (cmd == NULL)
+	if (cmd == NULL || !usage_check(&ctl, cmd))
 		return CTL_MISUSE;
-	if (ctl.help) {
-		printf("pinnace %s %s\n  %s\n", cmd->words, cmd->usage,
-		    cmd->help);
-		return CTL_OK;
-	}
 	return cmd->run(&ctl, cmd);
 }

@@ -654,7 +654,8 @@ run_top(const struct ctl *ctl, const struct ctl_command *cmd)
 
 	if (!words_parse(&t))
 		return CTL_MISUSE;
-	if (ctl->json || !isatty(STDOUT_FILENO) || !isatty(STDIN_FILENO))
+	if (ctl->form != FORM_TEXT || !isatty(STDOUT_FILENO) ||
+	    !isatty(STDIN_FILENO))
 		return run_once(&t, cmd);
 	rc = run_live(&t);
 	top_fini(&t);

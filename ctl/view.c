@@ -9,6 +9,7 @@
 
 #include "common/base/str.h"
 #include "ctl/ctl.h"
+#include "ctl/form.h"
 #include "ctl/table.h"
 #include "ctl/view.h"
 
@@ -421,17 +422,20 @@ view_jobs(const struct ctl_reply *r)
 		table_free(&t);
 }
 
-void
-view_list(const struct ctl_reply *r)
+static void
+list_print(const struct ctl_reply *r, bool priority)
 {
-	struct table *t = table_new("id|state|>tries|next|queued|>size|queue|"
-	    "sender|recipient");
+	struct table *t = table_new(priority ? "id|state|>priority|>tries|"
+	    "next|queued|>size|queue|sender|recipient" : "id|state|>tries|"
+	    "next|queued|>size|queue|sender|recipient");
 	size_t i;
 	json_t *row;
 
 	json_array_foreach(r->rows, i, row) {
 		cell_text(t, row, "id");
 		cell_text(t, row, "state");
+		if (priority)
+			cell_num(t, row, "priority");
 		cell_num(t, row, "attempts");
 		cell_time(t, row, "nextTry");
 		cell_time(t, row, "queued");
@@ -444,6 +448,18 @@ view_list(const struct ctl_reply *r)
 		table_out(t);
 	else
 		table_free(&t);
+}
+
+void
+view_list(const struct ctl_reply *r)
+{
+	list_print(r, false);
+}
+
+void
+view_list_priority(const struct ctl_reply *r)
+{
+	list_print(r, true);
 }
 
 /* "on hold: REASON (uid 0, 2026-01-31 14:05:09)" */
@@ -539,6 +555,19 @@ cell_limit(struct table *t, const json_t *row)
 		table_cellf(t, "%.0f/h", per_hour);
 }
 
+/* "gmail.com/v1 from 192.0.2.1" */
+static void
+cell_of(struct table *t, const json_t *row)
+{
+	struct sv source = text_of(row, "source");
+
+	if (source.n == 0)
+		cell_text(t, row, "of");
+	else
+		table_cellf(t, "%.*s from %.*s", SV_FMT(text_of(row, "of")),
+		    SV_FMT(source));
+}
+
 void
 view_limits(const struct ctl_reply *r)
 {
@@ -551,7 +580,7 @@ view_limits(const struct ctl_reply *r)
 		bool set = text_of(row, "setting").n > 0;
 
 		cell_text(t, row, "kind");
-		cell_text(t, row, "of");
+		cell_of(t, row);
 		table_cell(t, set ? text_of(row, "setting") :
 		    SV("by a reply"));
 		cell_text(t, row, "value");
@@ -719,6 +748,18 @@ view_problems(const struct ctl_reply *r)
 	}
 }
 
+/* ---- rotate ---- */
+
+void
+view_closed(const struct ctl_reply *r)
+{
+	size_t i;
+	json_t *row;
+
+	json_array_foreach(r->rows, i, row)
+		print_text(text_of(row, "closed"));
+}
+
 /* ---- all ---- */
 
 static const char *
@@ -753,12 +794,28 @@ print_json(const struct ctl_reply *r)
 	json_decref(o);
 }
 
+static void
+print_tree(enum ctl_form form, const struct ctl_command *cmd,
+    const struct ctl_reply *r)
+{
+	const char *status = status_name(r->status);
+	json_t *tree = form_tree(r->rows, cmd->row != NULL ? cmd->row : "row");
+
+	if (form == FORM_XML)
+		form_xml(stdout, tree, status, r->text);
+	else
+		form_dom(stdout, tree, status, r->text);
+	json_decref(tree);
+}
+
 int
 ctl_print(const struct ctl *ctl, const struct ctl_command *cmd,
     const struct ctl_reply *r)
 {
-	if (ctl->json) {
+	if (ctl->form == FORM_JSON) {
 		print_json(r);
+	} else if (ctl->form != FORM_TEXT) {
+		print_tree(ctl->form, cmd, r);
 	} else if (r->status == CTL_OK || json_array_size(r->rows) > 0) {
 		if (cmd->view != NULL)
 			cmd->view(r);

@@ -9,6 +9,7 @@
  *	smtp_connect.c   which address next, and when to give up
  *	smtp_delivery.c  one message in one session: its record, its body
  *	smtp_result.c    results until they are acknowledged, intents, resync
+ *	smtp_trace.c     for an operator who looks on
  */
 #ifndef DELIVERY_SMTP_H
 #define DELIVERY_SMTP_H
@@ -52,6 +53,7 @@ struct delivery {
 
 STAILQ_HEAD(delivery_list, delivery);
 
+struct trace;
 struct result;
 TAILQ_HEAD(result_list, result);
 
@@ -69,7 +71,7 @@ struct session_failure {
 enum session_state {
 	SESSION_CONNECTING,
 	SESSION_TALKING,      /* from the greeting on */
-	SESSION_QUITTING,     /* QUIT was sent; over for qmgr */
+	SESSION_QUITTING,     /* QUIT was sent; takes no more */
 };
 
 /* An address of the route, in the order of trying. */
@@ -85,6 +87,8 @@ struct session {
 	bool wants_slots;             /* waits for intent slots */
 	struct worker *w;
 	uint64_t id;                  /* 0: qmgr does not know it any more */
+	uint64_t quit_id;             /* while QUITTING; 0: the same */
+	enum session_end quit_why;
 	enum session_state state;
 	struct arena arena;
 	/* as ordered */
@@ -111,6 +115,7 @@ struct session {
 	char host_name[SMTP_NAME_MAX];
 	char host_ip[46], source_ip[46];
 	char esmtp[128];
+	struct trace *trace;          /* NULL: nobody looks on */
 };
 
 TAILQ_HEAD(session_list, session);
@@ -198,6 +203,15 @@ void segment_remove(struct worker *w, uint64_t segment);
 void large_add(struct worker *w, uint64_t large_id, int fd);
 /* Closes all descriptors of the spool. */
 void spool_forget(struct worker *w);
+
+/* ---- smtp_trace.c ---- */
+/* data: messages are mirrored, too. All others do nothing without it. */
+void trace_begin(struct session *s, bool data);
+void trace_event(struct session *s, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+void trace_heard(struct session *s, struct sv bytes);
+void trace_said(struct session *s, enum smtp_said what, struct sv bytes);
+void trace_end(struct session *s, bool tell);
 
 /* ---- smtp_result.c ---- */
 void result_report(struct delivery *d);

@@ -7,7 +7,8 @@ delivery_pinnace_smtp_SOURCES = \
 	delivery/smtp_delivery.c \
 	delivery/smtp_main.c \
 	delivery/smtp_result.c \
-	delivery/smtp_session.c
+	delivery/smtp_session.c \
+	delivery/smtp_trace.c
 delivery_pinnace_smtp_LDADD = $(LIB_SPOOL) $(LIBS_OS)
 
 check_PROGRAMS += tests/unit/delivery/test_smtp_process
@@ -21,7 +22,8 @@ tests_unit_delivery_test_smtp_process_LDADD = $(LIB_SPOOL) $(LIBS_CHECK)
 check_PROGRAMS += tests/unit/delivery/test_smtp_connect
 TESTS += tests/unit/delivery/test_smtp_connect
 tests_unit_delivery_test_smtp_connect_SOURCES = \
-	tests/unit/delivery/test_smtp_connect.c delivery/smtp_connect.c
+	tests/unit/delivery/test_smtp_connect.c delivery/smtp_connect.c \
+	delivery/smtp_trace.c
 tests_unit_delivery_test_smtp_connect_LDADD = $(LIB_SPOOL) $(LIBS_CHECK)
 
 check_PROGRAMS += tests/unit/spool/test_intent

@@ -123,6 +123,7 @@ connect_failed_errno(struct session *s, int err)
 	str_adds(&b, "connect to ");
 	str_add_escaped(&b, sv_from(s->host_name));
 	str_addf(&b, "[%s]: %s", s->host_ip, strerror(err));
+	trace_event(s, "%s", mem);
 	connect_failed(s, END_CONNECT, 0, SV("4.4.1"), str_sv(&b));
 }
 
@@ -175,6 +176,8 @@ connect_next(struct session *s)
 		str_add(&name, s->host->name);
 		route_addr_format(a, s->host_ip);
 		s->state = SESSION_CONNECTING;
+		trace_event(s, "connecting to %s[%s]:%u", s->host_name,
+		    s->host_ip, s->host->port);
 		s->conn = target_connect(s, a);
 		if (s->conn != NULL) {
 			s->attempts++;

@@ -95,6 +95,17 @@ on_result_ack(struct chan *c, void *arg, const void *msg)
 }
 
 static void
+on_trace_stop(struct chan *c, void *arg, const void *msg)
+{
+	const struct ipc_trace_stop *m = msg;
+	struct session *s = session_find(arg, m->session);
+
+	(void)c;
+	if (s != NULL)
+		trace_end(s, false);
+}
+
+static void
 on_batch_end(struct chan *c, void *arg)
 {
 	(void)c;
@@ -124,6 +135,7 @@ static const struct chan_ops qmgr_ops = {
 		[IPC_DELIVER] = on_deliver,
 		[IPC_SESSION_CLOSE] = on_session_close,
 		[IPC_RESULT_ACK] = on_result_ack,
+		[IPC_TRACE_STOP] = on_trace_stop,
 	},
 	.on_close = on_qmgr_close,
 	.on_batch_end = on_batch_end,

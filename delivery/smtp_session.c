@@ -132,6 +132,7 @@ session_free(struct session *s)
 	struct worker *w = s->w;
 
 	session_forget(s);
+	trace_end(s, true);
 	conn_free(&s->conn);
 	if (s->dirty)
 		TAILQ_REMOVE(&w->dirty, s, dirty_link);
@@ -147,8 +148,9 @@ static void
 session_report_end(struct session *s, enum session_end why, uint16_t code,
     struct sv status, struct sv text)
 {
+	uint64_t id = s->id != 0 ? s->id : s->quit_id;
 	struct ipc_session_end m = {
-		.session = s->id,
+		.session = id,
 		.why = (uint8_t)why,
 		.code = code,
 		.status = status,
@@ -158,10 +160,13 @@ session_report_end(struct session *s, enum session_end why, uint16_t code,
 		.source_ip = sv_from(s->source_ip),
 	};
 
-	if (s->id == 0)
+	if (id == 0)
 		return;
-	log_debug("session %llu to %s[%s]: %s", (unsigned long long)s->id,
+	s->quit_id = 0;
+	log_debug("session %llu to %s[%s]: %s", (unsigned long long)id,
 	    s->host_name, s->host_ip, session_end_name(why));
+	trace_event(s, "the session is over: %s%s%.*s", session_end_name(why),
+	    text.n > 0 ? ": " : "", SV_FMT(text));
 	if (s->w->qmgr != NULL)
 		ipc_send_session_end(s->w->qmgr, &m);
 	session_forget(s);
@@ -186,6 +191,8 @@ session_over(struct session *s)
 	struct smtp_client *c = &s->client;
 
 	if (s->state == SESSION_QUITTING) {
+		conn_free(&s->conn);
+		session_report_end(s, s->quit_why, 0, SV(""), SV(""));
 		session_free(s);
 		return;
 	}
@@ -363,6 +370,20 @@ static const struct smtp_client_ops client_ops = {
 	.txn_untried = on_txn_untried,
 };
 
+static void
+on_heard(void *arg, struct sv bytes)
+{
+	trace_heard(arg, bytes);
+}
+
+static void
+on_said(void *arg, enum smtp_said what, struct sv bytes)
+{
+	trace_said(arg, what, bytes);
+}
+
+static const struct smtp_tap tap = { .heard = on_heard, .said = on_said };
+
 /* ---- one step ---- */
 
 static uint32_t
@@ -440,6 +461,20 @@ work_end(struct worker *w)
 }
 
 /* s may be gone afterwards. */
+/* The connection counts for qmgr until it is gone. */
+static void
+session_quits(struct session *s)
+{
+	s->quit_why = limit_reached(s) ? END_LIMIT : END_IDLE;
+	if (s->id != 0 && s->w->qmgr != NULL) {
+		s->quit_id = s->id;
+		ipc_send_session_quit(s->w->qmgr,
+		    &(struct ipc_session_quit){ s->id });
+	}
+	session_forget(s);
+	s->state = SESSION_QUITTING;
+}
+
 static void
 step(struct session *s)
 {
@@ -465,9 +500,7 @@ step(struct session *s)
 		session_deadline_set(s, deadline_ms(s));
 	}
 	if (s->client.quit_sent && s->state == SESSION_TALKING) {
-		session_report_end(s, limit_reached(s) ? END_LIMIT : END_IDLE,
-		    0, SV(""), SV(""));
-		s->state = SESSION_QUITTING;
+		session_quits(s);
 	}
 }
 
@@ -509,7 +542,10 @@ on_connected(struct conn *c, void *arg)
 	(void)c;
 	source_learn(s);
 	s->state = SESSION_TALKING;
+	trace_event(s, "connected from %s", s->source_ip);
 	smtp_client_init(&s->client, s->helo, s->flags, &client_ops, s);
+	if (s->trace != NULL)
+		s->client.tap = &tap;
 	s->progress = s->client.progress;
 	session_deadline_set(s, s->greeting_ms);
 }
@@ -664,6 +700,8 @@ session_open(struct worker *w, const struct ipc_session_open *m)
 	w->nsessions++;
 	if (htab_insert(&w->by_id, s) != 0)
 		mem_exhausted();
+	if ((m->flags & SESSION_TRACE) != 0)
+		trace_begin(s, (m->flags & SESSION_TRACE_DATA) != 0);
 	if (!session_fill(s, m)) {
 		session_fail(s, END_ROUTE, 0, SV("4.3.5"),
 		    SV("the order for this session makes no sense"));
@@ -678,11 +716,14 @@ session_orphan_all(struct worker *w)
 	struct session *s, *next;
 
 	TAILQ_FOREACH_SAFE(s, &w->sessions, link, next) {
+		trace_end(s, false);
 		if (s->state == SESSION_TALKING &&
 		    smtp_client_abandon(&s->client))
 			session_forget(s);
 		else if (s->state != SESSION_QUITTING)
 			session_free(s);
+		else
+			s->quit_id = 0;
 	}
 }
 

@@ -452,6 +452,8 @@ on_command(struct chan *chan, void *arg, const void *msg)
 	buf_init(&text, 60000);
 	if (sv_eq(cmd->command, SV("reload"))) {
 		reply.ok = master_reload(c->master, &text);
+	} else if (sv_eq(cmd->command, SV("rotate log"))) {
+		reply.ok = logfile_rotate(c->master, &text);
 	} else if (sv_eq(cmd->command, SV("stop"))) {
 		reply.ok = 1;
 		buf_sayf(&text, "stopping\n");

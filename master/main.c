@@ -80,28 +80,6 @@ refuse(struct buf *text)
 	exit(1);
 }
 
-static void
-log_open(struct master *m, struct buf *text)
-{
-	struct sv path = conf_global(m->conf)->log_file;
-	char *p;
-	int fd;
-
-	if (path.n == 0)
-		return;
-	p = sv_dup(path);
-	fd = open(p, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW,
-	    conf_global(m->conf)->log_file_world_readable ? 0644 : 0640);
-	if (fd < 0) {
-		buf_sayf(text, "%s: cannot open this log file: %s\n", p,
-		    strerror(errno));
-		refuse(text);
-	}
-	free(p);
-	dup2(fd, STDERR_FILENO);
-	close(fd);
-}
-
 /* One master per run directory: the lock lives as long as the process. */
 static void
 pid_lock(struct master *m, struct buf *text)
@@ -277,9 +255,8 @@ prepare(struct master *m)
 	}
 	pid_lock(m, &text);
 	if (!dirs_open(m, &text) || !control_open(m, &text) ||
-	    !listeners_open(m, m->conf, &text))
+	    !listeners_open(m, m->conf, &text) || !logfile_open(m, &text))
 		refuse(&text);
-	log_open(m, &text);
 	buf_fini(&text);
 }
 
@@ -324,6 +301,7 @@ main(int argc, char **argv)
 		sandbox_report();
 	children_init(&m);
 	watch_start(&m);
+	logfile_watch(&m);
 	listeners_commit(&m);
 	for (unsigned i = 0; i < m.nchildren; i++)
 		child_start(&m.children[i]);

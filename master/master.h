@@ -49,6 +49,9 @@ struct master {
 	bool reloading;         /* RELOADING=1 was, not all have followed */
 	struct event *sigs[4];
 	struct event *stop_timer;
+	char *log_path;         /* NULL: standard error */
+	struct event *log_timer;
+	int log_day;            /* of the month, in which it was begun */
 };
 
 /* conf.c: loads and validates; on errors prints or collects them and keeps
@@ -58,6 +61,15 @@ bool master_conf_load(struct master *m, struct buf *text_r);
  * everybody. False: nothing was changed; text_r says why. */
 bool master_reload(struct master *m, struct buf *text_r);
 int master_conf_memfd(const struct conf *c);
+
+/* logfile.c */
+/* At the start: log lines go to the file of the configuration from now on. */
+bool logfile_open(struct master *m, struct buf *text_r);
+/* Begins a new one; the old one becomes FILE.1. False: nothing was changed.
+ * text_r says what became of it, or why not. */
+bool logfile_rotate(struct master *m, struct buf *text_r);
+/* From now on there is a new one each day. */
+void logfile_watch(struct master *m);
 
 /* listen.c */
 bool listeners_open(struct master *m, const struct conf *conf,

@@ -7,6 +7,7 @@ master_pinnaced_SOURCES = \
 	master/graph.c \
 	master/heat.c master/heat.h \
 	master/listen.c \
+	master/logfile.c \
 	master/main.c \
 	master/master.h \
 	master/notify.c master/notify.h \

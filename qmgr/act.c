@@ -162,13 +162,32 @@ victim_is_wanted(struct client *cl, const struct smsg *m, uint32_t idx)
 	if (s->older_than_ms > 0 && qmgr_now().wall.us - info.arrival_us <
 	    s->older_than_ms * US_PER_MS)
 		return false;
-	if (s->orig.n == 0 && s->rcpt.n == 0 && s->job.n == 0)
+	if (!selector_reads(s))
 		return true;
-	if (!envelope_read(cl->q, m, &e) || idx >= e.nrcpts)
-		return false;
-	return (s->orig.n == 0 || glob_matches(s->orig, e.sender)) &&
-	    (s->job.n == 0 || glob_matches(s->job, e.job)) &&
-	    (s->rcpt.n == 0 || glob_matches(s->rcpt, e.rcpts[idx].addr));
+	return envelope_read(cl->q, m, &e) && idx < e.nrcpts &&
+	    selector_wants(s, &e, idx);
+}
+
+bool
+victim_is_open(const struct smsg *m, uint32_t idx)
+{
+	enum srcpt_state state = smsg_rcpt_state(m, idx);
+
+	return state != SR_DONE && state != SR_BOUNCING;
+}
+
+uint32_t
+group_change(struct client *cl, struct smsg *m, uint32_t idx,
+    change_fn *change, uint32_t v[GROUP_MAX])
+{
+	const struct squeue *sq = smsg_rcpt_queue(m, idx);
+	uint32_t n = 0;
+
+	while (idx < smsg_nrcpts(m) && n < GROUP_MAX &&
+	    smsg_rcpt_queue(m, idx) == sq && change(cl, m, idx))
+		v[n++] = idx++;
+	cl->count += n;
+	return n;
 }
 
 struct sv
@@ -335,7 +354,8 @@ victims_select(struct client *cl, const struct words *w, const char *verb)
 	if (!selector_parse(cl, w, &cl->sel))
 		return false;
 	if (!cl->sel.given)
-		client_end(cl, 2, "%s wants --queue, --jobId or --id", verb);
+		client_end(cl, 2, "%s wants --queue, --jobId, --envId or --id",
+		    verb);
 	return cl->sel.given;
 }
 
@@ -352,7 +372,7 @@ static const char *
 standing_cannot(const struct selector *s)
 {
 	return s->id != 0 || s->order != 0 || s->orig.n > 0 || s->rcpt.n > 0 ||
-	    s->older_than_ms > 0 ?
+	    s->envid.n > 0 || s->older_than_ms > 0 ?
 	    "a standing order is for queues and jobs only" : NULL;
 }
 

@@ -72,6 +72,7 @@ client_free(struct client *cl)
 	    (cl->audited == AUDIT_IF_YES && cl->sel.yes))
 		audit_note(cl, 1, SV("the client did not wait for its end"));
 	walk_free(cl);
+	trace_free(cl);
 	json_decref(cl->sample);
 	figures_free(cl);
 	sums_free(cl);
@@ -315,6 +316,7 @@ static const struct command {
 	{ "pause job", 2, AUDIT_YES, cmd_pause_job },
 	{ "resume job", 2, AUDIT_YES, cmd_resume_job },
 	{ "set queue", 2, AUDIT_YES, cmd_set_queue },
+	{ "set priority", 2, AUDIT_YES, cmd_set_priority },
 	{ "schedule", 1, AUDIT_YES, cmd_schedule },
 	{ "delete", 1, AUDIT_IF_YES, cmd_delete },
 	{ "undo", 1, AUDIT_YES, cmd_undo },
@@ -327,6 +329,10 @@ static const struct command {
 	{ "reset counters", 2, AUDIT_YES, cmd_reset_counters },
 	{ "reload", 1, AUDIT_YES, cmd_master },
 	{ "stop", 1, AUDIT_YES, cmd_master },
+	{ "resolve", 1, AUDIT_NO, cmd_resolve },
+	{ "trace", 1, AUDIT_NO, cmd_trace },
+	{ "rotate log", 2, AUDIT_YES, cmd_rotate_log },
+	{ "rotate acct", 2, AUDIT_YES, cmd_rotate_acct },
 };
 
 static bool
@@ -366,7 +372,7 @@ on_request(struct chan *c, void *arg, const void *msg)
 	struct words rest;
 
 	(void)c;
-	if (cl->walk != NULL) {
+	if (cl->walk != NULL || cl->token != 0 || cl->trace != NULL) {
 		ipc_send_ctl_end(cl->chan, &(struct ipc_ctl_end){
 		    .status = 1, .text = SV("one command at a time") });
 		return;
@@ -398,6 +404,52 @@ on_request(struct chan *c, void *arg, const void *msg)
 	client_end(cl, 2, "unknown command");
 }
 
+/* ---- what other processes are asked ---- */
+
+uint64_t
+client_ask(struct client *cl, enum control_asks who)
+{
+	cl->token = ++cl->q->control->next_token;
+	cl->asks = who;
+	return cl->token;
+}
+
+struct client *
+client_asked(struct qmgr *q, uint64_t token)
+{
+	struct client *cl = q->control->clients;
+
+	while (cl != NULL && (token == 0 || cl->token != token))
+		cl = cl->next;
+	if (cl != NULL)
+		cl->token = 0;
+	return cl;
+}
+
+static void orphan_answer(struct client *cl, bool stop);
+
+void
+control_peer_gone(struct qmgr *q, enum control_asks who)
+{
+	struct client *cl, *next;
+
+	for (cl = q->control == NULL ? NULL : q->control->clients; cl != NULL;
+	    cl = next) {
+		next = cl->next;
+		if (cl->token == 0 || cl->asks != who)
+			continue;
+		cl->token = 0;
+		if (who == ASKS_MASTER)
+			orphan_answer(cl, cl->wants_stop);
+		else if (who == ASKS_ACCT)
+			client_end(cl, 1, "the accounting process has ended; "
+			    "whether it closed its files is not known");
+		else
+			client_end(cl, 1, "the resolver has ended; it is "
+			    "started again");
+	}
+}
+
 /* ---- what only the master can do ---- */
 
 static void
@@ -410,48 +462,93 @@ orphan_answer(struct client *cl, bool stop)
 		role_orphan_stop(cl->q->role);
 }
 
-void
-cmd_master(struct client *cl, const struct words *w)
+static void
+master_ask(struct client *cl, struct sv command)
 {
-	struct ipc_master_cmd m = { .token = ++cl->q->control->next_token,
-		.command = w->name };
+	struct ipc_master_cmd m = { .command = command };
 
-	cl->wants_stop = sv_eq(w->name, SV("stop"));
+	cl->wants_stop = sv_eq(command, SV("stop"));
 	if (cl->q->role->master == NULL) {
 		orphan_answer(cl, cl->wants_stop);
 		return;
 	}
-	cl->token = m.token;
-	log_info("control: %.*s by user %u", SV_FMT(w->name),
+	log_info("control: %.*s by user %u", SV_FMT(command),
 	    (unsigned)cl->uid);
+	m.token = client_ask(cl, ASKS_MASTER);
 	ipc_send_master_cmd(cl->q->role->master, &m);
+}
+
+void
+cmd_master(struct client *cl, const struct words *w)
+{
+	master_ask(cl, w->name);
+}
+
+void
+cmd_rotate_log(struct client *cl, const struct words *w)
+{
+	if (w->n > 0)
+		client_end(cl, 2, "rotate log takes no words");
+	else
+		master_ask(cl, SV("rotate log"));
 }
 
 void
 control_master_reply(struct qmgr *q, const struct ipc_master_reply *m)
 {
-	for (struct client *cl = q->control->clients; cl != NULL;
-	    cl = cl->next) {
-		if (cl->token != m->token)
-			continue;
-		cl->token = 0;
-		answer(cl, m->ok ? 0 : 1, m->text);
-		chan_flush(cl->chan);
+	struct client *cl = client_asked(q, m->token);
+
+	if (cl == NULL)
 		return;
-	}
+	answer(cl, m->ok ? 0 : 1, m->text);
+	chan_flush(cl->chan);
 }
 
 void
 control_master_gone(struct qmgr *q)
 {
-	struct client *cl, *next;
+	control_peer_gone(q, ASKS_MASTER);
+}
 
-	for (cl = q->control == NULL ? NULL : q->control->clients; cl != NULL;
-	    cl = next) {
-		next = cl->next;
-		if (cl->token == 0)
-			continue;
-		cl->token = 0;
-		orphan_answer(cl, cl->wants_stop);
+/* ---- what only acct can do ---- */
+
+void
+cmd_rotate_acct(struct client *cl, const struct words *w)
+{
+	struct ipc_rotate m = { .file = w->n > 0 ? w->v[0] : SV("") };
+
+	if (w->n > 1) {
+		client_end(cl, 2, "rotate acct takes one file");
+	} else if (m.file.n > IPC_NAME_MAX) {
+		client_end(cl, 2, "no accounting file has so long a name");
+	} else if (cl->q->acct.chan == NULL) {
+		client_end(cl, 1, "the accounting process does not run");
+	} else {
+		m.token = client_ask(cl, ASKS_ACCT);
+		ipc_send_rotate(cl->q->acct.chan, &m);
 	}
+}
+
+void
+control_rotated(struct qmgr *q, const struct ipc_rotated *m)
+{
+	struct client *cl = client_asked(q, m->token);
+
+	if (cl == NULL)
+		return;
+	for (uint32_t i = 0; i < m->files.n; i++) {
+		json_t *row = json_object();
+
+		json_object_set_new(row, "closed",
+		    json_sv(svs_get(&m->files, i)));
+		client_row(cl, row);
+	}
+	if (!m->ok)
+		client_end(cl, 1, "%.*s", SV_FMT(m->text));
+	else if (m->files.n == 0)
+		client_end(cl, 0, "no accounting file is open");
+	else
+		client_end(cl, 0, "%u closed; the next record begins a new "
+		    "one", m->files.n);
+	chan_flush(cl->chan);
 }

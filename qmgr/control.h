@@ -29,12 +29,13 @@ enum queue_sort {
 struct selector {
 	struct sv domain, vmta;     /* "*" or "" is any */
 	struct sv match;            /* show: a part of the queue's name */
-	struct sv orig, rcpt, job;  /* delete, list: globs; "" is any */
+	struct sv orig, rcpt, job, envid; /* delete, list: globs; "" is any */
 	uint64_t id;                /* 0: any */
 	uint64_t maxitems;
 	int64_t older_than_ms;      /* 0: any age */
 	bool yes, given;            /* --yes; something was selected */
 	bool waiting;               /* show limits: those that bind */
+	bool priority;              /* list: shows it */
 	bool errors, paused_set, paused, retry_rcpts;
 	bool mode_set, backoff;
 	bool connected_set, connected; /* has sessions */
@@ -60,6 +61,7 @@ struct figures;
 struct jobs;
 struct pick;
 struct sums;
+struct trace;
 
 struct client {
 	struct client *next;
@@ -67,8 +69,9 @@ struct client {
 	struct chan *chan;
 	struct event *timer;
 	uid_t uid;
-	uint64_t token;      /* of a question to the master, 0: none */
-	bool wants_stop;     /* the question */
+	uint64_t token;      /* of a question to another process, 0: none */
+	enum control_asks asks; /* which */
+	bool wants_stop;     /* the question to the master */
 	char *texts[64];     /* of the command's words */
 	unsigned ntexts;
 	/* of a command that goes on in slices */
@@ -77,8 +80,9 @@ struct client {
 	uint64_t most;       /* recipients of a queue that it may look at */
 	uint64_t left;       /* rows that it may still show */
 	uint64_t count, inflight;
-	char *target;        /* rebind: the VMTA; NULL: none */
+	char *target;        /* rebind: the VMTA; resolve: the queue; or NULL */
 	uint32_t order;      /* of a hold, 0: not given yet */
+	unsigned priority;   /* set priority */
 	enum audited { AUDIT_NO, AUDIT_YES, AUDIT_IF_YES } audited;
 	uint32_t deletion;   /* of a delete, the same */
 	json_t *sample; /* of a dry run; NULL: nothing yet */
@@ -86,6 +90,7 @@ struct client {
 	struct sums *sums;   /* of show domains and vmtas; NULL: none */
 	struct jobs *jobs;   /* of show jobs; NULL: none */
 	struct pick *pick;   /* of show queues and list; NULL: none */
+	struct trace *trace; /* NULL: none */
 };
 
 /* Takes the object. */
@@ -169,10 +174,21 @@ void figures_free(struct client *cl);
 /* simulate_cmd.c */
 void cmd_simulate(struct client *cl, const struct words *w);
 /* explain.c */
-/* value, scope, file and line of the setting that binds the queue; scope: as in
- * struct sched_queue_why. sq: NULL if it is not of a queue nor a site. */
-void rule_put(const struct qmgr *q, const struct squeue *sq, struct sv scope,
-    const char *setting, json_t *o);
+/* What a limit is for, as in struct sched_queue_why. */
+struct limit_of {
+	struct sv scope;
+	const char *setting;
+	const struct route_addr *source;
+	const char *dest_kind;
+	struct sv dest;
+};
+/* value, scope, file and line of the setting that binds the queue. sq: NULL if
+ * it is not of a queue nor a site. */
+void rule_put(const struct qmgr *q, const struct squeue *sq,
+    const struct limit_of *l, json_t *o);
+/* The same with its name, of the limit that the queue waits for. */
+void why_rule_put(const struct qmgr *q, const struct squeue *sq,
+    const struct sched_queue_why *why, json_t *o);
 void cmd_explain_queue(struct client *cl, const struct words *w);
 void cmd_explain_message(struct client *cl, const struct words *w);
 /* act.c */
@@ -191,8 +207,21 @@ struct sv client_who(const struct client *cl, char mem[32]);
 /* Does something to all that the words select, which must select something. */
 void select_walk(struct client *cl, const struct words *w, const char *verb,
     const struct walk_ops *ops);
+/* Recipients of a message in one event. */
+#define GROUP_MAX 64u
+/* False: this one is not to be changed. */
+typedef bool change_fn(struct client *cl, struct smsg *m, uint32_t idx);
+/* Changes idx and, with it, what stands next to it in the message and in the same
+ * queue: when the walk comes to those there is nothing left to do. Their
+ * number. */
+uint32_t group_change(struct client *cl, struct smsg *m, uint32_t idx,
+    change_fn *change, uint32_t v[GROUP_MAX]);
+/* It is still to be delivered, or may come back. */
+bool victim_is_open(const struct smsg *m, uint32_t idx);
 /* Is this recipient meant by cl->sel? */
 bool victim_is_wanted(struct client *cl, const struct smsg *m, uint32_t idx);
+/* priority.c */
+void cmd_set_priority(struct client *cl, const struct words *w);
 /* move.c */
 void cmd_rebind(struct client *cl, const struct words *w);
 /* sources.c */
@@ -220,11 +249,27 @@ uint64_t mismatch_count(const struct qmgr *q, struct sv *last_r,
     int64_t *last_us_r);
 /* control.c */
 void cmd_master(struct client *cl, const struct words *w);
+void cmd_rotate_log(struct client *cl, const struct words *w);
+void cmd_rotate_acct(struct client *cl, const struct words *w);
+/* The token of a question to another process: the command's end is client_end()
+ * of client_asked(). */
+uint64_t client_ask(struct client *cl, enum control_asks who);
+/* Who asked; NULL: he is gone. */
+struct client *client_asked(struct qmgr *q, uint64_t token);
+/* trace.c */
+void cmd_trace(struct client *cl, const struct words *w);
+void trace_free(struct client *cl);
+/* resolve.c */
+void cmd_resolve(struct client *cl, const struct words *w);
 
 /* False after it has answered with what is wrong. */
 bool selector_parse(struct client *cl, const struct words *w,
     struct selector *s_r);
 bool selector_matches(const struct selector *s, const struct squeue *q);
+/* Is there something that only the envelope tells? Does this one have it? */
+bool selector_reads(const struct selector *s);
+bool selector_wants(const struct selector *s, const struct envelope *e,
+    uint32_t idx);
 /* `*` in pattern stands for any text; case does not matter. */
 bool glob_matches(struct sv pattern, struct sv text);
 

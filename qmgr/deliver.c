@@ -181,10 +181,17 @@ on_session_open(void *arg, const struct sched_session *se)
 		.attempts = c->mx_connection_attempts,
 		.flags = session_flags(c),
 	};
+	struct buf b;
 	char ip[46];
 
+	buf_init(&b, IPC_ROUTE_MAX);
+	if (se->targets != NULL)
+		m.route = routes_left(q, se, &b);
 	source_put(q, se, &m, ip);
+	if (q->traces != NULL)
+		m.flags |= trace_session(q, se, m.source_ip);
 	ipc_send_session_open(q->workers[se->worker].reader.chan, &m);
+	buf_fini(&b);
 }
 
 static void
@@ -289,6 +296,7 @@ on_msg_done(void *arg, const struct smsg *msg)
 
 const struct sched_ops qmgr_sched_ops = {
 	.resolve = routes_resolve,
+	.route = routes_of,
 	.session_open = on_session_open,
 	.deliver = on_deliver,
 	.session_close = on_session_close,

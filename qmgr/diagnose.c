@@ -95,7 +95,9 @@ is_own_limit(enum sched_wait w)
 	    w == WAIT_CONN_GLOBAL || w == WAIT_CONN_RATE ||
 	    w == WAIT_MSG_RATE || w == WAIT_VMTA_RATE ||
 	    w == WAIT_CONN_POOL || w == WAIT_POOL_RATE || w == WAIT_VOLUME ||
-	    w == WAIT_CONN_SITE || w == WAIT_SITE_RATE;
+	    w == WAIT_CONN_SITE || w == WAIT_SITE_RATE ||
+	    w == WAIT_CONN_HOST || w == WAIT_CONN_NET ||
+	    w == WAIT_CONN_RELAY || w == WAIT_SOURCE_RATE;
 }
 
 /* ---- words ---- */

@@ -64,7 +64,7 @@ rule_text(struct client *cl, struct figures *f, const struct squeue *sq,
 
 	STR_ON(&s, mem);
 	if (why->limited && why->setting != NULL) {
-		rule_put(cl->q, sq, why->scope, why->setting, o);
+		why_rule_put(cl->q, sq, why, o);
 		str_adds(&s, why->setting);
 		file = json_string_value(json_object_get(o, "file"));
 		if (file != NULL && file[0] != '\0')

@@ -16,10 +16,56 @@
 /* ---- the line of the configuration ---- */
 
 struct rule {
+	const struct qmgr *q;
 	struct sv scope, name;     /* wanted; scope.p NULL: whichever */
+	const struct limit_of *of;
+	int bits;                  /* of the network that was found */
 	bool found;
 	json_t *o;                 /* value, scope, file, line go here */
 };
+
+/* Of lines with networks the most specific one that has the address. */
+static bool
+is_for_source(struct rule *r, struct sv first)
+{
+	struct conf_cidr c;
+
+	if (conf_parse_cidr(first, &c) != NULL)
+		return !r->found;
+	if (!conf_cidr_has(&c, r->of->source) || c.bits < r->bits)
+		return false;
+	r->bits = c.bits;
+	return true;
+}
+
+static bool
+is_for_network(struct sv network, struct sv first)
+{
+	struct conf_cidr a, b;
+
+	return conf_parse_cidr(network, &a) == NULL &&
+	    conf_parse_cidr(first, &b) == NULL && a.bits == b.bits &&
+	    a.ip.family == b.ip.family &&
+	    memcmp(a.ip.ip, b.ip.ip, sizeof(a.ip.ip)) == 0;
+}
+
+/* Lines that begin with a pattern or a network are for whom that holds. */
+static bool
+is_for(const struct qmgr *q, struct rule *r, struct sv value)
+{
+	struct sv rest = value, first = sv_cut(&rest, ' ');
+	const struct conf_mx_num *m;
+
+	if (r->of == NULL || rest.p == NULL)
+		return true;
+	if (r->of->dest_kind == NULL)
+		return r->of->source == NULL || is_for_source(r, first);
+	if (strcmp(r->of->dest_kind, "network") == 0)
+		return is_for_network(r->of->dest, first);
+	m = conf_mx_num_find(&conf_global(q->conf)->mx_connection_limit,
+	    r->of->dest);
+	return m != NULL && sv_eq(m->pattern, first);
+}
 
 /* The last one is the one that counts. */
 static void
@@ -29,7 +75,8 @@ on_setting(void *arg, struct sv scope, struct sv name, struct sv value,
 	struct rule *r = arg;
 
 	if (!sv_eq(name, r->name) ||
-	    (r->scope.p != NULL && !sv_ieq(scope, r->scope)))
+	    (r->scope.p != NULL && !sv_ieq(scope, r->scope)) ||
+	    !is_for(r->q, r, value))
 		return;
 	r->found = true;
 	json_object_set_new(r->o, "value", json_sv(value));
@@ -52,14 +99,21 @@ site_rule_put(const struct qmgr *q, const struct squeue *sq, struct sv scope,
 }
 
 void
-rule_put(const struct qmgr *q, const struct squeue *sq, struct sv scope,
-    const char *setting, json_t *o)
+rule_put(const struct qmgr *q, const struct squeue *sq,
+    const struct limit_of *l, json_t *o)
 {
-	struct rule r = { .name = sv_from(setting), .o = o };
-	char text[300];
+	struct rule r = { .q = q, .name = sv_from(l->setting), .of = l,
+		.o = o };
+	struct sv scope = l->scope;
+	char text[300], ip[46];
 	struct str s;
 
 	STR_ON(&s, text);
+	if (l->dest_kind != NULL)
+		json_object_set_new(o, l->dest_kind, json_sv(l->dest));
+	if (l->source != NULL)
+		json_object_set_new(o, "source",
+		    json_sv(source_ip_text(l->source, ip)));
 	if (sq != NULL && sv_eq(scope, squeue_name(sq))) {
 		conf_domain_show(q->conf, squeue_vmta(sq), squeue_domain(sq),
 		    squeue_rollup(sq), on_setting, &r);
@@ -83,6 +137,17 @@ rule_put(const struct qmgr *q, const struct squeue *sq, struct sv scope,
 		on_setting(&r, r.scope, r.name, SV(""), SV(""), 0);
 }
 
+void
+why_rule_put(const struct qmgr *q, const struct squeue *sq,
+    const struct sched_queue_why *why, json_t *o)
+{
+	const struct limit_of l = { .scope = why->scope,
+		.setting = why->setting, .source = why->source,
+		.dest_kind = why->dest_kind, .dest = why->dest };
+
+	rule_put(q, sq, &l, o);
+}
+
 /* ---- rows ---- */
 
 static json_t *
@@ -96,7 +161,7 @@ limit_row(const struct qmgr *q, const struct squeue *sq,
 	json_object_set_new(o, "setting", json_string(why->setting == NULL ?
 	    "" : why->setting));
 	if (why->setting != NULL)
-		rule_put(q, sq, why->scope, why->setting, o);
+		why_rule_put(q, sq, why, o);
 	if (why->per_hour > 0)
 		json_object_set_new(o, "perHour", json_real(why->per_hour));
 	if (why->per_hour <= 0 || why->wait == WAIT_WARMUP) {
@@ -104,6 +169,11 @@ limit_row(const struct qmgr *q, const struct squeue *sq,
 		json_object_set_new(o, "most", json_u64(why->cap));
 	}
 	json_object_set_new(o, "waiting", json_u64(why->nparked));
+	if (why->ahead.n > 0) {
+		json_object_set_new(o, "ahead", json_sv(why->ahead));
+		json_object_set_new(o, "aheadPriority",
+		    json_u64(why->ahead_priority));
+	}
 	for (uint32_t i = 0; i < n; i++)
 		json_array_append_new(names, json_sv(squeue_name(others[i])));
 	json_object_set_new(o, "others", names);
@@ -198,17 +268,19 @@ queue_explain(struct client *cl, const struct squeue *sq)
 	json_object_set_new(o, "conn", json_u64(i.nsessions));
 	json_object_set_new(o, "mode", json_string(i.backoff ? "backoff" :
 	    "normal"));
+	json_object_set_new(o, "priority", json_u64(why.priority));
 	json_object_set_new(o, "why", json_string(sched_wait_name(i.wait)));
 	json_object_set_new(o, "since", json_time(why.since_us));
 	json_object_set_new(o, "next", json_time(why.next_us));
 	if (why.limited) {
 		json_object_set_new(o, "limit", limit_row(q, sq, &why));
 	} else if (i.wait == WAIT_RETRY) {
+		const struct limit_of of = { .scope = squeue_name(sq),
+			.setting = retry_setting(&i) };
 		json_t *l = json_object();
 
-		json_object_set_new(l, "setting",
-		    json_string(retry_setting(&i)));
-		rule_put(q, sq, squeue_name(sq), retry_setting(&i), l);
+		json_object_set_new(l, "setting", json_string(of.setting));
+		rule_put(q, sq, &of, l);
 		json_object_set_new(o, "limit", l);
 	} else {
 		json_object_set_new(o, "limit", json_null());

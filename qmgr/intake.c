@@ -139,6 +139,7 @@ struct part {
 	uint32_t n;           /* and how many */
 	struct sv vmta;       /* that they go to */
 	uint32_t order;       /* that they are on hold by, 0: none */
+	unsigned priority;
 };
 
 struct parts {
@@ -206,6 +207,7 @@ part_place(struct qmgr *q, const struct envelope *e, struct part *part,
 	    part->n, &full);
 	for (uint32_t i = 0; own != domains && i < part->n; i++)
 		domains[part->idx[i]] = own[i];
+	part->priority = envelope_priority(e, part->first);
 	if (list.n > 0)
 		part->order = hold_order_of_list(q, list);
 	else if (full != NULL)
@@ -244,6 +246,10 @@ parts_log(struct qmgr *q, uint64_t id, const struct parts *p)
 		    .time_us = (uint64_t)qmgr_now().wall.us,
 		    .vmta = part->vmta, .rcpts = rcpts,
 		    .who = SV("pattern-list") } };
+		union ev_any priority = { .priority = { .id = id,
+		    .time_us = (uint64_t)qmgr_now().wall.us,
+		    .priority = (uint8_t)part->priority, .rcpts = rcpts,
+		    .who = SV("pattern-list") } };
 		union ev_any hold = { .hold = { .id = id, .held = 1,
 		    .order = part->order, .rcpts = rcpts } };
 
@@ -251,6 +257,8 @@ parts_log(struct qmgr *q, uint64_t id, const struct parts *p)
 			journal_append(q, EV_REBIND, &rebind);
 		if (part->n > 0 && part->order != 0)
 			journal_append(q, EV_HOLD, &hold);
+		if (part->n > 0 && part->priority != PRIORITY_DEFAULT)
+			journal_append(q, EV_PRIORITY, &priority);
 	}
 }
 
@@ -267,6 +275,8 @@ parts_apply(struct qmgr *q, struct smsg *m, const struct parts *p)
 			    part->idx[k], part->vmta))
 				/* GCOVR_EXCL_BR_STOP */
 				fatal("out of memory for the queue");
+			sched_rcpt_prioritize(q->sched, qmgr_now(), m,
+			    part->idx[k], part->priority);
 			if (part->order != 0)
 				sched_rcpt_hold(q->sched, qmgr_now(), m,
 				    part->idx[k], true, part->order);

@@ -27,6 +27,8 @@
 /* A stop leaves so much to be replayed. */
 #define STOP_BYTES         (UINT64_C(4) << 20)
 #define CHECKPOINT_LOOK_S  5
+/* Recipients in one event of a checkpoint. */
+#define PRIORITY_RUN       64u
 /* Between tries while the disk takes nothing. */
 #define SYNC_FAILED_MS     1000
 
@@ -310,6 +312,45 @@ vmtas_save(const struct smsg *m, struct sv vmta, struct checkpoint *cp)
 }
 
 static int
+priority_save(const struct smsg *m, unsigned priority, const uint32_t *idx,
+    uint32_t n, struct checkpoint *cp)
+{
+	struct sched_msg info;
+	union ev_any e;
+
+	smsg_info(m, &info);
+	e.priority = (struct ev_priority){ .id = info.id,
+		.priority = (uint8_t)priority, .who = SV(""),
+		.rcpts = { .array = idx, .n = n } };
+	return n == 0 ? 0 : checkpoint_add(cp, EV_PRIORITY, &e);
+}
+
+/* Recipients whose priority is not the default: some of the same one in one
+ * event. */
+static int
+priorities_save(const struct smsg *m, struct checkpoint *cp)
+{
+	unsigned last = PRIORITY_DEFAULT;
+	uint32_t idx[PRIORITY_RUN], n = 0;
+
+	for (uint32_t i = smsg_first_open(m); i < smsg_nrcpts(m); i++) {
+		unsigned priority = smsg_rcpt_priority(m, i);
+
+		if (priority == PRIORITY_DEFAULT ||
+		    smsg_rcpt_state(m, i) == SR_DONE)
+			continue;
+		if (priority != last || n == PRIORITY_RUN) {
+			if (priority_save(m, last, idx, n, cp) != 0)
+				return -1;
+			n = 0;
+		}
+		last = priority;
+		idx[n++] = i;
+	}
+	return priority_save(m, last, idx, n, cp);
+}
+
+static int
 message_save(struct qmgr *q, const struct smsg *m, struct checkpoint *cp,
     struct sv *domains, uint32_t ndomains)
 {
@@ -337,7 +378,8 @@ message_save(struct qmgr *q, const struct smsg *m, struct checkpoint *cp,
 		.tell = (uint8_t)info.tell,
 	};
 	if (checkpoint_add(cp, EV_ACCEPT, &e) != 0 ||
-	    vmtas_save(m, e.accept.vmta, cp) != 0)
+	    vmtas_save(m, e.accept.vmta, cp) != 0 ||
+	    priorities_save(m, cp) != 0)
 		return -1;
 	for (uint32_t i = 0; i < n; i++) {
 		enum ev_rcpt_state state = rcpt_state_saved(m, i, quiet);

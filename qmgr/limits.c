@@ -35,6 +35,11 @@ whose_put(json_t *o, const struct sched_limit *l)
 		    kinds[i].mark.n)));
 		return;
 	}
+	if (l->dest_kind != NULL) {
+		json_object_set_new(o, "kind", json_string(l->dest_kind));
+		json_object_set_new(o, "of", json_sv(l->dest));
+		return;
+	}
 	json_object_set_new(o, "kind", json_string(l->scope.n == 0 ? "all" :
 	    "queue"));
 	json_object_set_new(o, "of", json_sv(l->scope));
@@ -43,6 +48,9 @@ whose_put(json_t *o, const struct sched_limit *l)
 static json_t *
 limit_row(const struct limit_at *at, const struct sched_limit *l)
 {
+	const struct limit_of of = { .scope = l->scope, .setting = l->setting,
+		.source = l->source, .dest_kind = l->dest_kind,
+		.dest = l->dest };
 	json_t *o = json_object();
 
 	whose_put(o, l);
@@ -51,7 +59,7 @@ limit_row(const struct limit_at *at, const struct sched_limit *l)
 	json_object_set_new(o, "setting", json_string(l->setting == NULL ?
 	    "" : l->setting));
 	if (l->setting != NULL)
-		rule_put(at->cl->q, at->sq, l->scope, l->setting, o);
+		rule_put(at->cl->q, at->sq, &of, o);
 	if (l->per_hour > 0)
 		json_object_set_new(o, "perHour", json_real(l->per_hour));
 	if (l->per_hour <= 0 || l->vmta.n > 0) {

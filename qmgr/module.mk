@@ -23,10 +23,12 @@ libqmgr_a_SOURCES = \
 	qmgr/qmgr.h \
 	qmgr/pick.c \
 	qmgr/pools.c \
+	qmgr/priority.c \
 	qmgr/sources.c \
 	qmgr/move.c \
 	qmgr/mismatch.c \
 	qmgr/readers.c \
+	qmgr/resolve.c \
 	qmgr/recover.c \
 	qmgr/routes.c \
 	qmgr/select.c \
@@ -35,6 +37,7 @@ libqmgr_a_SOURCES = \
 	qmgr/skipped.c \
 	qmgr/sums.c \
 	qmgr/suspects.c \
+	qmgr/trace.c \
 	qmgr/trash.c \
 	qmgr/upkeep.c \
 	qmgr/walk.c \
@@ -61,7 +64,9 @@ tests_unit_qmgr_test_qmgr_SOURCES = tests/unit/qmgr/qrig.c \
 	tests/unit/qmgr/test_qmgr_journal.c \
 	tests/unit/qmgr/test_qmgr_outcome.c \
 	tests/unit/qmgr/test_qmgr_recover.c tests/unit/qmgr/test_qmgr_spool.c \
+	tests/unit/qmgr/test_qmgr_ask.c \
 	tests/unit/qmgr/test_qmgr_move.c \
+	tests/unit/qmgr/test_qmgr_priority.c \
 	tests/unit/qmgr/test_qmgr_skipped.c \
 	tests/unit/qmgr/test_qmgr_warmup.c
 # calls on the spool fail when the test says so

@@ -6,44 +6,37 @@
 #include "common/sys/log.h"
 #include "qmgr/control.h"
 
-#define GROUP_MAX 64u /* recipients of a message in one event */
-
 /* It goes, or would. */
 static bool
 is_to_go(struct client *cl, const struct smsg *m, uint32_t idx)
 {
-	enum srcpt_state state = smsg_rcpt_state(m, idx);
-
-	return state != SR_DONE && state != SR_BOUNCING &&
-	    !sv_eq(smsg_rcpt_vmta(m, idx), sv_from(cl->target)) &&
+	return victim_is_open(m, idx) && !sv_eq(smsg_rcpt_vmta(m, idx), sv_from(cl->target)) &&
 	    victim_is_wanted(cl, m, idx);
 }
 
-/* What stands next to idx in the message and in the same queue goes with it,
- * in one event; when the walk comes to those they are there already. */
+static bool
+rcpt_go(struct client *cl, struct smsg *m, uint32_t idx)
+{
+	bool flies = smsg_rcpt_state(m, idx) == SR_INFLIGHT;
+
+	if (!is_to_go(cl, m, idx) || !sched_rcpt_move(cl->q->sched,
+	    qmgr_now(), m, idx, sv_from(cl->target)))
+		return false;
+	cl->inflight += flies;
+	return true;
+}
+
 static void
 group_rebind(struct client *cl, struct smsg *m, uint32_t idx)
 {
-	const struct squeue *sq = smsg_rcpt_queue(m, idx);
-	uint32_t v[GROUP_MAX], n = 0;
+	uint32_t v[GROUP_MAX], n = group_change(cl, m, idx, rcpt_go, v);
 	struct qmgr *q = cl->q;
 	struct sched_msg info;
 	union ev_any ev;
 	char who[32];
 
-	for (; idx < smsg_nrcpts(m) && n < GROUP_MAX; idx++) {
-		bool flies = smsg_rcpt_state(m, idx) == SR_INFLIGHT;
-
-		if (smsg_rcpt_queue(m, idx) != sq || !is_to_go(cl, m, idx) ||
-		    !sched_rcpt_move(q->sched, qmgr_now(), m, idx,
-		    sv_from(cl->target)))
-			break;
-		cl->inflight += flies;
-		v[n++] = idx;
-	}
 	if (n == 0)
 		return;
-	cl->count += n;
 	smsg_info(m, &info);
 	ev.rebind = (struct ev_rebind){ .id = info.id,
 		.time_us = (uint64_t)qmgr_now().wall.us,

@@ -16,6 +16,7 @@
  *	delays.c    senders hear of what waits long
  *	suspects.c  what processes crash on
  *	children.c  how the processes fare
+ *	trace.c     sessions that an operator looks on at
  *	warmup.c    plans for new addresses
  *	cold.c      the same as PowerMTA has it
  *	upkeep.c    free space, compaction, recycling
@@ -33,6 +34,7 @@
 #include "common/conf/conf.h"
 #include "common/ipc/role.h"
 #include "common/mail/envelope.h"
+#include "common/mail/route.h"
 #include "common/spool/checkpoint.h"
 #include "common/spool/event.h"
 #include "common/spool/evlog.h"
@@ -147,6 +149,7 @@ struct qmgr {
 	struct journal *journal;
 	struct routes *routes;
 	struct control *control;
+	struct trace *traces;          /* NULL: nobody looks on */
 	struct audit *audit;           /* NULL: not opened yet */
 	struct mismatch *mismatch;     /* NULL: no unknown VMTA was named */
 	struct pools *pools;           /* NULL: none was asked for yet */
@@ -289,6 +292,30 @@ void routes_queue_gone(void *arg, struct squeue *sq);
 /* struct sched_ops.mx_skipped */
 bool routes_skip(void *arg, const struct squeue *sq, struct sv host,
     const struct conf_reply *rule, struct sv reply);
+/* Of a RESOLVE that no queue waits for. */
+#define ROUTES_ASKED (UINT64_C(1) << 63)
+/* The look-up of such a queue, for a command: control_route() gets what it
+ * finds. False: there is no resolver. */
+bool routes_ask(const struct qmgr *q, uint64_t token, struct sv domain,
+    struct sv vmta);
+/* Hosts in the name of a site; more are a hash. */
+#define ROUTES_SITE_HOSTS 3
+#define ROUTES_SITE_MAX (ROUTES_SITE_HOSTS * (ROUTE_NAME_MAX + 1) + 40)
+/* The site of such a queue with this route, "" if it has none. True: it is a
+ * rollup. */
+bool routes_site(const struct qmgr *q, struct sv domain, struct sv vmta,
+    const struct route *r, char name_r[ROUTES_SITE_MAX]);
+/* This host is one of the queue's route and is not used for a while. */
+bool routes_leaves_out(struct qmgr *q, struct sv domain, struct sv vmta,
+    struct sv host);
+/* "5.1.2" */
+const char *route_status_code(enum route_status s);
+/* struct sched_ops.route */
+const struct route *routes_of(void *arg, const struct squeue *sq,
+    bool *relay_r);
+/* The route encoded, of se's targets only; in b. */
+struct sv routes_left(struct qmgr *q, const struct sched_session *se,
+    struct buf *b);
 /* "" if there is none. */
 struct sv routes_find(struct qmgr *q, struct sv domain, struct sv vmta);
 
@@ -478,6 +505,13 @@ void suspect_result(struct qmgr *q, uint64_t id, uint64_t session);
 /* Copies a record that cost us two lives to corrupt/, with its large file. */
 void suspect_record_save(struct qmgr *q, const struct sched_msg *m);
 
+/* trace.c */
+/* Flags of a SESSION_OPEN that somebody waits for; only if q->traces. */
+uint32_t trace_session(struct qmgr *q, const struct sched_session *se,
+    struct sv source_ip);
+void trace_lines(struct qmgr *q, unsigned worker, const struct ipc_trace *m);
+void trace_worker_gone(struct qmgr *q, unsigned worker);
+
 /* children.c */
 void children_note(struct qmgr *q, const struct ipc_child *m);
 
@@ -487,5 +521,14 @@ void control_listener(struct qmgr *q, int fd);
 void control_master_reply(struct qmgr *q, const struct ipc_master_reply *m);
 /* Answers in its place what it was asked: it may have died over a stop. */
 void control_master_gone(struct qmgr *q);
+/* acct has closed files. */
+void control_rotated(struct qmgr *q, const struct ipc_rotated *m);
+/* What the resolver knows of a queue that a command asked for. */
+void control_route(struct qmgr *q, uint64_t token, enum route_status status,
+    const struct ipc_route *m);
+/* Whom a command asks. */
+enum control_asks { ASKS_MASTER, ASKS_ACCT, ASKS_RESOLVER };
+/* It will not answer any more. */
+void control_peer_gone(struct qmgr *q, enum control_asks who);
 
 #endif

@@ -88,11 +88,19 @@ on_acct_close(struct chan *c, void *arg, const char *why)
 	(void)c;
 	log_debug("channel to acct: %s", why);
 	chan_free(&q->acct.chan);
+	control_peer_gone(q, ASKS_ACCT);
 	qmgr_stop_check(q);
 }
 
+static void
+on_rotated(struct chan *c, void *arg, const void *m)
+{
+	(void)c;
+	control_rotated(arg, m);
+}
+
 static const struct chan_ops acct_ops = {
-	.on = { [IPC_READER_AT] = on_acct_at },
+	.on = { [IPC_READER_AT] = on_acct_at, [IPC_ROTATED] = on_rotated },
 	.on_close = on_acct_close,
 };
 
@@ -100,6 +108,7 @@ void
 acct_attach(struct qmgr *q, int fd)
 {
 	chan_free(&q->acct.chan);
+	control_peer_gone(q, ASKS_ACCT);
 	q->acct.chan = chan_new(q->role->base, fd, R_QMGR, R_ACCT, 0,
 	    &acct_ops, q);
 	log_at_send(q, q->acct.chan);

@@ -21,12 +21,14 @@ struct found {
 	char bytes[];
 };
 
-/* REBIND or HOLD of a message whose ACCEPT is still to come: see intake.c. */
+/* REBIND, HOLD or PRIORITY of a message whose ACCEPT is still to come: see
+ * intake.c. */
 struct early {
 	struct early *next;
-	bool held;             /* HOLD */
+	enum ev_type type;
 	uint32_t order;        /* of HOLD */
-	char *vmta;            /* of REBIND, owned */
+	unsigned priority;     /* of PRIORITY */
+	char *vmta;            /* of REBIND, owned; else NULL */
 	uint32_t n;
 	uint32_t rcpts[];
 };
@@ -71,9 +73,10 @@ early_forget(struct recovery *rec)
 	rec->early_end = &rec->early;
 }
 
-static void
+/* What belongs to its type is for the caller to fill in. */
+static struct early *
 early_keep(struct recovery *rec, uint64_t id, const struct u32s *rcpts,
-    bool held, uint32_t order, struct sv vmta)
+    enum ev_type type)
 {
 	struct early *x = calloc(1, sizeof(*x) +
 	    rcpts->n * sizeof(x->rcpts[0]));
@@ -83,14 +86,27 @@ early_keep(struct recovery *rec, uint64_t id, const struct u32s *rcpts,
 	if (rec->early_id != id)
 		early_forget(rec);
 	rec->early_id = id;
-	x->held = held;
-	x->order = order;
-	x->vmta = sv_dup(vmta);
+	x->type = type;
 	x->n = rcpts->n;
 	for (uint32_t i = 0; i < x->n; i++)
 		x->rcpts[i] = u32s_get(rcpts, i);
 	*rec->early_end = x;
 	rec->early_end = &x->next;
+	return x;
+}
+
+static void
+early_apply_one(struct recovery *rec, struct smsg *m, const struct early *x,
+    uint32_t idx)
+{
+	struct sched *s = rec->q->sched;
+
+	if (x->type == EV_HOLD)
+		sched_rcpt_hold(s, rec->now, m, idx, true, x->order);
+	else if (x->type == EV_PRIORITY)
+		sched_rcpt_prioritize(s, rec->now, m, idx, x->priority);
+	else
+		(void)sched_rcpt_move(s, rec->now, m, idx, sv_from(x->vmta));
 }
 
 static void
@@ -103,14 +119,8 @@ early_apply(struct recovery *rec, struct smsg *m)
 		return;
 	for (const struct early *x = rec->early; x != NULL; x = x->next)
 		for (uint32_t i = 0; i < x->n; i++) {
-			if (x->rcpts[i] >= smsg_nrcpts(m))
-				continue;
-			if (x->held)
-				sched_rcpt_hold(rec->q->sched, rec->now, m,
-				    x->rcpts[i], true, x->order);
-			else
-				(void)sched_rcpt_move(rec->q->sched, rec->now,
-				    m, x->rcpts[i], sv_from(x->vmta));
+			if (x->rcpts[i] < smsg_nrcpts(m))
+				early_apply_one(rec, m, x, x->rcpts[i]);
 		}
 }
 
@@ -190,7 +200,7 @@ hold_replay(struct recovery *rec, const struct ev_hold *e)
 	struct smsg *m = sched_msg_find(rec->q->sched, e->id);
 
 	if (m == NULL && e->held)
-		early_keep(rec, e->id, &e->rcpts, true, e->order, SV(""));
+		early_keep(rec, e->id, &e->rcpts, EV_HOLD)->order = e->order;
 	rcpts_replay(rec, e->id, &e->rcpts, e->held ? SR_HELD : SR_RETRY);
 	for (uint32_t i = 0; m != NULL && e->order != 0 && i < e->rcpts.n; i++)
 		sched_rcpt_hold(rec->q->sched, rec->now, m,
@@ -202,11 +212,14 @@ attempt_replay(struct recovery *rec, const struct ev_attempt *e)
 {
 	struct smsg *m = sched_msg_find(rec->q->sched, e->id);
 	enum srcpt_state state = SR_RETRY;
+	struct route_addr source;
+	bool from = route_addr_parse(e->source_ip, &source);
 
 	/* not what was given up without a try */
 	if (m != NULL && e->dest_ip.n > 0)
 		sched_rcpt_tried(rec->q->sched, rec->now, m, e->rcpt_idx,
-		    (int64_t)e->time_us, e->volume_kib);
+		    (int64_t)e->time_us, e->volume_kib,
+		    from ? &source : NULL);
 	warmup_attempt_replay(rec->q, rec->now, e);
 	if (e->action != ACT_DEFERRED)
 		state = e->wants_dsn ? SR_BOUNCING : SR_DONE;
@@ -274,10 +287,24 @@ rebind_replay(struct recovery *rec, const struct ev_rebind *e)
 	struct smsg *m = sched_msg_find(rec->q->sched, e->id);
 
 	if (m == NULL)
-		early_keep(rec, e->id, &e->rcpts, false, 0, e->vmta);
+		early_keep(rec, e->id, &e->rcpts, EV_REBIND)->vmta =
+		    sv_dup(e->vmta);
 	for (uint32_t i = 0; m != NULL && i < e->rcpts.n; i++)
 		(void)sched_rcpt_move(rec->q->sched, rec->now, m,
 		    u32s_get(&e->rcpts, i), e->vmta);
+}
+
+static void
+priority_replay(struct recovery *rec, const struct ev_priority *e)
+{
+	struct smsg *m = sched_msg_find(rec->q->sched, e->id);
+
+	if (m == NULL)
+		early_keep(rec, e->id, &e->rcpts, EV_PRIORITY)->priority =
+		    e->priority;
+	for (uint32_t i = 0; m != NULL && i < e->rcpts.n; i++)
+		sched_rcpt_prioritize(rec->q->sched, rec->now, m,
+		    u32s_get(&e->rcpts, i), e->priority);
 }
 
 static void
@@ -324,6 +351,8 @@ event_replay(struct recovery *rec, enum ev_type type, const union ev_any *e)
 		source_replay(q, rec->now, &e->source);
 	else if (type == EV_REBIND)
 		rebind_replay(rec, &e->rebind);
+	else if (type == EV_PRIORITY)
+		priority_replay(rec, &e->priority);
 	else if (type == EV_DELAY_PASS)
 		sched_delays_restore(q->sched, rec->now,
 		    (int64_t)e->delay_pass.time_us);

@@ -36,6 +36,8 @@ struct routes {
 	struct event *again;    /* pending while a look-up waits for it */
 	uint64_t key[2];
 	uint64_t site_key[2];   /* the same in each life: names are kept */
+	struct arena arena;     /* of what routes_of() told last */
+	struct route told;
 };
 
 static uint64_t
@@ -73,6 +75,7 @@ routes_init(struct qmgr *q)
 	q->routes->again = evtimer_new(q->role->base, on_again, q);
 	if (q->routes->again == NULL)
 		fatal("out of memory");
+	arena_init(&q->routes->arena, IPC_ROUTE_MAX * 4);
 	htab_init(&q->routes->by_name, name_hash_of);
 	htab_init(&q->routes->by_token, token_hash_of);
 	arc4random_buf(q->routes->key, sizeof(q->routes->key));
@@ -129,6 +132,51 @@ routes_find(struct qmgr *q, struct sv domain, struct sv vmta)
 	return qr == NULL ? SV("") : sv_make(qr->bytes, qr->nbytes);
 }
 
+const struct route *
+routes_of(void *arg, const struct squeue *sq, bool *relay_r)
+{
+	struct routes *r = ((struct qmgr *)arg)->routes;
+	const struct qroute *qr = route_get(r, squeue_domain(sq),
+	    squeue_vmta(sq), false);
+
+	arena_reset(&r->arena);
+	if (qr == NULL || !route_decode(sv_make(qr->bytes, qr->nbytes),
+	    &r->arena, &r->told))
+		return NULL;
+	*relay_r = qr->smtp_hosts[0] != '\0';
+	return &r->told;
+}
+
+/* Those that are left stand in the order of the route. */
+struct sv
+routes_left(struct qmgr *q, const struct sched_session *se, struct buf *b)
+{
+	struct route_addr addrs[ROUTE_HOSTS_MAX * ROUTE_ADDRS_MAX];
+	struct route_host hosts[ROUTE_HOSTS_MAX];
+	struct route left = { .hosts = hosts };
+	const struct route *r;
+	bool relay;
+	struct wr w;
+
+	r = routes_of(q, se->queue, &relay);
+	for (uint32_t i = 0; r != NULL && i < se->ntargets; i++) {
+		struct sched_target t = se->targets[i];
+
+		if (t.host >= r->nhosts || t.addr >= r->hosts[t.host].naddrs)
+			break; /* it is another route */
+		if (i == 0 || se->targets[i - 1].host != t.host) {
+			hosts[left.nhosts] = r->hosts[t.host];
+			hosts[left.nhosts].addrs = &addrs[i];
+			hosts[left.nhosts++].naddrs = 0;
+		}
+		addrs[i] = r->hosts[t.host].addrs[t.addr];
+		hosts[left.nhosts - 1].naddrs++;
+	}
+	wr_init_buf(&w, b);
+	route_encode(&w, &left);
+	return buf_sv(b);
+}
+
 static void
 resolve_send(struct qmgr *q, const struct qroute *qr)
 {
@@ -141,6 +189,22 @@ resolve_send(struct qmgr *q, const struct qroute *qr)
 
 	if (q->resolver != NULL)
 		ipc_send_resolve(q->resolver, &m);
+}
+
+bool
+routes_ask(const struct qmgr *q, uint64_t token, struct sv domain,
+    struct sv vmta)
+{
+	const struct conf_domain *own = conf_domain_find(q->conf, vmta,
+	    domain);
+
+	if (q->resolver == NULL)
+		return false;
+	ipc_send_resolve(q->resolver, &(struct ipc_resolve){
+	    .token = token | ROUTES_ASKED, .domain = domain,
+	    .smtp_hosts = own->smtp_hosts,
+	    .port = (uint16_t)own->default_smtp_port });
+	return true;
 }
 
 void
@@ -189,7 +253,7 @@ route_store(struct qroute *qr, struct sv bytes)
 	qr->nbytes = bytes.n;
 }
 
-static const char *
+const char *
 route_status_code(enum route_status s)
 {
 	switch (s) {
@@ -309,8 +373,6 @@ routes_skip(void *arg, const struct squeue *sq, struct sv host,
 
 /* ---- sites ---- */
 
-#define SITE_NAMED 3 /* hosts in the name of a site; more are a hash */
-
 static int
 by_name(const void *a, const void *b)
 {
@@ -346,46 +408,73 @@ site_name(const struct routes *r, const struct sv *hosts, size_t n,
 	for (size_t i = 0; i < n; i++) {
 		uint64_t key[2] = { sum, 0 };
 
-		if (i < SITE_NAMED)
+		if (i < ROUTES_SITE_HOSTS)
 			str_addf(out, "%s%.*s", i == 0 ? "" : ",",
 			    SV_FMT(hosts[i]));
 		sum = siphash24(i == 0 ? r->site_key : key, hosts[i].p,
 		    hosts[i].n);
 	}
-	if (n > SITE_NAMED)
-		str_addf(out, ",+%zu:%016llx", n - SITE_NAMED,
+	if (n > ROUTES_SITE_HOSTS)
+		str_addf(out, ",+%zu:%016llx", n - ROUTES_SITE_HOSTS,
 		    (unsigned long long)sum);
 }
 
 /* Where mail goes by smtp-hosts says nothing about others. A domain that is
  * its own host has no other in its site. */
-static void
-site_tell(struct qmgr *q, struct squeue *sq, const struct qroute *qr)
+bool
+routes_site(const struct qmgr *q, struct sv domain, struct sv vmta,
+    const struct route *r, char name[ROUTES_SITE_MAX])
 {
-	static const struct sv none = { .p = "", .n = 0 };
-	struct sv hosts[ROUTE_HOSTS_MAX], name = none;
-	char text[SITE_NAMED * (ROUTE_NAME_MAX + 1) + 40];
-	bool rollup = false;
-	struct route r;
+	const struct conf_domain *own = conf_domain_find(q->conf, vmta,
+	    domain);
+	struct sv hosts[ROUTE_HOSTS_MAX], rollup;
 	struct str s;
 	size_t n;
 
+	str_init(&s, name, ROUTES_SITE_MAX);
+	if (own->smtp_hosts.n > 0 || own->disable_mx_rollup || r->nhosts == 0)
+		return false;
+	n = best_hosts(r, hosts);
+	rollup = conf_rollup_of(q->conf, hosts, n);
+	str_add(&s, rollup);
+	if (rollup.n == 0 && !(n == 1 && sv_ieq(hosts[0], domain)))
+		site_name(q->routes, hosts, n, &s);
+	return rollup.n > 0;
+}
+
+static void
+site_tell(struct qmgr *q, struct squeue *sq, const struct qroute *qr)
+{
+	char name[ROUTES_SITE_MAX] = "";
+	bool rollup = false;
+	struct route r;
+
 	arena_reset(&q->env_arena);
-	if (qr->smtp_hosts[0] == '\0' && route_decode(sv_make(qr->bytes,
-	    qr->nbytes), &q->env_arena, &r) && r.nhosts > 0 &&
-	    !conf_domain_find(q->conf, sv_from(qr->vmta),
-	    sv_from(qr->domain))->disable_mx_rollup) {
-		n = best_hosts(&r, hosts);
-		name = conf_rollup_of(q->conf, hosts, n);
-		rollup = name.n > 0;
-		STR_ON(&s, text);
-		if (!rollup && !(n == 1 && sv_ieq(hosts[0],
-		    sv_from(qr->domain)))) {
-			site_name(q->routes, hosts, n, &s);
-			name = str_sv(&s);
-		}
-	}
-	sched_site(q->sched, qmgr_now(), sq, name, rollup);
+	if (route_decode(sv_make(qr->bytes, qr->nbytes), &q->env_arena, &r))
+		rollup = routes_site(q, sv_from(qr->domain),
+		    sv_from(qr->vmta), &r, name);
+	sched_site(q->sched, qmgr_now(), sq, sv_from(name), rollup);
+}
+
+bool
+routes_leaves_out(struct qmgr *q, struct sv domain, struct sv vmta,
+    struct sv host)
+{
+	struct qroute *qr = route_get(q->routes, domain, vmta, false);
+	struct route full, used;
+	unsigned n = 0;
+
+	if (qr == NULL || qr->full == NULL ||
+	    !route_decode(sv_make(qr->full, qr->nfull), &q->env_arena,
+	    &full) || !route_decode(sv_make(qr->bytes, qr->nbytes),
+	    &q->env_arena, &used))
+		return false;
+	for (unsigned i = 0; i < full.nhosts; i++)
+		n += sv_ieq(full.hosts[i].name, host);
+	for (unsigned i = 0; i < used.nhosts; i++)
+		if (sv_ieq(used.hosts[i].name, host))
+			return false;
+	return n > 0;
 }
 
 static void
@@ -404,6 +493,8 @@ on_route(struct chan *c, void *arg, const void *msg)
 	struct squeue *sq;
 
 	(void)c;
+	if ((m->token & ROUTES_ASKED) != 0)
+		control_route(q, m->token & ~ROUTES_ASKED, status, m);
 	if (qr == NULL)
 		return;
 	if (status == ROUTE_AGAIN) {
@@ -453,6 +544,7 @@ on_close(struct chan *c, void *arg, const char *why)
 	(void)c;
 	log_debug("the resolver's channel: %s", why);
 	chan_free(&q->resolver);
+	control_peer_gone(q, ASKS_RESOLVER);
 	qmgr_stop_check(q);
 }
 
@@ -469,6 +561,7 @@ routes_chan_set(struct qmgr *q, int fd)
 	size_t at = 0;
 
 	chan_free(&q->resolver);
+	control_peer_gone(q, ASKS_RESOLVER);
 	q->resolver = chan_new(q->role->base, fd, R_QMGR, R_RESOLVER, 0,
 	    &resolver_ops, q);
 	while ((qr = htab_next(&q->routes->by_token, &at)) != NULL) {

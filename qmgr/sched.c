@@ -77,6 +77,7 @@ sched_new(const struct sched_ops *ops, void *arg, const struct conf *conf,
 	htab_init(&s->queues, queue_hash);
 	htab_init(&s->sessions, session_hash);
 	htab_init(&s->sites, site_hash);
+	htab_init(&s->dests, dest_hash);
 	TAILQ_INIT(&s->all_sites);
 	TAILQ_INIT(&s->all_queues);
 	TAILQ_INIT(&s->walks);
@@ -121,6 +122,7 @@ sched_free(struct sched **sp)
 	while ((q = TAILQ_FIRST(&s->all_queues)) != NULL)
 		queue_free(s, q);
 	sites_free(s);
+	dests_free(s);
 	warmups_free(s);
 	sources_free(s);
 	vmtas_free(s);
@@ -147,6 +149,7 @@ sched_conf_set(struct sched *s, struct sched_now now, const struct conf *conf)
 	TAILQ_FOREACH(vm, &s->vmtas, link)
 		vmta_conf(s, vm);
 	warmups_conf(s);
+	dests_conf(s);
 	sources_changed(s);
 	s->conf_walk = TAILQ_FIRST(&s->all_queues);
 }
@@ -208,6 +211,10 @@ timer_fire(struct sched *s, struct stimer *t)
 	(void)timer_set(&s->timers, t, NEVER);
 	if (t->kind == TIMER_SOURCE) {
 		source_timer(s, t);
+		return;
+	}
+	if (t->kind == TIMER_PACE) {
+		pace_timer(s, t);
 		return;
 	}
 	if (t->kind == TIMER_SITE) {
@@ -332,6 +339,7 @@ sched_route(struct sched *s, struct sched_now now, struct squeue *q,
 		TAILQ_REMOVE(&s->resolving, q, resolve_link);
 		queue_took(q, TIME_DNS, sched_mono(s) - q->asked_at);
 	}
+	dest_route_changed(q);
 	queue_activate(s, q);
 	if (status == ROUTE_TEMPORARY || status == ROUTE_AGAIN) {
 		queue_fail(s, q, &queue_conf(s, q)->retry_after_dns_error,

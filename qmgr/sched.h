@@ -24,6 +24,7 @@
 #include "common/base/sv.h"
 #include "common/base/timeval.h"
 #include "common/mail/outcome.h"
+#include "common/mail/priority.h"
 #include "common/mail/route.h"
 
 struct conf;
@@ -88,7 +89,16 @@ enum sched_wait {
 	WAIT_CONN_SOURCE, /* source-ip-max-smtp-out of those that are not */
 	WAIT_CONN_SITE,   /* max-smtp-out of all domains with these hosts */
 	WAIT_SITE_RATE,   /* their messages */
+	WAIT_CONN_HOST,   /* mx-connection-limit */
+	WAIT_CONN_NET,    /* ip-connection-limit */
+	WAIT_CONN_RELAY,  /* max-conn-per-relay */
+	WAIT_SOURCE_RATE, /* source-ip-max-msg-rate of those with room */
 	SCHED_WAITS
+};
+
+/* An address of the route. */
+struct sched_target {
+	uint8_t host, addr;
 };
 
 struct sched_session {
@@ -99,6 +109,9 @@ struct sched_session {
 	struct sv domain, vmta;
 	uint32_t window;                /* messages that may be outstanding */
 	uint32_t source;                /* index of its smtp-source-host */
+	const struct sched_target *targets; /* in session_open(): to none else
+	                                 * may it connect; NULL: to all */
+	uint32_t ntargets;
 };
 
 /* A source address that is disabled. */
@@ -129,6 +142,11 @@ struct sched_ops {
 	/* Look up where domain's mail goes; answer with sched_route(). */
 	void (*resolve)(void *arg, struct squeue *q, struct sv domain,
 	    struct sv vmta, const struct conf_domain *conf);
+	/* Where the queue's mail goes, as it was found last; valid until the
+	 * next call. NULL: not known, then what limits hosts and networks does
+	 * not hold. *relay_r: by smtp-hosts. May be NULL. */
+	const struct route *(*route)(void *arg, const struct squeue *q,
+	    bool *relay_r);
 	/* Open a session; answer sched_session_up() / _end(). */
 	void (*session_open)(void *arg, const struct sched_session *se);
 	/* Deliver msg to these recipients in the session; each is answered
@@ -207,6 +225,7 @@ uint32_t smsg_rcpt_deletion(const struct smsg *m, uint32_t idx);
  * *order_r. Of one that is in the trash. */
 enum srcpt_state smsg_rcpt_before(const struct smsg *m, uint32_t idx,
     int64_t *next_us_r, uint32_t *order_r);
+unsigned smsg_rcpt_priority(const struct smsg *m, uint32_t idx);
 /* NULL when the recipient is done: ask before the result. */
 const struct squeue *smsg_rcpt_queue(const struct smsg *m, uint32_t idx);
 /* Its record stands somewhere else now. */
@@ -224,7 +243,8 @@ bool sched_rcpt_held_by(struct sched *s, struct smsg *m, uint32_t idx,
 /*
  * What a rate has used up: it is as good as new at until_us (wall clock).
  * queue is "domain/vmta", "/vmta" for a rate of a VMTA, "//pool" of a pool,
- * "=KEY/vmta" of a site.
+ * "=KEY/vmta" of a site, "@IP=domain/vmta" of a queue from that source address
+ * ("system": the system chooses it).
  */
 enum sched_rate { RATE_MSGS, RATE_CONNECTS, RATE_VOLUME, SCHED_RATES };
 struct sched_used {
@@ -240,10 +260,11 @@ int sched_used_each(const struct sched *s, sched_used_fn *fn, void *arg);
 void sched_used_restore(struct sched *s, struct sched_now now,
     const struct sched_used *u);
 /* Recovery: this recipient was tried at at_us (wall clock), which counts for
- * the rates; volume_kib as in the decision. Before its new state is
- * restored. */
+ * the rates; volume_kib as in the decision; source: from where, NULL if that
+ * is not known. Before its new state is restored. */
 void sched_rcpt_tried(struct sched *s, struct sched_now now, struct smsg *m,
-    uint32_t idx, int64_t at_us, uint32_t volume_kib);
+    uint32_t idx, int64_t at_us, uint32_t volume_kib,
+    const struct route_addr *source);
 /* Recovery after a crash: connections may have been opened just before, so
  * each rate of connections begins with a pause of one interval. */
 void sched_connects_unknown(struct sched *s, struct sched_now now);
@@ -273,7 +294,13 @@ void sched_worker_remove(struct sched *s, struct sched_now now,
 /* One of the recipients that are in flight with it; false if there is none. */
 bool sched_worker_rcpt(struct sched *s, unsigned worker, struct smsg **m_r,
     uint32_t *idx_r);
-void sched_session_up(struct sched *s, struct sched_now now, uint64_t session);
+/* It is up, with this host at this address; "": not known. */
+void sched_session_up(struct sched *s, struct sched_now now, uint64_t session,
+    struct sv host, struct sv host_ip);
+/* It takes no more, what it has is ready again. It counts for its limits until
+ * its end. */
+void sched_session_quits(struct sched *s, struct sched_now now,
+    uint64_t session);
 void sched_session_end(struct sched *s, struct sched_now now, uint64_t session,
     enum session_end end, uint16_t code, const struct sched_why *why);
 
@@ -394,11 +421,20 @@ struct sched_queue_why {
 	/* the limit that it is parked on */
 	bool limited;
 	struct sv scope;           /* "domain/vmta", "/vmta", "//pool", "" */
+	const struct route_addr *source; /* the limit is for this address alone;
+	                            * NULL: it is not */
+	const char *dest_kind;     /* "host", "network", "relay": the limit is
+	                            * for dest; else NULL */
+	struct sv dest;
 	const char *setting;       /* directive; NULL: a reply has set it */
 	uint32_t used, cap;        /* connections, or recipients of a warmup's
 	                            * day, or */
 	double per_hour;           /* what the rate allows; KiB of volume */
 	uint32_t nparked;
+	unsigned priority;         /* of the queue */
+	struct sv ahead;           /* one of a higher priority that waits for
+	                            * the same, or "" */
+	unsigned ahead_priority;
 };
 void sched_queue_why(const struct sched *s, struct sched_now now,
     const struct squeue *q, struct sched_queue_why *why_r);
@@ -412,6 +448,9 @@ struct sched_limit {
 	struct sv scope;           /* as in struct sched_queue_why, or
 	                            * "=KEY/vmta": a site */
 	struct sv vmta;            /* of a warmup */
+	const struct route_addr *source; /* as above */
+	const char *dest_kind;     /* as above */
+	struct sv dest;
 	const char *setting;       /* as above */
 	uint32_t used, cap;        /* as above, */
 	double per_hour;           /* but a warmup has all three */
@@ -561,6 +600,11 @@ bool sched_rcpt_move(struct sched *s, struct sched_now now, struct smsg *m,
     uint32_t idx, struct sv vmta);
 /* The VMTA that it is with, or will be when it comes back; "": it is done. */
 struct sv smsg_rcpt_vmta(const struct smsg *m, uint32_t idx);
+/* Ready ones of a higher priority go before those of a lower one; it comes
+ * behind those that have this one already. PRIORITY_DEFAULT when it is added;
+ * more than PRIORITY_MAX is that. */
+void sched_rcpt_prioritize(struct sched *s, struct sched_now now,
+    struct smsg *m, uint32_t idx, unsigned priority);
 /* Into the trash: neither delivered nor counted, it does not expire, and is
  * there. False for one that is in flight, bouncing or done. number is not 0. */
 bool sched_rcpt_trash(struct sched *s, struct sched_now now, struct smsg *m,

@@ -8,13 +8,16 @@ libsched_a_SOURCES = \
 	qmgr/sched_bind.c \
 	qmgr/sched_check.c \
 	qmgr/sched_delay.c \
+	qmgr/sched_dest.c \
 	qmgr/sched_dispatch.c \
 	qmgr/sched_heap.c \
 	qmgr/sched_hint.c \
 	qmgr/sched_info.c \
 	qmgr/sched_ip.c \
+	qmgr/sched_prio.c \
 	qmgr/sched_limit.c \
 	qmgr/sched_msg.c \
+	qmgr/sched_pace.c \
 	qmgr/sched_queue.c \
 	qmgr/sched_rcpt.c \
 	qmgr/sched_reply.c \

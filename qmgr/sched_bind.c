@@ -5,8 +5,6 @@
  */
 #include "qmgr/sched_private.h"
 
-#define NS_PER_HOUR 3600e9
-
 /* ---- the limit that a queue is parked on ---- */
 
 /* The scope of the queue's path that the limit is in; NULL: the workers. */
@@ -156,6 +154,19 @@ setting_of(const struct sched *s, const struct squeue *q,
 	    shared_setting(w);
 }
 
+/* Parked as well, it has room before q. */
+static void
+ahead_tell(const struct squeue *q, const struct slimit *l,
+    struct sched_queue_why *why)
+{
+	const struct sgroup *g = TAILQ_FIRST(&l->groups);
+
+	if (g->priority <= q->priority)
+		return;
+	why->ahead = TAILQ_FIRST(&g->queues)->name;
+	why->ahead_priority = g->priority;
+}
+
 void
 queue_limit_tell(const struct sched *s, const struct squeue *q,
     struct sched_queue_why *why)
@@ -169,6 +180,7 @@ queue_limit_tell(const struct sched *s, const struct squeue *q,
 	why->scope = scope_name(q, sc);
 	why->setting = setting_of(s, q, sc, q->wait);
 	why->nparked = l->nparked;
+	ahead_tell(q, l, why);
 	if (l->kind == LIMIT_RATE && l->rate.step_ns > 0) {
 		why->per_hour = NS_PER_HOUR / (double)l->rate.step_ns;
 		why->next_us = rate_next(&l->rate);
@@ -189,7 +201,7 @@ sched_queue_rivals(const struct squeue *q, const struct squeue **v,
 	uint32_t n = 0;
 
 	if (q->parked == NULL)
-		return 0;
+		return dest_rivals(q, v, max);
 	TAILQ_FOREACH(g, &q->parked->groups, link) {
 		TAILQ_FOREACH(other, &g->queues, park) {
 			if (n == max)
@@ -210,6 +222,17 @@ struct teller {
 	void *arg;
 };
 
+static void
+rate_tell(const struct teller *t, const struct srate *r,
+    struct sched_limit *l)
+{
+	int64_t next = rate_next(r);
+
+	l->per_hour = NS_PER_HOUR / (double)r->step_ns;
+	if (next > t->now.mono.us)
+		l->next_us = next - t->now.mono.us + t->now.wall.us;
+}
+
 /* What is not limited is not told. */
 static void
 limit_tell(const struct teller *t, const struct slimit *l, struct sv scope,
@@ -217,17 +240,13 @@ limit_tell(const struct teller *t, const struct slimit *l, struct sv scope,
 {
 	struct sched_limit i = { .scope = scope, .setting = setting,
 		.nparked = l->nparked };
-	int64_t next;
 
 	if (l->kind == LIMIT_RATE && l->rate.step_ns == 0)
 		return;
 	if (l->kind == LIMIT_CONNS && l->cap == UINT32_MAX)
 		return;
 	if (l->kind == LIMIT_RATE) {
-		i.per_hour = NS_PER_HOUR / (double)l->rate.step_ns;
-		next = rate_next(&l->rate);
-		if (next > t->now.mono.us)
-			i.next_us = next - t->now.mono.us + t->now.wall.us;
+		rate_tell(t, &l->rate, &i);
 	} else {
 		i.used = l->used;
 		i.cap = l->cap;
@@ -263,15 +282,38 @@ shared_setting_q(const struct squeue *q, enum sched_wait w)
 	return shared_setting(w);
 }
 
+/* Those that have been used. */
+static void
+paces_tell(const struct teller *t, const struct squeue *q)
+{
+	const struct spacing *p;
+
+	TAILQ_FOREACH(p, &q->paces, link) {
+		for (int i = 0; i < SCHED_RATES; i++) {
+			struct sched_limit l = { .scope = q->name,
+				.source = &p->ip,
+				.setting = pace_setting((enum sched_rate)i),
+				.nparked = q->pace_first == p &&
+				    q->wait == pace_cause((enum sched_rate)i) };
+
+			if (p->rate[i].step_ns == 0)
+				continue;
+			rate_tell(t, &p->rate[i], &l);
+			t->fn(t->arg, &l);
+		}
+	}
+}
+
 void
 sched_queue_limits(const struct sched *s, struct sched_now now,
     const struct squeue *q, bool site, sched_limit_fn *fn, void *arg)
 {
 	struct teller t = { .s = s, .now = now, .fn = fn, .arg = arg };
 
-	if (!site)
+	if (!site) {
 		scope_tell(&t, &q->scope, q->name, q, own_setting);
-	else if (q->site != NULL && q->site->scope != NULL)
+		paces_tell(&t, q);
+	} else if (q->site != NULL && q->site->scope != NULL)
 		scope_tell(&t, q->site->scope, q->site->path_name, q,
 		    site_setting_q);
 }
@@ -315,4 +357,5 @@ sched_shared_limits(const struct sched *s, struct sched_now now,
 		    shared_setting_q);
 	TAILQ_FOREACH(w, &s->warmups, link)
 		warmup_tell(&t, w);
+	dests_tell(s, fn, arg);
 }

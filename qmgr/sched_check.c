@@ -22,22 +22,57 @@ check_failed(const char *what, int line, const struct squeue *q)
 	abort();
 }
 
+/* As many spares as queues, but for the one in use. It is the only one of its
+ * kind. */
+static void
+check_group(const struct slimit *l, const struct sgroup *g)
+{
+	const struct squeue *first = TAILQ_FIRST(&g->queues), *q;
+	const struct sgroup *other;
+	uint32_t n = 0, spares = 1;
+
+	CHECK(first != NULL, NULL);
+	TAILQ_FOREACH(q, &g->queues, park) {
+		CHECK(l->shared == NOT_SHARED || q->vm == first->vm, q);
+		n++;
+	}
+	for (other = g->spares; other != NULL; other = other->next)
+		spares++;
+	CHECK(n == g->n && spares == n, first);
+	TAILQ_FOREACH(other, &l->groups, link)
+		CHECK(other == g || other->priority != g->priority ||
+		    (l->shared != NOT_SHARED &&
+		    TAILQ_FIRST(&other->queues)->vm != first->vm), first);
+	if (l->shared == NOT_SHARED)
+		return;
+	for (other = first->vm->groups[l->shared]; other != g;
+	    other = other->next)
+		CHECK(other != NULL, first);
+	other = TAILQ_NEXT(g, link);
+	CHECK(first->s->last[l->shared][g->priority] == g ||
+	    (other != NULL && other->priority == g->priority), first);
+}
+
 static void
 check_limit(const struct slimit *l)
 {
 	const struct sgroup *g;
 	const struct squeue *q;
+	unsigned above = PRIORITY_MAX;
 	uint32_t n = 0;
 
 	TAILQ_FOREACH(g, &l->groups, link) {
-		CHECK(!TAILQ_EMPTY(&g->queues), NULL);
+		CHECK(g->priority <= above, NULL);
+		above = g->priority;
+		check_group(l, g);
 		TAILQ_FOREACH(q, &g->queues, park) {
-			CHECK(q->parked == l && q->park_group == g, q);
+			CHECK(q->parked == l && q->group == g, q);
 			CHECK(q->grant == NULL, q);
+			CHECK(q->priority == g->priority, q);
 			n++;
 		}
 	}
-	CHECK(n == l->nparked, NULL);
+	CHECK(n == l->nparked && l->leaving <= l->used, NULL);
 	if (n == 0)
 		return;
 	/* Whoever is parked has a reason, and something to wake it. */
@@ -75,10 +110,46 @@ check_rcpt(const struct squeue *q, const struct srcpt *r)
 		CHECK(r->u.deliv->open > 0 && r->u.deliv->msg == m, q);
 }
 
+/* The number of recipients in a list of a level. */
+static uint32_t
+check_ready(const struct squeue *q, const struct slevel *lv,
+    const struct srcpts *list, int due)
+{
+	const struct srcpt *r;
+	uint32_t n = 0;
+
+	TAILQ_FOREACH(r, list, u.ready) {
+		CHECK(r->state == SR_READY && (r->flags & RF_DUE) == due, q);
+		CHECK((r->flags & RF_ASTRAY) != 0 ? lv == &q->level :
+		    r->priority == lv->priority, q);
+		n++;
+	}
+	return n;
+}
+
+/* The same, of all. */
+static uint32_t
+check_levels(const struct squeue *q)
+{
+	unsigned above = PRIORITY_MAX + 1;
+	const struct slevel *lv;
+	uint32_t sum = 0, n;
+
+	TAILQ_FOREACH(lv, &q->levels, link) {
+		CHECK(lv->priority < above, q);
+		above = lv->priority;
+		n = check_ready(q, lv, &lv->fresh, 0) +
+		    check_ready(q, lv, &lv->due, RF_DUE);
+		CHECK(n > 0, q);
+		sum += n;
+	}
+	return sum;
+}
+
 static void
 check_lists(const struct squeue *q)
 {
-	uint32_t count[SR_STATES] = { 0 }, ready = 0;
+	uint32_t count[SR_STATES] = { 0 };
 	const struct srcpt *r;
 	int64_t last = INT64_MIN;
 	bool next_is_live = q->expire_next == NULL;
@@ -107,15 +178,7 @@ check_lists(const struct squeue *q)
 	}
 	for (int i = 0; i < SR_STATES; i++)
 		CHECK(count[i] == q->count[i], q);
-	TAILQ_FOREACH(r, &q->fresh, u.ready) {
-		CHECK(r->state == SR_READY && (r->flags & RF_DUE) == 0, q);
-		ready++;
-	}
-	TAILQ_FOREACH(r, &q->due, u.ready) {
-		CHECK(r->state == SR_READY && (r->flags & RF_DUE) != 0, q);
-		ready++;
-	}
-	CHECK(ready == q->count[SR_READY], q);
+	CHECK(check_levels(q) == q->count[SR_READY], q);
 	for (uint32_t i = 1; i < q->count[SR_RETRY]; i++)
 		CHECK(q->heap[(i - 1) / 2]->u.retry.due <=
 		    q->heap[i]->u.retry.due, q);
@@ -155,6 +218,7 @@ check_session(const struct squeue *q, const struct ssession *se, int place)
 	CHECK(se->state != SE_UP || q->sources_check ||
 	    !source_is_off(q->s, q, &se->source), q);
 	CHECK(se->max_msgs == 0 || se->handed <= se->max_msgs, q);
+	CHECK(!se->dry || (se->state == SE_UP && place == SCHED_WINDOW), q);
 	CHECK(se->idle == (se->state == SE_UP && se->outstanding == 0), q);
 	TAILQ_FOREACH(d, &se->delivs, link) {
 		CHECK(d->se == se && d->open <= d->n, q);
@@ -163,6 +227,35 @@ check_session(const struct squeue *q, const struct ssession *se, int place)
 	}
 	CHECK(n == se->outstanding, q);
 	return inflight;
+}
+
+/* Sessions that wait for the rates of their address. */
+static void
+check_paces(const struct squeue *q)
+{
+	const struct spacing *p;
+	const struct ssession *se;
+
+	TAILQ_FOREACH(p, &q->paces, link) {
+		uint32_t n = 0, connecting = 0, dry = 0, in_list = 0;
+
+		for (int i = 0; i <= SCHED_WINDOW; i++) {
+			TAILQ_FOREACH(se, &q->sessions[i], qlink) {
+				if (se->pace != p)
+					continue;
+				n++;
+				connecting += se->state == SE_CONNECTING;
+				dry += se->dry;
+			}
+		}
+		TAILQ_FOREACH(se, &p->dry, dry_link)
+			in_list++;
+		CHECK(n == p->nsessions && connecting == p->nconnecting, q);
+		CHECK(dry == in_list, q);
+		CHECK(dry == 0 || p->timer.pos != 0 || q->poke_at != NEVER, q);
+		CHECK(q->pace_first != p || q->active || q->all_full == 0 ||
+		    p->timer.pos != 0 || q->poke_at != NEVER, q);
+	}
 }
 
 static void
@@ -182,6 +275,7 @@ check_sessions(const struct squeue *q, uint64_t *inflight)
 	CHECK(n == q->nsessions && connecting == q->nconnecting, q);
 	CHECK(up == q->nup, q);
 	CHECK(q->scope.conns.used == n, q);
+	CHECK(q->scope.conns.leaving == n - connecting - up, q);
 }
 
 static void
@@ -189,6 +283,9 @@ check_queue(const struct squeue *q)
 {
 	check_lists(q);
 	check_scope(&q->scope);
+	CHECK(q->priority == q->conf->queue_priority || q->conf_gen !=
+	    q->s->conf_gen, q);
+	check_paces(q);
 	if (q->parked != NULL)
 		CHECK(q->parked->nparked > 0, q);
 	if (q->grant != NULL)
@@ -215,7 +312,7 @@ check_site(const struct sched *s, const struct ssite *t)
 {
 	const struct squeue *q, *member;
 	const struct ssession *se;
-	uint32_t n = 0, members = 0, used = 0;
+	uint32_t n = 0, members = 0, used = 0, leaving = 0;
 
 	TAILQ_FOREACH(member, &t->queues, site_link)
 		members++;
@@ -223,8 +320,14 @@ check_site(const struct sched *s, const struct ssite *t)
 		n += q->site == t;
 		for (int i = 0; t->scope != NULL && i <= SCHED_WINDOW; i++)
 			TAILQ_FOREACH(se, &q->sessions[i], qlink)
-				for (int k = 0; k < se->path.n; k++)
-					used += se->path.scope[k] == t->scope;
+				for (int k = 0; k < se->path.n; k++) {
+					bool in = se->path.scope[k] ==
+					    t->scope;
+
+					used += in;
+					leaving += in &&
+					    se->state == SE_CLOSING;
+				}
 	}
 	CHECK(n == members, NULL);
 	CHECK(members > 0 || t->timer.pos != 0, NULL);
@@ -232,6 +335,7 @@ check_site(const struct sched *s, const struct ssite *t)
 		return;
 	check_scope(t->scope);
 	CHECK(t->scope->conns.used == used, NULL);
+	CHECK(t->scope->conns.leaving == leaving, NULL);
 }
 
 /* What is queued and under way in each plan. */
@@ -251,6 +355,55 @@ check_warmup(const struct sched *s, const struct swarmup *w)
 		CHECK(i == 0 || w->days[i - 1].day < w->days[i].day, NULL);
 	}
 	CHECK(n <= s->count[SR_INFLIGHT], NULL);
+}
+
+/* Who holds a place of a host, and who waits for one. */
+static void
+check_dest(const struct sched *s, const struct sdest *d)
+{
+	uint32_t used = 0, waits = 0, granted = 0, listed = 0;
+	const struct ssession *se;
+	const struct squeue *q;
+	const struct sdwait *w;
+
+	TAILQ_FOREACH(q, &s->all_queues, link) {
+		granted += q->dgrant == d;
+		for (int i = 0; i <= SCHED_WINDOW; i++)
+			TAILQ_FOREACH(se, &q->sessions[i], qlink)
+				used += dest_holds(se, d);
+		TAILQ_FOREACH(w, &q->dwaits, of_queue)
+			waits += w->dest == d;
+	}
+	TAILQ_FOREACH(w, &d->waits, of_dest) {
+		CHECK(w->q->dgrant == NULL, w->q);
+		/* what it waits for comes, or it looks again */
+		CHECK(d->used + d->granted >= d->cap || w->q->active ||
+		    w->q->conf_gen != s->conf_gen, w->q);
+		listed++;
+	}
+	CHECK(used == d->used && granted == d->granted, NULL);
+	CHECK(waits == d->nwaits && listed == waits, NULL);
+	CHECK(used + waits + granted > 0, NULL);
+}
+
+static void
+check_dests(const struct sched *s)
+{
+	const struct squeue *q;
+	const struct sdest *d;
+	const struct sdwait *w;
+	size_t at = 0;
+
+	while ((d = htab_next(&s->dests, &at)) != NULL)
+		check_dest(s, d);
+	TAILQ_FOREACH(q, &s->all_queues, link) {
+		uint32_t n = 0;
+
+		TAILQ_FOREACH(w, &q->dwaits, of_queue)
+			n++;
+		CHECK(n == q->ndwaits, q);
+		CHECK(q->dgrant == NULL || q->active, q);
+	}
 }
 
 static void
@@ -304,7 +457,7 @@ void
 sched_check(const struct sched *s)
 {
 	uint64_t count[SR_STATES] = { 0 }, inflight = 0, sessions = 0;
-	uint64_t vm_used = 0;
+	uint64_t vm_used = 0, leaving = 0;
 	const struct squeue *q;
 	const struct svmta *vm;
 	const struct svpool *p;
@@ -317,6 +470,7 @@ sched_check(const struct sched *s)
 		check_queue(q);
 		check_sessions(q, &inflight);
 		sessions += q->nsessions;
+		leaving += q->scope.conns.leaving;
 		for (int i = 0; i < SR_STATES; i++)
 			count[i] += q->count[i];
 	}
@@ -340,9 +494,11 @@ sched_check(const struct sched *s)
 	CHECK(inflight == s->count[SR_INFLIGHT], NULL);
 	CHECK(sessions == s->nsessions && vm_used == sessions, NULL);
 	CHECK(s->scope.conns.used == sessions, NULL);
+	CHECK(s->scope.conns.leaving == leaving, NULL);
 	CHECK(htab_count(&s->sessions) == sessions, NULL);
 	check_scope(&s->scope);
 	check_limit(&s->worker_limit);
+	check_dests(s);
 	check_sources(s);
 	check_delays(s);
 	check_timers(s);

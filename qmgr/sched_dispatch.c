@@ -26,15 +26,24 @@ rate_block(struct sched *s, const struct squeue *q)
 	return NULL;
 }
 
+/* Who has a place of a host takes what is granted to somebody else: see
+ * target_block(). */
+static bool
+keeps_from_opening(struct sched *s, const struct slimit *l,
+    const struct squeue *q)
+{
+	return q->dgrant != NULL ? limit_is_full(s, l) : limit_blocks(s, l, q);
+}
+
 static struct slimit *
 open_block(struct sched *s, const struct squeue *q)
 {
-	if (limit_blocks(s, &s->worker_limit, q))
+	if (keeps_from_opening(s, &s->worker_limit, q))
 		return &s->worker_limit;
 	for (int i = 0; i < q->path.n; i++) {
-		if (limit_blocks(s, &q->path.scope[i]->conns, q))
+		if (keeps_from_opening(s, &q->path.scope[i]->conns, q))
 			return &q->path.scope[i]->conns;
-		if (limit_blocks(s, &q->path.scope[i]->connect_rate, q))
+		if (keeps_from_opening(s, &q->path.scope[i]->connect_rate, q))
 			return &q->path.scope[i]->connect_rate;
 	}
 	return NULL;
@@ -57,33 +66,45 @@ group_most(const struct squeue *q)
 	return most;
 }
 
+/* Adds the messages of a ready list to n, until that is more than `than`. */
+static void
+list_count(const struct srcpts *list, uint32_t most, uint32_t than,
+    uint32_t *n)
+{
+	const struct smsg *m = NULL;
+	const struct srcpt *r;
+	uint32_t in_group = 0;
+
+	TAILQ_FOREACH(r, list, u.ready) {
+		if (rcpt_msg(r) != m || in_group == most) {
+			m = rcpt_msg(r);
+			in_group = 0;
+			if (++*n > than)
+				return;
+		}
+		in_group++;
+	}
+}
+
 /* Are more than `than` messages ready (and allowed by the rates)? Looks at
  * so many at most. */
 static bool
 ready_more_than(struct sched *s, const struct squeue *q, uint32_t than)
 {
-	const struct srcpts *lists[2] = { &q->fresh, &q->due };
 	uint32_t most = group_most(q), n = 0;
+	const struct slevel *lv;
 
 	for (int i = 0; i < q->path.n; i++) {
 		if (rate_tokens(&q->path.scope[i]->msg_rate.rate,
 		    sched_mono(s)) <= than)
 			return false;
 	}
-	for (int i = 0; i < 2; i++) {
-		const struct smsg *m = NULL;
-		const struct srcpt *r;
-		uint32_t in_group = 0;
-
-		TAILQ_FOREACH(r, lists[i], u.ready) {
-			if (rcpt_msg(r) != m || in_group == most) {
-				m = rcpt_msg(r);
-				in_group = 0;
-				if (++n > than)
-					return true;
-			}
-			in_group++;
-		}
+	TAILQ_FOREACH(lv, &q->levels, link) {
+		list_count(&lv->fresh, most, than, &n);
+		if (n <= than)
+			list_count(&lv->due, most, than, &n);
+		if (n > than)
+			return true;
 	}
 	return false;
 }
@@ -113,6 +134,7 @@ queue_open_sessions(struct sched *s, struct squeue *q)
 		wait = source_choose(s, q, &source);
 		if (wait != WAIT_NOTHING) {
 			queue_unpark(s, q);
+			sessions_release_idle(s, q);
 			return wait;
 		}
 		l = open_block(s, q);
@@ -121,6 +143,8 @@ queue_open_sessions(struct sched *s, struct squeue *q)
 				queue_park(s, q, l);
 				session_reclaim(s, l);
 			}
+			if (l->kind == LIMIT_CONNS)
+				pace_reclaim(s, q);
 			return (enum sched_wait)l->cause;
 		}
 		if (session_open(s, q, source) == NULL) {
@@ -248,10 +272,13 @@ queue_turn(struct sched *s, struct squeue *q, bool *again)
 	bool more;
 
 	(void)queue_conf(s, q);
-	if (q->poke_at <= sched_mono(s))
+	if (q->poke_at <= sched_mono(s)) {
 		q->poke_at = NEVER;
+		pace_look_again(s, q);
+	}
 	react_turn(s, q);
 	adapt_turn(s, q);
+	q->chooses = false;
 	if (q->sources_check)
 		sessions_sources_check(s, q);
 	more = retry_promote(s, q);
@@ -268,6 +295,7 @@ queue_turn(struct sched *s, struct squeue *q, bool *again)
 	queue_wait_set(s, q, wait);
 	sourceless_set(s, q, wait == WAIT_SOURCES);
 	queue_grant_end(s, q);
+	dest_turn_end(s, q);
 	*again = more;
 	if (!queue_collect(s, q))
 		queue_timer(s, q);

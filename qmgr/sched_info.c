@@ -15,7 +15,9 @@ sched_wait_name(enum sched_wait w)
 		"message-rate", "vmta-message-rate", "workers",
 		"pool-connections", "pool-message-rate", "data-volume",
 		"warmup", "sources-disabled", "source-connections",
-		"site-connections", "site-message-rate" };
+		"site-connections", "site-message-rate",
+		"host-connections", "network-connections",
+		"relay-connections", "source-message-rate" };
 
 	return w < SCHED_WAITS ? names[w] : "?";
 }

@@ -2,7 +2,8 @@
 /*
  * Limits: counts of connections and rates, and the queues parked on them.
  * Room is never just announced: it is granted to the queue that has waited
- * longest (of the VMTA whose turn it is), which has it until its next turn.
+ * longest (of those with the highest priority, of the VMTA whose turn it is),
+ * which has it until its next turn.
  */
 #include "qmgr/sched_private.h"
 
@@ -32,22 +33,22 @@ void
 rate_set(struct srate *r, const struct conf_rate *c, int64_t now)
 {
 	const struct srate old = *r;
-	int64_t burst, debt = r->tat_ns - now * NS_PER_US;
+	int64_t debt = r->tat_ns - now * NS_PER_US;
+	int64_t period = c->period_ms * 1000000, n = (int64_t)c->n;
+	int64_t burst, most;
 
 	r->step_ns = 0;
-	if (c->period_ms == 0 || c->n == 0)
+	if (period == 0 || c->n == 0 || c->n >= (uint64_t)period)
 		return;
-	if (c->n < (uint64_t)c->period_ms * 1000000)
-		r->step_ns = c->period_ms * 1000000 / (int64_t)c->n;
-	if (r->step_ns == 0)
-		return;
-	burst = BURST_MS * (int64_t)1000000 / r->step_ns;
-	if (burst < 1)
-		burst = 1;
-	r->slack_ns = (burst - 1) * r->step_ns;
-	r->most = c->n < UINT32_MAX ? (uint32_t)c->n : UINT32_MAX;
-	if (r->most < burst)
-		r->most = (uint32_t)burst;
+	burst = n * BURST_MS / c->period_ms;
+	if (burst > n / 100)
+		burst = n / 100;
+	most = n / 200;
+	n -= burst + most;
+	r->step_ns = (period + n - 1) / n;
+	r->slack_ns = burst * r->step_ns;
+	r->period_ns = period;
+	r->most = most < UINT32_MAX ? (uint32_t)most + 1 : UINT32_MAX;
 	if (debt > 0 && old.step_ns != r->step_ns)
 		r->tat_ns = now * NS_PER_US + debt_changed(&old, debt,
 		    r->step_ns);
@@ -107,7 +108,6 @@ limit_init(struct slimit *l, enum limit_kind kind, enum sched_wait cause)
 		.shared = NOT_SHARED, .cap = UINT32_MAX,
 		.timer = { .kind = TIMER_LIMIT } };
 	TAILQ_INIT(&l->groups);
-	TAILQ_INIT(&l->own.queues);
 }
 
 void
@@ -129,11 +129,17 @@ limit_room(const struct sched *s, const struct slimit *l)
 }
 
 bool
+limit_is_full(const struct sched *s, const struct slimit *l)
+{
+	return l->kind == LIMIT_RATE ? !rate_ok(&l->rate, sched_mono(s)) :
+	    l->used >= l->cap;
+}
+
+bool
 limit_blocks(struct sched *s, const struct slimit *l, const struct squeue *q)
 {
 	if (q->grant == l)
-		return l->kind == LIMIT_RATE &&
-		    !rate_ok(&l->rate, sched_mono(s));
+		return limit_is_full(s, l);
 	return l->nparked > 0 || !limit_room(s, l);
 }
 
@@ -158,7 +164,7 @@ limit_release(struct sched *s, struct slimit *l)
 	limit_wake(s, l);
 }
 
-/* First queue of the group whose turn it is; the group goes to the end. */
+/* First queue of the group whose turn it is. */
 static struct squeue *
 limit_next(const struct slimit *l)
 {
@@ -172,13 +178,11 @@ limit_wake(struct sched *s, struct slimit *l)
 {
 	while (l->nparked > 0 && limit_room(s, l)) {
 		struct squeue *q = limit_next(l);
-		struct sgroup *g = q->park_group;
+		struct sgroup *g = q->group;
 
 		queue_unpark(s, q);
-		if (!TAILQ_EMPTY(&g->queues)) {
-			TAILQ_REMOVE(&l->groups, g, link);
-			TAILQ_INSERT_TAIL(&l->groups, g, link);
-		}
+		if (g->n > 0)
+			group_to_end(s, l, g);
 		q->grant = l;
 		l->granted++;
 		queue_activate(s, q);
@@ -219,9 +223,6 @@ limit_volume(struct sched *s, struct slimit *l, const struct conf_rate *c)
 void
 queue_park(struct sched *s, struct squeue *q, struct slimit *l)
 {
-	struct sgroup *g = l->shared == NOT_SHARED ? &l->own :
-	    &q->vm->groups[l->shared];
-
 	if (q->parked == l) {
 		/* there was no memory for its timer, see limit_wake() */
 		if (l->kind == LIMIT_RATE && l->granted == 0 &&
@@ -230,11 +231,9 @@ queue_park(struct sched *s, struct squeue *q, struct slimit *l)
 		return;
 	}
 	queue_unpark(s, q);
-	if (TAILQ_EMPTY(&g->queues))
-		TAILQ_INSERT_TAIL(&l->groups, g, link);
-	TAILQ_INSERT_TAIL(&g->queues, q, park);
+	/* a grant that was taken away keeps its place */
+	group_join(s, l, q, q->grant == l && l->kind == LIMIT_CONNS);
 	q->parked = l;
-	q->park_group = g;
 	l->nparked++;
 	if (l->kind == LIMIT_RATE)
 		limit_wake(s, l); /* sets the timer */
@@ -244,15 +243,11 @@ void
 queue_unpark(struct sched *s, struct squeue *q)
 {
 	struct slimit *l = q->parked;
-	struct sgroup *g = q->park_group;
 
 	if (l == NULL)
 		return;
-	TAILQ_REMOVE(&g->queues, q, park);
-	if (TAILQ_EMPTY(&g->queues))
-		TAILQ_REMOVE(&l->groups, g, link);
+	group_leave(s, l, q);
 	q->parked = NULL;
-	q->park_group = NULL;
 	l->nparked--;
 	if (l->kind == LIMIT_RATE && l->nparked == 0)
 		(void)timer_set(&s->timers, &l->timer, NEVER);

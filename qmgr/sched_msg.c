@@ -127,7 +127,7 @@ msg_queues(struct sched *s, struct smsg *m, struct sv vmta,
 	for (uint32_t i = 0; i < m->nrcpts; i++) {
 		struct srcpt *r = &m->rcpts[i];
 
-		r->idx = i;
+		r->idx = i & ((1u << NRCPTS_BITS) - 1);
 		if (i > 0 && sv_eq(domains[i], domains[i - 1]))
 			r->q = m->rcpts[i - 1].q;
 		else
@@ -260,6 +260,12 @@ smsg_rcpt_before(const struct smsg *m, uint32_t idx, int64_t *next_us_r,
 	*next_us_r = due > 0 ? due - now->mono.us + now->wall.us : 0;
 	*order_r = due < 0 ? (uint32_t)(-due - 1) : 0;
 	return due > 0 ? SR_RETRY : due < 0 ? SR_HELD : SR_READY;
+}
+
+unsigned
+smsg_rcpt_priority(const struct smsg *m, uint32_t idx)
+{
+	return m->rcpts[idx].priority;
 }
 
 const struct squeue *

@@ -7,7 +7,7 @@
  * jumps taken out (sched_clock_advance).
  *
  * A recipient (struct srcpt) is always in exactly one place for its state:
- *   READY     fresh or due list of its queue
+ *   READY     fresh or due list of one of its queue's levels
  *   RETRY     retry heap of its queue
  *   INFLIGHT  a delivery (struct sdeliv) of a session or of a worker
  *   HELD, BOUNCING   nothing but the queue's aside list
@@ -59,10 +59,12 @@
 #define QUEUE_ERROR_MAX    256
 
 #define NEVER INT64_MAX
+#define NS_PER_HOUR 3600e9
 
 /* ---- timers: one heap for all queues and limits ---- */
 
-enum timer_kind { TIMER_QUEUE, TIMER_LIMIT, TIMER_SOURCE, TIMER_SITE };
+enum timer_kind { TIMER_QUEUE, TIMER_LIMIT, TIMER_SOURCE, TIMER_SITE,
+	TIMER_PACE };
 
 struct stimer {
 	int64_t due;
@@ -79,14 +81,17 @@ struct timers {
 
 /*
  * A rate as GCRA: token k may be used when the theoretical arrival time is
- * not later than now + (burst - 1) intervals. N per period gives one token
- * each period/N; the burst is what the rate yields in 100 ms, at least 1. So
- * any window of a period sees at most N + burst - 1 tokens used.
+ * not later than now + (burst - 1) intervals. The burst is what the rate yields
+ * in 100 ms, at most one and a hundredth of its N; a message takes at most one
+ * and a two hundredth of N at once. The interval is a period/N' where N' is N
+ * less what both may go beyond it: so no window of a period sees more than N
+ * used, and N' is more than 98 % of N.
  */
 struct srate {
 	int64_t step_ns;   /* per token; 0: no limit */
 	int64_t slack_ns;  /* (burst - 1) steps */
 	int64_t tat_ns;
+	int64_t period_ns;
 	uint32_t most;     /* tokens that one message may take at once */
 };
 
@@ -94,10 +99,18 @@ enum limit_kind { LIMIT_CONNS, LIMIT_RATE };
 
 TAILQ_HEAD(squeues, squeue);
 
-/* Parked queues of one VMTA; a limit serves its groups in turn. */
+/*
+ * Queues of one priority that are parked on a limit; those of one VMTA, if
+ * several share it. Each queue has brought a group along: one is in use, the
+ * others are its spares, and whoever leaves takes one of them.
+ */
 struct sgroup {
 	struct squeues queues;
-	TAILQ_ENTRY(sgroup) link; /* in limit.groups if queues is not empty */
+	TAILQ_ENTRY(sgroup) link;  /* slimit.groups, if it has queues */
+	struct sgroup *next;       /* of svmta.groups, or of the spares */
+	struct sgroup *spares;
+	uint32_t n;                /* queues */
+	uint8_t priority;
 };
 TAILQ_HEAD(sgroups, sgroup);
 
@@ -121,9 +134,9 @@ struct slimit {
 	uint32_t used;
 	uint32_t granted;
 	uint32_t nparked;
+	uint32_t leaving;  /* connections that are being closed */
 	struct srate rate;
-	struct sgroups groups;
-	struct sgroup own; /* the only group unless shared */
+	struct sgroups groups; /* the highest priority first, then in turn */
 	struct stimer timer; /* rate: when the next token comes */
 };
 
@@ -141,6 +154,8 @@ struct spath {
 };
 
 /* ---- messages ---- */
+
+#define NRCPTS_BITS  17   /* over ENV_RCPTS_MAX */
 
 struct srcpt {
 	struct squeue *q;              /* NULL when done */
@@ -164,7 +179,8 @@ struct srcpt {
 			uint32_t number;
 		} trash;
 	} u;
-	uint32_t idx;                  /* in its message */
+	uint32_t idx : NRCPTS_BITS,    /* in its message */
+	    priority : 7;
 	uint16_t attempts;             /* stops at the end */
 	uint8_t state;                 /* enum srcpt_state */
 	uint8_t flags;
@@ -176,14 +192,27 @@ enum rcpt_flags {
 	RF_LOST = 2,   /* the last attempt ended in a lost connection */
 	RF_HOLD = 4,   /* in flight, to be held if it comes back */
 	RF_MOVE = 8,   /* in flight, to be moved to u.held.vmta */
+	RF_ASTRAY = 16,/* ready, in squeue.level whatever its priority: there
+			* was no memory for another */
 };
+
+/*
+ * The ready recipients of one priority. A queue has one level in itself, for
+ * the priority that comes first; others come and go with their recipients.
+ */
+struct slevel {
+	TAILQ_ENTRY(slevel) link;      /* squeue.levels, if not empty */
+	struct srcpts fresh, due;
+	int16_t due_credit;            /* of retries against fresh mail */
+	uint8_t priority;
+};
+TAILQ_HEAD(slevels, slevel);
 
 #define SEGMENT_BITS 36   /* of 64 MiB each */
 #define PLACE_BITS   28   /* units of 8: segments up to 2 GiB */
 #define BODY_BITS    36
 #define CLOCKS       256  /* jumps of the clock that are told apart */
 #define LENGTH_BITS  28   /* the same */
-#define NRCPTS_BITS  17   /* over ENV_RCPTS_MAX */
 
 /* What few messages have; stands behind the recipients. */
 struct smsg_rare {
@@ -238,6 +267,7 @@ struct sdeliv {
 	uint32_t kib;                  /* of the message */
 	int64_t sent_at;
 	bool delivered;                /* to one of them at least */
+	bool paced;                    /* taken of the session's pace, too */
 	struct spath path;             /* whose volume rates it was taken of */
 	struct swarmup *warmup;        /* it has places in, or NULL; */
 	int32_t warmup_day;            /* and on which day */
@@ -274,8 +304,69 @@ struct ssession {
 	struct route_addr source;      /* its address, */
 	uint32_t source_index;         /* and which it was when it opened */
 	struct sip *ip;                /* NULL: not counted */
+	struct spacing *pace;            /* NULL: its address has no rates */
+	bool dry;                      /* waits for them, in pace.dry */
+	TAILQ_ENTRY(ssession) dry_link;
+	struct sdest **held;           /* where it counts */
+	uint32_t nheld;
+	bool relay;
+	char *host;                    /* NULL: not known; else host_name */
+	struct sv host_name;
+	struct route_addr host_ip;
 };
 TAILQ_HEAD(ssessions, ssession);
+
+/* The rates of a queue from one source address, see sched_pace.c. */
+struct spacing {
+	TAILQ_ENTRY(spacing) link;
+	struct squeue *q;
+	struct route_addr ip;
+	struct srate rate[SCHED_RATES];
+	int64_t until[SCHED_RATES];    /* used up, from before a restart; until
+	                                * there is such a rate */
+	uint32_t nsessions, nconnecting;
+	struct ssessions dry;          /* sessions that have to wait */
+	struct stimer timer;           /* when one may go on, or be opened */
+};
+
+/* ---- what sessions connect to, see sched_dest.c ---- */
+
+enum dest_kind { DEST_HOST, DEST_NET, DEST_RELAY, DEST_KINDS };
+
+struct sdest {
+	struct sched *s;
+	uint8_t kind;                  /* enum dest_kind */
+	struct route_addr source;      /* of a relay all zero: it is for all */
+	struct sv name;                /* in small letters, in text[] */
+	uint32_t cap, used, granted, nwaits;
+	TAILQ_HEAD(, sdwait) waits;
+	char text[];
+};
+
+/* q waits for room in dest. */
+struct sdwait {
+	TAILQ_ENTRY(sdwait) of_dest, of_queue;
+	struct squeue *q;
+	struct sdest *dest;
+	uint32_t mark;                 /* q->dmark when that was seen last */
+};
+
+/* An address that a queue may connect to. */
+struct starget {
+	struct sched_target at;        /* in its route */
+	uint16_t preference;
+	struct route_addr ip;
+	struct sv name;                /* of the host, in small letters */
+	const struct conf_cidr_num *net; /* that it is in, or NULL */
+	uint32_t cap[DEST_KINDS];      /* 0: no limit */
+};
+
+struct stargets {
+	uint32_t n;
+	bool relay;                    /* hosts of smtp-hosts */
+	bool limited;                  /* one of them is */
+	struct starget v[];            /* in the order of the route; names */
+};
 
 /* ---- queues ---- */
 
@@ -374,7 +465,7 @@ struct svmta {
 	struct sv name, path_name;     /* "/name", in text[] */
 	struct sched *s;
 	struct sscope scope;
-	struct sgroup groups[SHARED_LIMITS];
+	struct sgroup *groups[SHARED_LIMITS]; /* of its parked queues */
 	TAILQ_HEAD(, ssession) idle;
 	TAILQ_HEAD(, swarmup) warmups; /* those of the file in its order */
 	struct squeues active;
@@ -430,7 +521,8 @@ struct squeue {
 	const struct conf_domain *conf;/* use queue_conf() */
 	uint32_t conf_gen;
 
-	struct srcpts fresh, due;      /* READY */
+	struct slevel level;           /* READY */
+	struct slevels levels;         /* the highest priority first */
 	struct srcpt **heap;           /* RETRY, from [0] */
 	uint32_t heap_size;
 	uint32_t promote;              /* retries to be made ready now */
@@ -438,7 +530,7 @@ struct squeue {
 	struct srcpt *expire_next;     /* of live: where queue_expire() goes
 	                                * on; NULL: at its head */
 	bool unsorted;                 /* live is not in order of arrival */
-	int16_t due_credit;            /* of retries against fresh mail */
+	uint8_t priority;              /* queue-priority */
 	uint32_t count[SR_STATES];
 	uint64_t bytes;
 
@@ -454,7 +546,7 @@ struct squeue {
 	struct ssite *site;            /* NULL: none */
 	TAILQ_ENTRY(squeue) site_link;
 	struct slimit *parked, *grant;
-	struct sgroup *park_group;
+	struct sgroup *group;          /* that it is parked in; else a spare */
 	TAILQ_ENTRY(squeue) park;
 
 	bool paused;
@@ -493,7 +585,20 @@ struct squeue {
 	struct soffs off;              /* sources that it may not use */
 	uint32_t source_turn;          /* which is next */
 	uint64_t none_left;            /* sched.sources_gen when it had none, */
-	uint64_t all_full;             /* or no room in those it had */
+	uint64_t all_full;             /* or no room in those it had, */
+	enum sched_wait full_wait;     /* and what it waited for then */
+	TAILQ_HEAD(, spacing) paces;
+	bool paced;                    /* its settings name rates of them */
+	struct spacing **pace_at;      /* some of paces, by source */
+	uint32_t npace_at;
+	bool chooses;                  /* it waits for an address, or for what
+	                                * it connects to */
+	struct stargets *targets;      /* NULL: none is limited */
+	uint32_t targets_gen;          /* of the configuration; 0: not known */
+	TAILQ_HEAD(, sdwait) dwaits;
+	uint32_t ndwaits, dmark;
+	struct sdest *dgrant;          /* has a place for it in this turn */
+	const struct spacing *pace_first; /* the first that has room again */
 	bool sources_check;            /* sessions may have to be closed */
 	bool sourceless;               /* waits for one */
 	TAILQ_ENTRY(squeue) sourceless_link;
@@ -536,7 +641,7 @@ struct sched {
 	bool started;                  /* clock is set */
 	int64_t unknown_at;            /* connections before that: who knows */
 
-	struct htab msgs, queues, sessions, sites;
+	struct htab msgs, queues, sessions, sites, dests;
 	TAILQ_HEAD(, ssite) all_sites;
 	struct squeue *last_queue;     /* found last: mail comes in runs */
 	struct squeues all_queues, resolving;
@@ -550,6 +655,8 @@ struct sched {
 	TAILQ_HEAD(, ssession) idle;
 	struct sscope scope;
 	struct slimit worker_limit;
+	struct sgroup *last[SHARED_LIMITS][PRIORITY_MAX + 1]; /* of each
+	                                * priority in their groups */
 	struct timers timers;
 
 	uint64_t count[SR_STATES], nrcpts;
@@ -626,6 +733,8 @@ void limit_volume(struct sched *s, struct slimit *l,
 /* Would one more connection, or token, be too many for this queue? */
 bool limit_blocks(struct sched *s, const struct slimit *l,
     const struct squeue *q);
+/* There is none, whoever it may be granted to. */
+bool limit_is_full(const struct sched *s, const struct slimit *l);
 void limit_take(struct sched *s, struct slimit *l, struct squeue *q,
     uint32_t n);
 void limit_release(struct sched *s, struct slimit *l);
@@ -633,6 +742,27 @@ void limit_wake(struct sched *s, struct slimit *l);
 void queue_park(struct sched *s, struct squeue *q, struct slimit *l);
 void queue_unpark(struct sched *s, struct squeue *q);
 void queue_grant_end(struct sched *s, struct squeue *q);
+
+/* sched_prio.c */
+/* Into the list of its priority, or out of it. */
+void ready_put(struct squeue *q, struct srcpt *r, bool at_head);
+void ready_remove(struct squeue *q, struct srcpt *r);
+/* At the end of all; the recipients may be gone. */
+void levels_free(struct squeue *q);
+/* The first level with a lower priority than that; NULL: none. */
+struct slevel *level_below(const struct squeue *q, unsigned priority);
+/* The group that q joins when it parks on l; as the first one in it. */
+void group_join(struct sched *s, struct slimit *l, struct squeue *q,
+    bool first);
+void group_leave(struct sched *s, struct slimit *l, struct squeue *q);
+/* It is behind those of the same priority now. */
+void group_to_end(struct sched *s, struct slimit *l, struct sgroup *g);
+/* Is another queue than q parked on l, of at least that priority? */
+bool limit_is_wanted(const struct slimit *l, const struct squeue *q,
+    unsigned priority);
+/* Are there more that are parked on l with a higher priority than connections
+ * that are about to be closed? */
+bool limit_is_pressed(const struct slimit *l, unsigned priority);
 
 /* sched_queue.c */
 /* Waits between failures of the destination, of the mode. */
@@ -696,6 +826,10 @@ bool source_is_full(const struct squeue *q, const struct route_addr *ip);
 /* WAIT_NOTHING, or why the queue can have none. */
 enum sched_wait source_choose(struct sched *s, struct squeue *q,
     uint32_t *index_r);
+/* The VMTA's addresses; at least one, which the system may choose. */
+uint32_t sources_count(const struct squeue *q);
+const struct route_addr *source_at(const struct squeue *q, uint32_t i);
+bool addr_same(const struct route_addr *a, const struct route_addr *b);
 void source_take(struct sched *s, struct squeue *q, struct ssession *se,
     uint32_t index);
 void sourceless_set(struct sched *s, struct squeue *q, bool on);
@@ -708,6 +842,80 @@ void source_react(struct sched *s, struct squeue *q,
     struct sv reply);
 void queue_sources_free(struct sched *s, struct squeue *q);
 void sources_free(struct sched *s);
+/* sched_pace.c */
+/* The queue has new settings, or addresses. */
+void pace_conf(struct sched *s, struct squeue *q);
+/* Of its source number i. False without memory; NULL: it has no rates. */
+bool pace_get(struct sched *s, struct squeue *q, uint32_t i,
+    struct spacing **p_r);
+/* WAIT_NOTHING, or why no session is to be opened from there now; then *due_r
+ * is when it may, or NEVER. */
+enum sched_wait pace_wait(struct sched *s, struct spacing *p, int64_t *due_r);
+/* Takes the session aside if its address must send nothing now. */
+bool pace_dries(struct sched *s, struct ssession *se);
+void pace_opened(struct sched *s, struct ssession *se);
+/* It no longer connects, or is about to close. */
+void pace_connected(struct ssession *se);
+void pace_closes(struct ssession *se);
+void pace_ended(struct ssession *se);
+void pace_take(struct sched *s, struct sdeliv *d);
+/* Data volume that was not delivered. */
+void pace_give(struct sched *s, const struct sdeliv *d);
+void pace_timer(struct sched *s, struct stimer *t);
+/* There was no memory for a timer. */
+void pace_look_again(struct sched *s, struct squeue *q);
+/* Closes an idle session that has to wait for long: another address could use
+ * its place. */
+void pace_reclaim(struct sched *s, struct squeue *q);
+/* All of them. */
+void pace_release_idle(struct sched *s, struct squeue *q);
+/* Recovery: a try from there, or from who knows where (NULL). */
+void pace_tried(struct sched *s, struct squeue *q,
+    const struct route_addr *ip, int64_t at, uint32_t n, uint32_t kib);
+/* Its rates remember something until then. */
+int64_t pace_until(const struct squeue *q);
+void paces_free(struct sched *s, struct squeue *q);
+/* name: see struct sched_used. */
+struct spacing *pace_named(struct sched *s, struct sv name);
+void pace_until_set(struct sched *s, struct spacing *p, enum sched_rate rate,
+    int64_t until);
+/* The directive of the rate, and the cause that it is. */
+enum sched_wait pace_cause(enum sched_rate rate);
+const char *pace_setting(enum sched_rate rate);
+/* The queue waits for these rates. */
+void pace_tell(const struct squeue *q, struct sched_queue_why *why);
+/* sched_dest.c */
+uint64_t dest_hash(const void *entry);
+void dests_free(struct sched *s);
+void dests_conf(struct sched *s);
+void dest_route_changed(struct squeue *q);
+/* Around dest_wait() for each source: q waits for all that kept it from one, or
+ * for nothing if it found one. */
+void dest_choice_begin(struct squeue *q);
+void dest_choice_end(struct squeue *q, bool found);
+/* WAIT_NOTHING, or why the queue must not connect from there now;
+ * WAIT_WORKERS: without memory that is not known. */
+enum sched_wait dest_wait(struct sched *s, struct squeue *q, uint32_t source);
+/* Takes its places; view says to what it may connect, with room for that in v.
+ * False without memory. */
+bool dest_opens(struct sched *s, struct squeue *q, struct ssession *se,
+    struct sched_target *v, struct sched_session *view);
+/* It is up there; "": not known. */
+void dest_up(struct sched *s, struct ssession *se, struct sv host,
+    struct sv ip);
+void dest_ended(struct sched *s, struct ssession *se);
+void dest_session_free(struct ssession *se);
+bool dest_holds(const struct ssession *se, const struct sdest *d);
+/* Another queue waits for a place that it has. */
+bool dest_is_wanted(const struct ssession *se);
+void dest_grant_end(struct sched *s, struct squeue *q);
+void dest_turn_end(struct sched *s, struct squeue *q);
+void dest_queue_free(struct sched *s, struct squeue *q);
+/* The queue waits for such a limit. */
+void dest_tell(const struct squeue *q, struct sched_queue_why *why);
+uint32_t dest_rivals(const struct squeue *q, const struct squeue **v,
+    uint32_t max);
+void dests_tell(const struct sched *s, sched_limit_fn *fn, void *arg);
 /* sched_adapt.c */
 void adapt_conf(struct sched *s, struct squeue *q);
 /* What the limits are now, for whom they are lower. */
@@ -750,6 +958,8 @@ struct srate *scope_rate(struct sscope *sc, enum sched_rate rate);
 /* It is as good as new then (monotonic), or later. */
 void used_set(const struct sched *s, struct srate *r, int64_t until);
 void volume_take(const struct squeue *q, int64_t at, uint32_t kib);
+/* No state can be worse than a period's allowance used just now. */
+void used_bound(const struct sched *s, struct srate *r);
 void connects_unknown(struct sched *s, struct squeue *q);
 /* Frees it if it is empty and has been so for a while. */
 bool queue_collect(struct sched *s, struct squeue *q);
@@ -808,12 +1018,15 @@ bool queue_doom(struct sched *s, struct squeue *q);
 /* source: see source_choose(). */
 struct ssession *session_open(struct sched *s, struct squeue *q,
     uint32_t source);
+void session_place(struct sched *s, struct ssession *se);
+void session_close(struct sched *s, struct ssession *se);
 /* Sessions from addresses that are disabled now get no more work. */
 void sessions_sources_check(struct sched *s, struct squeue *q);
 struct ssession *session_pick(struct sched *s, struct squeue *q);
 bool session_hand(struct sched *s, struct squeue *q, struct ssession *se,
     uint32_t most, uint32_t *n_r);
 void session_reclaim(struct sched *s, struct slimit *l);
+void session_reclaim_dest(struct sched *s, const struct sdest *d);
 void sessions_release_idle(struct sched *s, struct squeue *q);
 void workers_free(struct sched *s);
 void deliv_detach(struct sched *s, struct srcpt *r);

@@ -78,8 +78,6 @@ vmta_get(struct sched *s, struct sv name)
 	vm->name = sv_from_at(vm->path_name, 1);
 	scope_init(&vm->scope, WAIT_CONN_VMTA, WAIT_CONN_RATE,
 	    WAIT_VMTA_RATE);
-	for (int i = 0; i < SHARED_LIMITS; i++)
-		TAILQ_INIT(&vm->groups[i].queues);
 	TAILQ_INIT(&vm->idle);
 	TAILQ_INIT(&vm->warmups);
 	TAILQ_INIT(&vm->active);
@@ -316,17 +314,32 @@ queue_path_set(struct sched *s, struct squeue *q)
 	q->path = p;
 }
 
+/* One that waits for a turn waits among others then. */
+static void
+queue_priority_set(struct sched *s, struct squeue *q)
+{
+	uint8_t priority = (uint8_t)q->conf->queue_priority;
+
+	if (q->priority == priority)
+		return;
+	queue_unpark(s, q);
+	q->priority = priority;
+	queue_activate(s, q);
+}
+
 static void
 queue_conf_apply(struct sched *s, struct squeue *q)
 {
 	q->conf = conf_rolled_find(s->conf, q->vmta, q->domain,
 	    squeue_rollup(q));
 	q->conf_gen = s->conf_gen;
+	queue_priority_set(s, q);
 	queue_path_set(s, q);
 	site_conf(s, q);
 	react_conf(s, q);
 	adapt_conf(s, q);
 	queue_limits_apply(s, q);
+	pace_conf(s, q);
 	delays_conf(s, q);
 }
 
@@ -363,12 +376,15 @@ queue_init(struct sched *s, struct squeue *q, struct sv name, size_t ndomain)
 	q->name = sv_make(q->text, name.n);
 	q->domain = sv_head(q->name, ndomain);
 	q->vmta = sv_from_at(q->name, ndomain + 1);
-	TAILQ_INIT(&q->fresh);
-	TAILQ_INIT(&q->due);
+	TAILQ_INIT(&q->level.fresh);
+	TAILQ_INIT(&q->level.due);
+	TAILQ_INIT(&q->levels);
 	TAILQ_INIT(&q->live);
 	TAILQ_INIT(&q->aside);
 	TAILQ_INIT(&q->off);
 	TAILQ_INIT(&q->trash);
+	TAILQ_INIT(&q->paces);
+	TAILQ_INIT(&q->dwaits);
 	for (int i = 0; i <= SCHED_WINDOW; i++)
 		TAILQ_INIT(&q->sessions[i]);
 	scope_init(&q->scope, WAIT_CONN_QUEUE, WAIT_CONN_RATE, WAIT_MSG_RATE);
@@ -387,7 +403,10 @@ queue_new(struct sched *s, struct sv name, size_t ndomain)
 		return NULL;
 	queue_init(s, q, name, ndomain);
 	q->vm = vmta_get(s, q->vmta);
-	if (q->vm == NULL || htab_insert(&s->queues, q) != 0) {
+	q->group = calloc(1, sizeof(*q->group));
+	if (q->vm == NULL || q->group == NULL ||
+	    htab_insert(&s->queues, q) != 0) {
+		free(q->group);
 		free(q);
 		return NULL;
 	}
@@ -425,6 +444,8 @@ queue_free(struct sched *s, struct squeue *q)
 	if (s->ops->queue_gone != NULL)
 		s->ops->queue_gone(s->arg, q);
 	queue_sources_free(s, q);
+	paces_free(s, q);
+	dest_queue_free(s, q);
 	queue_unpark(s, q);
 	site_leave(s, q);
 	queue_deactivate(s, q);
@@ -444,8 +465,10 @@ queue_free(struct sched *s, struct squeue *q)
 	htab_remove(&s->queues, q);
 	q->vm->nqueues--;
 	react_free(q);
+	levels_free(q);
 	free(q->adapt);
 	free(q->heap);
+	free(q->group);
 	free(q->error);
 	free(q);
 }
@@ -474,6 +497,7 @@ queue_collect(struct sched *s, struct squeue *q)
 	    !TAILQ_EMPTY(&q->trash) ||
 	    q->nsessions > 0 || q->paused || react_holds(q) || q->resolving ||
 	    q->retry_at > sched_mono(s) || q->grant != NULL ||
+	    q->dgrant != NULL ||
 	    !TAILQ_EMPTY(&q->off)) {
 		q->gc_at = NEVER;
 		return false;
@@ -482,6 +506,8 @@ queue_collect(struct sched *s, struct squeue *q)
 		until = rates_until(q);
 		if (until < adapt_until(q))
 			until = adapt_until(q);
+		if (until < pace_until(q))
+			until = pace_until(q);
 		q->gc_at = sched_mono(s) + QUEUE_KEEP_US;
 		if (q->gc_at < until)
 			q->gc_at = until;

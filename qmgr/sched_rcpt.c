@@ -14,12 +14,6 @@ is_live(enum srcpt_state state)
 	return state == SR_READY || state == SR_RETRY || state == SR_INFLIGHT;
 }
 
-static struct srcpts *
-ready_list(struct squeue *q, const struct srcpt *r)
-{
-	return (r->flags & RF_DUE) != 0 ? &q->due : &q->fresh;
-}
-
 /* live is in order of arrival; what does not fit is sorted when needed. */
 static void
 live_insert(struct squeue *q, struct srcpt *r)
@@ -68,7 +62,7 @@ rcpt_leave(struct sched *s, struct srcpt *r)
 
 	switch (r->state) {
 	case SR_READY:
-		TAILQ_REMOVE(ready_list(q, r), r, u.ready);
+		ready_remove(q, r);
 		break;
 	case SR_RETRY:
 		retry_heap_remove(q, r);
@@ -139,7 +133,8 @@ rcpt_add(struct sched *s, struct squeue *q, struct srcpt *r)
 {
 	r->q = q;
 	r->state = SR_READY;
-	TAILQ_INSERT_TAIL(&q->fresh, r, u.ready);
+	r->priority = PRIORITY_DEFAULT;
+	ready_put(q, r, false);
 	live_insert(q, r);
 	q->count[SR_READY]++;
 	s->count[SR_READY]++;
@@ -177,7 +172,7 @@ place_enter(struct sched *s, struct srcpt *r, int64_t due)
 			r->state = SR_READY;
 	}
 	if (r->state == SR_READY)
-		TAILQ_INSERT_TAIL(ready_list(q, r), r, u.ready);
+		ready_put(q, r, false);
 	q->count[r->state]++;
 	s->count[r->state]++;
 	if (!is_live((enum srcpt_state)r->state)) {
@@ -226,10 +221,7 @@ rcpt_ready(struct sched *s, struct srcpt *r, bool at_head)
 
 	rcpt_leave(s, r);
 	rcpt_enter(s, r, SR_READY);
-	if (at_head)
-		TAILQ_INSERT_HEAD(ready_list(q, r), r, u.ready);
-	else
-		TAILQ_INSERT_TAIL(ready_list(q, r), r, u.ready);
+	ready_put(q, r, at_head);
 	expire_soon(s, q, r);
 	queue_activate(s, q);
 	move_end(s, r, to);
@@ -248,7 +240,7 @@ rcpt_retry(struct sched *s, struct srcpt *r, int64_t due)
 	} else {
 		/* No memory to wait properly: at the end of the line. */
 		rcpt_enter(s, r, SR_READY);
-		TAILQ_INSERT_TAIL(&q->due, r, u.ready);
+		ready_put(q, r, false);
 	}
 	expire_soon(s, q, r);
 	queue_activate(s, q);

@@ -265,8 +265,11 @@ static bool
 mx_skip(struct sched *s, struct squeue *q, const struct conf_reply *rule,
     const struct sched_why *why)
 {
-	return why->host.n > 0 && s->ops->mx_skipped != NULL &&
-	    s->ops->mx_skipped(s->arg, q, why->host, rule, why->diag);
+	if (why->host.n == 0 || s->ops->mx_skipped == NULL ||
+	    !s->ops->mx_skipped(s->arg, q, why->host, rule, why->diag))
+		return false;
+	dest_route_changed(q);
+	return true;
 }
 
 const struct conf_reply *

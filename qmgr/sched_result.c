@@ -121,15 +121,17 @@ result_is_stale(const struct srcpt *r, uint64_t session, enum outcome o)
 /* A transaction counts once for data volume, however many recipients it has.
  * What was under way when qmgr started has not been counted yet. */
 static uint32_t
-volume_count(const struct sched *s, const struct srcpt *r)
+volume_count(struct sched *s, const struct srcpt *r)
 {
 	struct sdeliv *d = r->u.deliv;
 
 	if (d->delivered)
 		return 0;
 	d->delivered = true;
-	if (d->se == NULL)
+	if (d->se == NULL) {
 		volume_take(r->q, sched_mono(s), d->kib);
+		pace_tried(s, r->q, NULL, sched_mono(s), 0, d->kib);
+	}
 	return d->kib;
 }
 
@@ -162,7 +164,7 @@ sched_result(struct sched *s, struct sched_now now, uint64_t session,
 	/* of an earlier life: the rates do not know of it */
 	if (session == 0 && r->state != SR_INFLIGHT &&
 	    res->outcome == OUT_IN_DOUBT)
-		sched_rcpt_tried(s, now, m, idx, now.wall.us, 0);
+		sched_rcpt_tried(s, now, m, idx, now.wall.us, 0, NULL);
 	warmup_result(s, r, res->outcome);
 	if (r->attempts < UINT16_MAX)
 		r->attempts++;

@@ -209,6 +209,26 @@ list_doom(struct sched *s, struct squeue *q, struct srcpts *list,
 	return true;
 }
 
+/* The same; a level is gone with its last recipient. */
+static bool
+levels_doom(struct sched *s, struct squeue *q, const struct sched_why *why,
+    struct tries *n)
+{
+	unsigned priority = PRIORITY_MAX + 1;
+	struct slevel *lv;
+
+	while ((lv = level_below(q, priority)) != NULL) {
+		priority = lv->priority;
+		if (!list_doom(s, q, &lv->fresh, why, n))
+			return false;
+		lv = level_below(q, priority + 1);
+		if (lv != NULL && lv->priority == priority &&
+		    !list_doom(s, q, &lv->due, why, n))
+			return false;
+	}
+	return true;
+}
+
 /* A domain that does not exist, a host that does not want us: all that is
  * ready now fails with the queue's last error. */
 bool
@@ -221,8 +241,7 @@ queue_doom(struct sched *s, struct squeue *q)
 		why.status = q->error->status;
 		why.diag = error_text(q);
 	}
-	if (!list_doom(s, q, &q->fresh, &why, &n) ||
-	    !list_doom(s, q, &q->due, &why, &n))
+	if (!levels_doom(s, q, &why, &n))
 		return !tries_are_vain(&n);
 	/* what was refused comes again with poke_at */
 	q->doomed = n.bad > 0;

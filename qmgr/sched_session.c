@@ -92,11 +92,12 @@ session_idle_set(struct sched *s, struct ssession *se, bool idle)
 static bool
 session_takes(const struct ssession *se)
 {
-	return se->state == SE_UP && se->outstanding < SCHED_WINDOW &&
+	return se->state == SE_UP && !se->dry &&
+	    se->outstanding < SCHED_WINDOW &&
 	    (se->max_msgs == 0 || se->handed < se->max_msgs);
 }
 
-static void
+void
 session_place(struct sched *s, struct ssession *se)
 {
 	uint8_t place = session_takes(se) ? (uint8_t)se->outstanding :
@@ -143,14 +144,19 @@ session_count(struct sched *s, struct ssession *se)
 struct ssession *
 session_open(struct sched *s, struct squeue *q, uint32_t source)
 {
+	struct sched_target targets[ROUTE_HOSTS_MAX * ROUTE_ADDRS_MAX];
 	struct ssession *se = calloc(1, sizeof(*se));
-	struct sched_session v;
+	struct sched_session v, to = { 0 };
 
 	if (se == NULL)
 		return NULL;
 	se->id = s->next_session++;
 	se->q = q;
-	if (htab_insert(&s->sessions, se) != 0) {
+	se->source = *source_at(q, source);
+	if (!pace_get(s, q, source, &se->pace) ||
+	    !dest_opens(s, q, se, targets, &to) ||
+	    htab_insert(&s->sessions, se) != 0) {
+		dest_ended(s, se);
 		free(se);
 		return NULL;
 	}
@@ -165,7 +171,10 @@ session_open(struct sched *s, struct squeue *q, uint32_t source)
 	TAILQ_INSERT_TAIL(&q->sessions[TAKES_NOTHING], se, qlink);
 	TAILQ_INSERT_TAIL(&se->worker->sessions, se, wlink);
 	session_count(s, se);
+	pace_opened(s, se);
 	session_view(se, &v);
+	v.targets = to.targets;
+	v.ntargets = to.ntargets;
 	s->ops->session_open(s->arg, &v);
 	return se;
 }
@@ -177,17 +186,30 @@ session_leave_state(struct sched *s, struct ssession *se)
 	if (se->state == SE_CONNECTING) {
 		se->q->nconnecting--;
 		s->nconnecting--;
+		pace_connected(se);
 	} else if (se->state == SE_UP) {
 		se->q->nup--;
 	}
 }
 
+/* It takes nothing any more. */
 static void
-session_close(struct sched *s, struct ssession *se)
+session_leaves(struct sched *s, struct ssession *se)
 {
+	if (se->state != SE_CLOSING) {
+		for (int i = 0; i < se->path.n; i++)
+			se->path.scope[i]->conns.leaving++;
+	}
 	session_leave_state(s, se);
+	pace_closes(se);
 	se->state = SE_CLOSING;
 	session_place(s, se);
+}
+
+void
+session_close(struct sched *s, struct ssession *se)
+{
+	session_leaves(s, se);
 	s->ops->session_close(s->arg, se->id, se->worker->number);
 }
 
@@ -285,14 +307,32 @@ session_reclaim(struct sched *s, struct slimit *l)
 		session_close(s, se);
 }
 
-/* Others wait for connections that this queue shares with them. */
+/* The same for a place of a host or a network. */
+void
+session_reclaim_dest(struct sched *s, const struct sdest *d)
+{
+	struct ssession *se;
+	int looked = 0;
+
+	TAILQ_FOREACH(se, &s->idle, all_idle) {
+		if (is_spare(se) && dest_holds(se, d)) {
+			session_close(s, se);
+			return;
+		}
+		if (++looked == IDLE_LOOKS)
+			return;
+	}
+}
+
+/* Others wait for connections that this queue shares with them: those that have
+ * that priority at least. */
 static bool
-others_wait(const struct squeue *q)
+others_wait(const struct squeue *q, unsigned priority)
 {
 	for (int i = 1; i < q->path.n; i++) {
 		const struct slimit *l = &q->path.scope[i]->conns;
 
-		if (l->nparked > (q->parked == l ? 1u : 0u))
+		if (l->nparked > 0 && limit_is_wanted(l, q, priority))
 			return true;
 	}
 	return false;
@@ -303,12 +343,17 @@ void
 sessions_release_idle(struct sched *s, struct squeue *q)
 {
 	struct ssession *se, *next;
+	bool wait;
 
-	if (TAILQ_EMPTY(&q->sessions[0]) || !others_wait(q))
+	if (TAILQ_EMPTY(&q->sessions[0]) && TAILQ_EMPTY(&q->paces))
 		return;
+	wait = others_wait(q, 0);
+	if (wait)
+		pace_release_idle(s, q);
 	for (se = TAILQ_FIRST(&q->sessions[0]); se != NULL; se = next) {
 		next = TAILQ_NEXT(se, qlink);
-		session_close(s, se);
+		if (wait || dest_is_wanted(se))
+			session_close(s, se);
 	}
 }
 
@@ -319,6 +364,8 @@ session_remove(struct sched *s, struct ssession *se)
 
 	session_idle_set(s, se, false);
 	session_leave_state(s, se);
+	pace_closes(se);
+	pace_ended(se);
 	TAILQ_REMOVE(&q->sessions[se->place], se, qlink);
 	TAILQ_REMOVE(&se->worker->sessions, se, wlink);
 	htab_remove(&s->sessions, se);
@@ -328,14 +375,35 @@ session_remove(struct sched *s, struct ssession *se)
 	q->nsessions--;
 	q->all_full = 0;
 	s->nsessions--;
-	for (int i = 0; i < se->path.n; i++)
-		limit_release(s, &se->path.scope[i]->conns);
+	for (int i = 0; i < se->path.n; i++) {
+		struct slimit *l = &se->path.scope[i]->conns;
+
+		l->leaving -= se->state == SE_CLOSING;
+		limit_release(s, l);
+	}
 	limit_release(s, &s->worker_limit);
+	dest_ended(s, se);
 	free(se);
 	queue_activate(s, q);
 }
 
 /* ---- handing out ---- */
+
+/* Queues of a higher priority wait for a connection that it holds, and no other
+ * session is about to give them one. */
+static bool
+is_interrupted(const struct ssession *se)
+{
+	if (!se->q->conf->allow_priority_interruption)
+		return false;
+	for (int i = 1; i < se->path.n; i++) {
+		const struct slimit *l = &se->path.scope[i]->conns;
+
+		if (l->nparked > 0 && limit_is_pressed(l, se->q->priority))
+			return true;
+	}
+	return false;
+}
 
 /* Not all at the same time: a queue that may connect once at a time would get
  * one of many slots that are free at once, and nothing until the next time. */
@@ -345,8 +413,11 @@ session_must_yield(struct sched *s, const struct ssession *se)
 	int64_t most = sched_jitter(s, se->id, YIELD_MSGS - YIELD_MSGS / 4,
 	    YIELD_MSGS + YIELD_MSGS / 4);
 
+	if (is_interrupted(se))
+		return true;
 	return (se->handed >= most ||
-	    sched_mono(s) - se->up_at >= YIELD_US) && others_wait(se->q);
+	    sched_mono(s) - se->up_at >= YIELD_US) &&
+	    (others_wait(se->q, se->q->priority) || dest_is_wanted(se));
 }
 
 /* The session with the least to do that takes one more message; sessions
@@ -358,6 +429,8 @@ session_pick(struct sched *s, struct squeue *q)
 		struct ssession *se;
 
 		while ((se = TAILQ_FIRST(&q->sessions[i])) != NULL) {
+			if (pace_dries(s, se))
+				continue;
 			if (!session_must_yield(s, se))
 				return se;
 			session_close(s, se);
@@ -367,25 +440,26 @@ session_pick(struct sched *s, struct squeue *q)
 }
 
 /*
- * Fresh mail and retries that are due share as max-retry-share says, if there
- * are both: each turn gives the retries that many percent of a message, and
- * one of them goes when there is a whole one.
+ * Of the highest priority. Fresh mail and retries that are due share as
+ * max-retry-share says, if there are both: each turn gives the retries that
+ * many percent of a message, and one of them goes when there is a whole one.
  */
 static struct srcpt *
 queue_next_rcpt(struct squeue *q)
 {
-	struct srcpt *fresh = TAILQ_FIRST(&q->fresh);
-	struct srcpt *due = TAILQ_FIRST(&q->due);
+	struct slevel *lv = TAILQ_FIRST(&q->levels);
+	struct srcpt *fresh = TAILQ_FIRST(&lv->fresh);
+	struct srcpt *due = TAILQ_FIRST(&lv->due);
 
 	if (fresh == NULL || due == NULL) {
-		q->due_credit = 0;
+		lv->due_credit = 0;
 		return fresh != NULL ? fresh : due;
 	}
-	q->due_credit = (int16_t)(q->due_credit +
+	lv->due_credit = (int16_t)(lv->due_credit +
 	    (int16_t)q->conf->max_retry_share);
-	if (q->due_credit < 100)
+	if (lv->due_credit < 100)
 		return fresh;
-	q->due_credit = (int16_t)(q->due_credit - 100);
+	lv->due_credit = (int16_t)(lv->due_credit - 100);
 	return due;
 }
 
@@ -422,13 +496,25 @@ deliv_new(struct srcpt *first, uint32_t n)
 	d->n = d->open = n;
 	d->kib = (uint32_t)((d->msg->body_len + 1023) / 1024);
 	d->sent_at = 0;
-	d->delivered = false;
+	d->delivered = d->paced = false;
 	d->path.n = 0;
 	d->warmup = NULL;
 	d->site = NULL;
 	d->se = NULL;
 	d->kept_by = NULL;
 	return d;
+}
+
+/* A message takes a period's tokens at most. */
+static uint32_t
+pace_most(const struct ssession *se, uint32_t most)
+{
+	const struct srate *r;
+
+	if (se->pace == NULL)
+		return most;
+	r = &se->pace->rate[RATE_MSGS];
+	return r->step_ns != 0 && r->most < most ? r->most : most;
 }
 
 /* Gives the next message to se: at most `most` of its recipients. False
@@ -438,7 +524,7 @@ session_hand(struct sched *s, struct squeue *q, struct ssession *se,
     uint32_t most, uint32_t *n_r)
 {
 	struct srcpt *r = queue_next_rcpt(q), *next;
-	struct sdeliv *d = deliv_new(r, group_size(r, most));
+	struct sdeliv *d = deliv_new(r, group_size(r, pace_most(se, most)));
 	struct sched_session v;
 
 	if (d == NULL)
@@ -462,6 +548,7 @@ session_hand(struct sched *s, struct squeue *q, struct ssession *se,
 		limit_take(s, &d->path.scope[i]->msg_rate, q, d->n);
 		limit_take(s, &d->path.scope[i]->volume, q, d->kib);
 	}
+	pace_take(s, d);
 	warmup_taken(s, d, q->warmup, d->n);
 	*n_r = d->n;
 	session_view(se, &v);
@@ -521,6 +608,8 @@ deliv_volume_end(struct sched *s, const struct sdeliv *d)
 		rate_give(&l->rate, d->kib);
 		limit_wake(s, l);
 	}
+	if (!d->delivered)
+		pace_give(s, d);
 }
 
 static void
@@ -620,7 +709,7 @@ sched_rcpt_held_by(struct sched *s, struct smsg *m, uint32_t idx,
 	if (r->state == SR_HELD)
 		r->flags |= RF_HOLD;
 	TAILQ_INSERT_TAIL(&w->kept, d, link);
-	sched_rcpt_tried(s, s->now, m, idx, s->now.wall.us, 0);
+	sched_rcpt_tried(s, s->now, m, idx, s->now.wall.us, 0, NULL);
 	warmup_taken(s, d, r->q->warmup, 1);
 	rcpt_inflight(s, r, d);
 	return true;
@@ -641,6 +730,7 @@ workers_free(struct sched *s)
 				TAILQ_REMOVE(&se->delivs, d, link);
 				deliv_free(d);
 			}
+			dest_session_free(se);
 			free(se);
 		}
 		while ((d = TAILQ_FIRST(&w->kept)) != NULL) {
@@ -652,7 +742,8 @@ workers_free(struct sched *s)
 }
 
 void
-sched_session_up(struct sched *s, struct sched_now now, uint64_t session)
+sched_session_up(struct sched *s, struct sched_now now, uint64_t session,
+    struct sv host, struct sv host_ip)
 {
 	struct ssession *se;
 
@@ -661,10 +752,12 @@ sched_session_up(struct sched *s, struct sched_now now, uint64_t session)
 	if (se == NULL || se->state != SE_CONNECTING)
 		return;
 	session_leave_state(s, se);
+	dest_up(s, se, host, host_ip);
 	se->state = SE_UP;
 	se->up_at = sched_mono(s);
 	queue_took(se->q, TIME_CONNECT, se->up_at - se->opened_at);
 	se->q->nup++;
+	se->q->all_full = 0;
 	se->q->sources_check = s->noff > 0;
 	session_place(s, se);
 	queue_activate(s, se->q);
@@ -758,6 +851,21 @@ sched_session_end(struct sched *s, struct sched_now now, uint64_t session,
 	else
 		session_end_act(s, q, end, delivered, &w);
 	queue_activate(s, q);
+}
+
+void
+sched_session_quits(struct sched *s, struct sched_now now, uint64_t session)
+{
+	struct ssession *se;
+
+	sched_clock_advance(s, now);
+	se = session_find(s, session);
+	if (se == NULL)
+		return;
+	session_give_back(s, se);
+	se->outstanding = 0;
+	session_leaves(s, se);
+	queue_activate(s, se->q);
 }
 
 /* A message may be in a session twice, with different recipients: the

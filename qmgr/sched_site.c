@@ -113,6 +113,7 @@ sessions_join(const struct squeue *q, struct sscope *sc)
 				continue;
 			se->path.scope[se->path.n++] = sc;
 			sc->conns.used++;
+			sc->conns.leaving += se->state == SE_CLOSING;
 		}
 	}
 }

@@ -14,7 +14,7 @@
 #define WIDE_MAX  1000u   /* those are looked through for each session */
 #define RUN_WAKES 500     /* queues that are woken in one sched_run() */
 
-static bool
+bool
 addr_same(const struct route_addr *a, const struct route_addr *b)
 {
 	return a->family == b->family &&
@@ -53,7 +53,7 @@ source_is_off(const struct sched *s, const struct squeue *q,
 
 /* ---- the choice ---- */
 
-static const struct route_addr *
+const struct route_addr *
 source_at(const struct squeue *q, uint32_t i)
 {
 	static const struct route_addr system_chooses;
@@ -62,7 +62,7 @@ source_at(const struct squeue *q, uint32_t i)
 	return v == NULL || v->n == 0 ? &system_chooses : &v->v[i].ip;
 }
 
-static uint32_t
+uint32_t
 sources_count(const struct squeue *q)
 {
 	const struct conf_srchosts *v = q->vm->sources;
@@ -113,31 +113,71 @@ source_is_full(const struct squeue *q, const struct route_addr *ip)
 	return most <= q->nsessions && source_used(q, ip) >= most;
 }
 
+/* What keeps a session from there; *due_r is when that ends, or NEVER.
+ * WAIT_WORKERS: without memory it is not known. */
+static enum sched_wait
+source_wait(struct sched *s, struct squeue *q, uint32_t at, int64_t *due_r,
+    struct spacing **p_r)
+{
+	enum sched_wait wait;
+
+	*due_r = NEVER;
+	*p_r = NULL;
+	if (source_is_off(s, q, source_at(q, at)))
+		return WAIT_SOURCES;
+	if (source_is_full(q, source_at(q, at)))
+		return WAIT_CONN_SOURCE;
+	if (!pace_get(s, q, at, p_r)) {
+		q->poke_at = sched_mono(s) + NO_MEMORY_US;
+		return WAIT_WORKERS;
+	}
+	wait = *p_r == NULL ? WAIT_NOTHING : pace_wait(s, *p_r, due_r);
+	if (wait != WAIT_NOTHING)
+		return wait;
+	wait = dest_wait(s, q, at);
+	if (wait == WAIT_WORKERS)
+		q->poke_at = sched_mono(s) + NO_MEMORY_US;
+	return wait;
+}
+
+/* Of several reasons the one that ends first is told. */
 enum sched_wait
 source_choose(struct sched *s, struct squeue *q, uint32_t *index_r)
 {
 	uint32_t n = sources_count(q);
-	bool any = false;
+	enum sched_wait wait = WAIT_SOURCES;
+	int64_t first = NEVER;
 
+	q->chooses = true;
 	if (q->none_left == s->sources_gen)
 		return WAIT_SOURCES;
 	if (q->all_full == s->sources_gen)
-		return WAIT_CONN_SOURCE;
+		return q->full_wait;
+	q->pace_first = NULL;
+	dest_choice_begin(q);
 	for (uint32_t i = 0; i < n; i++) {
 		uint32_t at = (uint32_t)((q->source_turn + i) % n);
-		const struct route_addr *ip = source_at(q, at);
+		struct spacing *p;
+		int64_t due;
+		enum sched_wait w = source_wait(s, q, at, &due, &p);
 
-		if (source_is_off(s, q, ip))
+		if (w == WAIT_NOTHING || w == WAIT_WORKERS) {
+			*index_r = at;
+			q->chooses = false;
+			dest_choice_end(q, true);
+			return w;
+		}
+		if (w == WAIT_SOURCES || (wait != WAIT_SOURCES && due >= first))
 			continue;
-		any = true;
-		if (source_is_full(q, ip))
-			continue;
-		*index_r = at;
-		return WAIT_NOTHING;
+		wait = w;
+		first = due;
+		q->pace_first = due == NEVER ? NULL : p;
 	}
-	if (any) {
+	dest_choice_end(q, false);
+	if (wait != WAIT_SOURCES) {
 		q->all_full = s->sources_gen;
-		return WAIT_CONN_SOURCE;
+		q->full_wait = wait;
+		return wait;
 	}
 	q->none_left = s->sources_gen;
 	react_sourceless(s, q);

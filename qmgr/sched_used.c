@@ -4,6 +4,7 @@
  * whoever counts. A rate's whole state is the time from which on it is as if
  * it had never been used.
  */
+#include "common/base/str.h"
 #include "qmgr/sched_private.h"
 
 #define NS_PER_US 1000
@@ -74,6 +75,47 @@ site_tell(const struct sched *s, struct ssite *t, sched_used_fn *fn,
 	return rc;
 }
 
+static int
+pace_used_tell(const struct sched *s, const struct spacing *p,
+    sched_used_fn *fn, void *arg)
+{
+	char ip[46] = "system", mem[QUEUE_NAME_MAX + 48];
+	int rc = 0;
+	struct str name;
+
+	if (p->ip.family != 0)
+		(void)route_addr_format(&p->ip, ip);
+	STR_ON(&name, mem);
+	str_addf(&name, "@%s=%.*s", ip, SV_FMT(p->q->name));
+	for (int i = 0; i < SCHED_RATES && rc == 0; i++) {
+		struct sched_used u = { .queue = str_sv(&name),
+			.rate = (enum sched_rate)i,
+			.until_us = p->until[i] - s->now.mono.us +
+			    s->now.wall.us };
+
+		if (p->until[i] > sched_mono(s))
+			rc = fn(arg, &u);
+		else
+			rc = used_tell(s, &p->rate[i], str_sv(&name),
+			    (enum sched_rate)i, fn, arg);
+	}
+	return rc;
+}
+
+static int
+queue_tell(const struct sched *s, struct squeue *q, sched_used_fn *fn,
+    void *arg)
+{
+	int rc = scope_tell(s, &q->scope, q->name, fn, arg);
+	const struct spacing *p;
+
+	TAILQ_FOREACH(p, &q->paces, link) {
+		if (rc == 0)
+			rc = pace_used_tell(s, p, fn, arg);
+	}
+	return rc;
+}
+
 int
 sched_used_each(const struct sched *s, sched_used_fn *fn, void *arg)
 {
@@ -84,7 +126,7 @@ sched_used_each(const struct sched *s, sched_used_fn *fn, void *arg)
 	int rc = 0;
 
 	TAILQ_FOREACH(q, &s->all_queues, link) {
-		rc = scope_tell(s, &q->scope, q->name, fn, arg);
+		rc = queue_tell(s, q, fn, arg);
 		if (rc != 0)
 			return rc;
 	}
@@ -106,13 +148,11 @@ sched_used_each(const struct sched *s, sched_used_fn *fn, void *arg)
 	return 0;
 }
 
-/* No state can be worse than a period's allowance used at once just now, but
- * the wall clock may say so. */
-static void
+/* The wall clock may say worse. */
+void
 used_bound(const struct sched *s, struct srate *r)
 {
-	int64_t most = sched_mono(s) * NS_PER_US +
-	    (int64_t)r->most * r->step_ns;
+	int64_t most = sched_mono(s) * NS_PER_US + r->period_ns;
 
 	if (r->tat_ns > most)
 		r->tat_ns = most;
@@ -168,10 +208,16 @@ sched_used_restore(struct sched *s, struct sched_now now,
 {
 	int64_t until = u->until_us - now.wall.us + now.mono.us;
 	struct sscope *sc;
+	struct spacing *p;
 
 	sched_clock_advance(s, now);
 	if (u->rate >= SCHED_RATES)
 		return;
+	if (sv_starts(u->queue, SV("@"))) {
+		if ((p = pace_named(s, u->queue)) != NULL)
+			pace_until_set(s, p, u->rate, until);
+		return;
+	}
 	if (sv_starts(u->queue, SV("=")))
 		site_restore(s, u, until);
 	else if ((sc = scope_named(s, u->queue)) != NULL)
@@ -187,10 +233,11 @@ volume_take(const struct squeue *q, int64_t at, uint32_t kib)
 
 void
 sched_rcpt_tried(struct sched *s, struct sched_now now, struct smsg *m,
-    uint32_t idx, int64_t at_us, uint32_t volume_kib)
+    uint32_t idx, int64_t at_us, uint32_t volume_kib,
+    const struct route_addr *source)
 {
 	int64_t at = at_us - now.wall.us + now.mono.us;
-	const struct squeue *q;
+	struct squeue *q;
 
 	sched_clock_advance(s, now);
 	if (idx >= m->nrcpts || m->rcpts[idx].q == NULL)
@@ -205,6 +252,7 @@ sched_rcpt_tried(struct sched *s, struct sched_now now, struct smsg *m,
 		used_bound(s, r);
 	}
 	volume_take(q, at, volume_kib);
+	pace_tried(s, q, source, at, 1, volume_kib);
 }
 
 void

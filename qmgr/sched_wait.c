@@ -100,7 +100,7 @@ sched_queue_why(const struct sched *s, struct sched_now now,
 	if (seen > RING_SLOTS * RING_HOUR_US)
 		seen = RING_SLOTS * RING_HOUR_US;
 	*why = (struct sched_queue_why){ .wait = q->wait,
-		.since_us = q->wait_since + skew };
+		.priority = q->priority, .since_us = q->wait_since + skew };
 	shares_get(q, now.mono.us, why->share);
 	why->seen_ms = seen / US_PER_MS;
 	why->arrived_per_hour = per_hour(&q->arrived, now.mono.us, seen);
@@ -111,6 +111,11 @@ sched_queue_why(const struct sched *s, struct sched_now now,
 		why->took_ms[i] = (double)q->took_us[i] / US_PER_MS;
 	if (q->parked != NULL)
 		queue_limit_tell(s, q, why);
+	else if (!TAILQ_EMPTY(&q->dwaits) && q->wait >= WAIT_CONN_HOST &&
+	    q->wait <= WAIT_CONN_RELAY)
+		dest_tell(q, why);
+	else if (q->wait == q->full_wait && q->pace_first != NULL)
+		pace_tell(q, why);
 	else if (q->wait == WAIT_RETRY)
 		why->next_us = q->retry_at;
 	else if (q->wait == WAIT_NOTHING && q->count[SR_RETRY] > 0)

@@ -121,6 +121,8 @@ word_take(struct selector *s, struct sv w)
 		s->no_trash = true;
 	else if (sv_eq(w, SV("--waiting")))
 		s->waiting = true;
+	else if (sv_eq(w, SV("--priority")))
+		s->priority = true;
 	else if (sv_eq(w, SV("--errors")))
 		s->errors = true;
 	else if (sv_eq(w, SV("--retry-recipients")))
@@ -137,6 +139,8 @@ word_take(struct selector *s, struct sv w)
 		s->rcpt = v;
 	else if (option_value(w, SV("jobId"), &v))
 		s->job = v, s->given = true;
+	else if (option_value(w, SV("envId"), &v))
+		s->envid = v, s->given = true;
 	else if (option_value(w, SV("reason"), &v))
 		s->reason = v;
 	else if (option_value(w, SV("match"), &v))
@@ -207,6 +211,10 @@ selector_parse(struct client *cl, const struct words *w,
 		    "--errors and --waiting are for show");
 		return false;
 	}
+	if (s.priority && !sv_eq(w->name, SV("list"))) {
+		client_end(cl, 2, "--priority is for list");
+		return false;
+	}
 	*s_r = s;
 	return true;
 }
@@ -231,4 +239,26 @@ selector_matches(const struct selector *s, const struct squeue *q)
 	if (s->domain.n > 0 && !glob_matches(s->domain, squeue_domain(q)))
 		return false;
 	return s->vmta.n == 0 || glob_matches(s->vmta, squeue_vmta(q));
+}
+
+bool
+selector_reads(const struct selector *s)
+{
+	return s->orig.n > 0 || s->rcpt.n > 0 || s->job.n > 0 ||
+	    s->envid.n > 0;
+}
+
+static bool
+is_wanted(struct sv glob, struct sv text)
+{
+	return glob.n == 0 || glob_matches(glob, text);
+}
+
+bool
+selector_wants(const struct selector *s, const struct envelope *e,
+    uint32_t idx)
+{
+	return is_wanted(s->orig, e->sender) && is_wanted(s->job, e->job) &&
+	    is_wanted(s->envid, e->envid) && (s->rcpt.n == 0 ||
+	    (idx < e->nrcpts && glob_matches(s->rcpt, e->rcpts[idx].addr)));
 }

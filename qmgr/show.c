@@ -289,6 +289,7 @@ rcpt_row(const struct qmgr *q, const struct smsg *m, uint32_t idx,
 	put(o, "size", json_u64(info.body_len));
 	put(o, "jobId", json_sv(e != NULL ? e->job : SV("")));
 	put(o, "envId", json_sv(e != NULL ? e->envid : SV("")));
+	put(o, "priority", json_u64(smsg_rcpt_priority(m, idx)));
 	reason_put(q, o, m, idx);
 	return o;
 }
@@ -341,18 +342,6 @@ cmd_show_message(struct client *cl, const struct words *w)
 }
 
 static bool
-envelope_is_wanted(const struct selector *s, const struct envelope *e,
-    uint32_t idx)
-{
-	if (s->orig.n > 0 && !glob_matches(s->orig, e->sender))
-		return false;
-	if (s->job.n > 0 && !glob_matches(s->job, e->job))
-		return false;
-	return s->rcpt.n == 0 || (idx < e->nrcpts &&
-	    glob_matches(s->rcpt, e->rcpts[idx].addr));
-}
-
-static bool
 list_rcpt(struct client *cl, struct smsg *m, uint32_t idx)
 {
 	struct envelope e;
@@ -361,7 +350,7 @@ list_rcpt(struct client *cl, struct smsg *m, uint32_t idx)
 	if (cl->left == 0)
 		return false;
 	ok = envelope_read(cl->q, m, &e);
-	if (ok && !envelope_is_wanted(&cl->sel, &e, idx))
+	if (ok && !selector_wants(&cl->sel, &e, idx))
 		return true;
 	client_row(cl, rcpt_row(cl->q, m, idx, ok ? &e : NULL));
 	return --cl->left > 0;
@@ -385,8 +374,7 @@ cmd_list(struct client *cl, const struct words *w)
 		return;
 	cl->left = s->maxitems;
 	/* without a filter there is no need to look further */
-	cl->most = s->orig.n == 0 && s->rcpt.n == 0 && s->job.n == 0 ?
-	    s->maxitems : UINT64_MAX;
+	cl->most = selector_reads(s) ? UINT64_MAX : s->maxitems;
 	pick_start(cl, &ops, SORT_NAME, UINT64_MAX);
 }
 

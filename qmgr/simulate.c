@@ -152,6 +152,7 @@ queue_start(struct sim *s, size_t i)
 	t->domain = q->domain;
 	t->spec.domains = &t->domain;
 	t->spec.ndomains = t->spec.rcpts = 1;
+	t->spec.priority = PRIORITY_DEFAULT;
 	if (q->domain.n + q->vmta.n + 2 > sizeof(name))
 		return; /* there is no such domain */
 	(void)sv_to_cstr(q->vmta, t->spec.vmta, sizeof(t->spec.vmta));

@@ -255,6 +255,7 @@ worker_gone(struct worker *w)
 	if (q == NULL || w->reader.chan == NULL)
 		return;
 	reader_detach(&w->reader);
+	trace_worker_gone(q, w->index);
 	/* it died over its RESYNC: what it had from a qmgr before us stands
 	 * in its new file only, and we hold it for nobody's */
 	if (w->intent_file != NULL) {
@@ -320,7 +321,18 @@ on_session_up(struct chan *c, void *arg, const void *msg)
 	struct worker *w = arg;
 
 	(void)c;
-	sched_session_up(w->q->sched, qmgr_now(), m->session);
+	sched_session_up(w->q->sched, qmgr_now(), m->session, m->host,
+	    m->host_ip);
+}
+
+static void
+on_session_quit(struct chan *c, void *arg, const void *msg)
+{
+	const struct ipc_session_quit *m = msg;
+	struct worker *w = arg;
+
+	(void)c;
+	sched_session_quits(w->q->sched, qmgr_now(), m->session);
 }
 
 static void
@@ -338,6 +350,15 @@ on_session_end(struct chan *c, void *arg, const void *msg)
 	(void)c;
 	sched_session_end(w->q->sched, qmgr_now(), m->session, end, m->code,
 	    &why);
+}
+
+static void
+on_trace(struct chan *c, void *arg, const void *msg)
+{
+	struct worker *w = arg;
+
+	(void)c;
+	trace_lines(w->q, w->index, msg);
 }
 
 /* One that is not known gets no mail until it dies. */
@@ -413,10 +434,12 @@ on_batch_end(struct chan *c, void *arg)
 static const struct chan_ops worker_ops = {
 	.on = {
 		[IPC_SESSION_UP] = on_session_up,
+		[IPC_SESSION_QUIT] = on_session_quit,
 		[IPC_SESSION_END] = on_session_end,
 		[IPC_RESULT] = on_result,
 		[IPC_RESYNC] = on_resync,
 		[IPC_RESYNC_END] = on_resync_end,
+		[IPC_TRACE] = on_trace,
 	},
 	.on_close = on_close,
 	.on_batch_end = on_batch_end,

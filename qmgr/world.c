@@ -29,6 +29,9 @@ struct wsession {
 	uint32_t nmsgs, max_msgs;
 	int64_t idle;
 	uint64_t stamp;      /* idle events with another one are void */
+	struct sched_target *to; /* tries in turn, in its remote's mx */
+	uint32_t nto, at_to;
+	uint32_t peer;       /* where it is, from 1; 0: not told */
 	bool up, closing;
 	struct wdeliver *first, **last;
 };
@@ -141,10 +144,11 @@ queue_of(struct world *w, const struct squeue *q)
 }
 
 static void
-note(struct world *w, enum what what, uint32_t queue, uint64_t id, uint32_t n)
+note_from(struct world *w, enum what what, uint32_t queue, uint64_t id,
+    uint32_t n, uint32_t source)
 {
 	struct happening h = { .t = w->t, .id = id, .queue = queue, .n = n,
-		.what = (uint8_t)what };
+		.source = source, .what = (uint8_t)what };
 
 	if (w->told != NULL) {
 		w->told(w->told_arg, &h);
@@ -152,6 +156,12 @@ note(struct world *w, enum what what, uint32_t queue, uint64_t id, uint32_t n)
 	}
 	w->log = grown(w->log, &w->log_size, w->nlog, sizeof(*w->log));
 	w->log[w->nlog++] = h;
+}
+
+static void
+note(struct world *w, enum what what, uint32_t queue, uint64_t id, uint32_t n)
+{
+	note_from(w, what, queue, id, n, 0);
 }
 
 /* ---- events to come: a heap by time, then by order of making ---- */
@@ -288,11 +298,53 @@ wsession_find(const struct world *w, uint64_t id, uint32_t *at_r)
 }
 
 static void
+peer_leave(struct world *w, struct wsession *se)
+{
+	if (se->peer != 0)
+		note_from(w, W_LEFT, se->queue, 0, 1, se->peer - 1);
+	se->peer = 0;
+}
+
+/* The next of its addresses; false if there is none. */
+static bool
+peer_reach(struct world *w, struct wsession *se)
+{
+	const struct whost *h;
+	uint32_t i;
+
+	peer_leave(w, se);
+	if (se->at_to == se->nto)
+		return false;
+	h = &remote_of(w, se->queue)->mx[se->to[se->at_to].host];
+	for (i = 0; i < w->npeers; i++) {
+		if (w->peers[i].source == se->source &&
+		    strcmp(w->peers[i].host, h->name) == 0 &&
+		    memcmp(&w->peers[i].ip, &h->addrs[se->to[se->at_to].addr],
+		    sizeof(h->addrs[0])) == 0)
+			break;
+	}
+	if (i == w->npeers) {
+		w->peers = reallocarray(w->peers, ++w->npeers,
+		    sizeof(*w->peers));
+		if (w->peers == NULL)
+			abort();
+		w->peers[i] = (struct wpeer){ .source = se->source,
+			.ip = h->addrs[se->to[se->at_to].addr] };
+		memcpy(w->peers[i].host, h->name, sizeof(h->name));
+	}
+	se->peer = i + 1;
+	note_from(w, W_REACHED, se->queue, 0, 1, i);
+	return true;
+}
+
+static void
 session_free(struct world *w, uint32_t at)
 {
 	struct wsession *se = w->sessions[at];
 	struct wdeliver *d;
 
+	peer_leave(w, se);
+	free(se->to);
 	while ((d = se->first) != NULL) {
 		se->first = d->next;
 		free(d);
@@ -376,6 +428,64 @@ source_count(struct wsource *so)
 		so->max = so->now;
 }
 
+static const struct route *
+on_route(void *arg, const struct squeue *q, bool *relay_r)
+{
+	struct world *w = arg;
+	struct remote *r = remote_of(w, queue_of(w, q));
+
+	if (r->nmx == 0)
+		return NULL;
+	for (unsigned i = 0; i < r->nmx; i++)
+		w->route_hosts[i] = (struct route_host){
+			.preference = r->mx[i].preference, .port = 25,
+			.name = sv_from(r->mx[i].name),
+			.addrs = r->mx[i].addrs,
+			.naddrs = (uint8_t)r->mx[i].naddrs };
+	w->route = (struct route){ .hosts = w->route_hosts,
+		.nhosts = (uint8_t)r->nmx };
+	*relay_r = r->relay;
+	return &w->route;
+}
+
+/* All that it may connect to; of equal preference by turns. */
+static void
+targets_set(struct world *w, struct wsession *se,
+    const struct sched_session *v)
+{
+	struct remote *r = remote_of(w, se->queue);
+	uint32_t best = 0;
+
+	if (r->nmx == 0)
+		return;
+	se->to = calloc(8 * WORLD_HOST_ADDRS + 1, sizeof(*se->to));
+	if (se->to == NULL)
+		abort();
+	for (unsigned h = 0; h < r->nmx; h++)
+		for (unsigned a = 0; a < r->mx[h].naddrs; a++) {
+			bool may = v->targets == NULL;
+
+			for (uint32_t i = 0; i < v->ntargets; i++)
+				may |= v->targets[i].host == h &&
+				    v->targets[i].addr == a;
+			if (!may)
+				continue;
+			se->to[se->nto].host = (uint8_t)h;
+			se->to[se->nto++].addr = (uint8_t)a;
+			best += r->mx[h].preference ==
+			    r->mx[se->to[0].host].preference;
+		}
+	if (best > 1) {
+		uint32_t k = (uint32_t)(se->id % best);
+		uint32_t last = se->nto - 1;
+
+		/* the first one changes, that is enough */
+		se->to[last + 1] = se->to[0];
+		se->to[0] = se->to[k];
+		se->to[k] = se->to[last + 1];
+	}
+}
+
 static void
 on_session_open(void *arg, const struct sched_session *v)
 {
@@ -404,6 +514,8 @@ on_session_open(void *arg, const struct sched_session *v)
 	se->host = remote_of(w, se->queue)->skipped;
 	se->source = source_of(w, v);
 	source_count(&w->sources[se->source]);
+	targets_set(w, se, v);
+	(void)peer_reach(w, se);
 	note(w, W_OPENED, se->queue, 0, 1);
 	event_push(w, (struct wevent){ .t = w->t +
 	    remote_of(w, se->queue)->connect_latency, .session = se->id,
@@ -444,7 +556,7 @@ on_deliver(void *arg, const struct sched_session *v, const struct smsg *m,
 	*se->last = d;
 	se->last = &d->next;
 	se->stamp++;
-	note(w, W_DISPATCHED, se->queue, m->id, n);
+	note_from(w, W_DISPATCHED, se->queue, m->id, n, se->source);
 	note(w, W_DELIVERS, se->queue, m->id, 1);
 }
 
@@ -547,7 +659,8 @@ on_mx_skipped(void *arg, const struct squeue *q, struct sv host,
 }
 
 static const struct sched_ops world_ops = {
-	.resolve = on_resolve, .session_open = on_session_open,
+	.resolve = on_resolve, .route = on_route,
+	.session_open = on_session_open,
 	.deliver = on_deliver, .session_close = on_session_close,
 	.give_up = on_give_up, .queue_deferred = on_queue_deferred,
 	.msg_done = on_msg_done, .queue_gone = on_queue_gone,
@@ -594,6 +707,16 @@ happens_connected(struct world *w, uint64_t id)
 	if (se == NULL)
 		return;
 	r = remote_of(w, se->queue);
+	if (se->peer != 0 && r->mx[se->to[se->at_to].host].down) {
+		se->at_to++;
+		if (peer_reach(w, se))
+			event_push(w, (struct wevent){ .t = w->t +
+			    r->connect_latency, .session = se->id,
+			    .kind = E_CONNECTED });
+		else
+			session_over(w, id, END_CONNECT, "all are down");
+		return;
+	}
 	if (r->connect >= 0 && host_is_bad(r, se)) {
 		session_over(w, id, (enum session_end)r->connect,
 		    r->say[0] != '\0' ? r->say : "cannot connect");
@@ -606,7 +729,15 @@ happens_connected(struct world *w, uint64_t id)
 	}
 	se->up = true;
 	note(w, W_UP, se->queue, 0, 1);
-	sched_session_up(w->s, world_now(w), id);
+	if (se->peer == 0) {
+		sched_session_up(w->s, world_now(w), id, SV(""), SV(""));
+	} else {
+		const struct wpeer *p = &w->peers[se->peer - 1];
+		char ip[46];
+
+		sched_session_up(w->s, world_now(w), id, sv_from(p->host),
+		    sv_from(route_addr_format(&p->ip, ip)));
+	}
 	if (se->closing || se->first == NULL)
 		idle_start(w, se);
 }
@@ -812,6 +943,7 @@ world_fini(struct world *w)
 	free(w->names);
 	free(w->log);
 	free(w->msgs);
+	free(w->peers);
 	free(w->max_sessions);
 	free(w->now_sessions);
 }
@@ -860,14 +992,19 @@ msg_put(struct world *w, const struct sched_msg *m, const struct wmsg *wm)
 	const struct spec *sp = wm->spec;
 	struct sv *domains = calloc((size_t)sp->ndomains * sp->rcpts + 1,
 	    sizeof(*domains));
+	struct smsg *added;
 	uint32_t n;
 
 	if (domains == NULL)
 		abort();
 	n = msg_domains(sp, wm->i, domains);
-	if (sched_msg_add(w->s, world_now(w), m, sv_from(sp->vmta), domains,
-	    n) == NULL)
+	added = sched_msg_add(w->s, world_now(w), m, sv_from(sp->vmta),
+	    domains, n);
+	if (added == NULL)
 		fail("sched_msg_add() refused a message");
+	for (uint32_t i = 0; i < n; i++)
+		sched_rcpt_prioritize(w->s, world_now(w), added, i,
+		    sp->priority);
 	free(domains);
 }
 
@@ -911,6 +1048,8 @@ msg_restore(struct world *w, struct sched *old, const struct smsg *om)
 		if (st != SR_DONE)
 			(void)sched_rcpt_move(w->s, world_now(w), m, i,
 			    smsg_rcpt_vmta(om, i));
+		sched_rcpt_prioritize(w->s, world_now(w), m, i,
+		    smsg_rcpt_priority(om, i));
 		sched_rcpt_restore(w->s, world_now(w), m, i,
 		    st == SR_INFLIGHT ? SR_READY : st,
 		    smsg_rcpt_attempts(om, i), smsg_rcpt_next_us(om, i));

@@ -29,6 +29,8 @@ enum what {           /* a kind of thing that happens, see world.c */
 	W_RESOLVED,   /* look-ups */
 	W_QFAIL,      /* queue_deferred */
 	W_UNREAD,     /* give_up()s in vain, see remote.unread */
+	W_REACHED,    /* an address begins to be connected to, n is 1, or is */
+	W_LEFT,       /* left; source is an index into world.peers */
 	W_WHATS
 };
 
@@ -36,12 +38,23 @@ struct happening {
 	int64_t t;       /* since the start */
 	uint64_t id;     /* of the message, or 0 */
 	uint32_t queue;  /* index into world.names */
+	uint32_t source; /* W_DISPATCHED: index into world.sources */
 	uint32_t n;      /* how many; W_QFAIL: failures so far */
 	uint8_t what;
 };
 
 enum dns { DNS_OK, DNS_TEMPORARY, DNS_NO_DOMAIN, DNS_NULL_MX, DNS_UNUSABLE,
 	DNS_SELF, DNS_AGAIN };
+
+#define WORLD_HOST_ADDRS 4
+
+struct whost {          /* of a domain */
+	char name[64];
+	uint16_t preference;
+	bool down;              /* nobody can connect to it */
+	struct route_addr addrs[WORLD_HOST_ADDRS];
+	unsigned naddrs;
+};
 
 /* How the hosts of a domain behave. */
 struct remote {
@@ -64,12 +77,16 @@ struct remote {
 	unsigned bad_hosts;     /* like that, the others take all */
 	unsigned skipped;       /* hosts, since the last look-up */
 	char site[64];          /* "" if it has none */
+	struct whost mx[8];     /* none: what it connects to is not told */
+	unsigned nmx;
+	bool relay;             /* by smtp-hosts */
 };
 
 struct spec {           /* of `add` */
 	char vmta[WORLD_NAME];
 	struct sv *domains;
 	uint32_t ndomains, rcpts;
+	unsigned priority;
 	bool together;
 };
 
@@ -81,6 +98,12 @@ struct wmsg {
 struct wsource {        /* a source address, of all queues */
 	char ip[46];
 	uint32_t opened, now, max;
+};
+
+struct wpeer {          /* who connects to what */
+	uint32_t source;        /* index into sources */
+	char host[64];
+	struct route_addr ip;
 };
 
 struct world {
@@ -119,6 +142,10 @@ struct world {
 	bool in_run;
 	struct wsource sources[64];
 	uint32_t nsources;
+	struct wpeer *peers;
+	uint32_t npeers;
+	struct route_host route_hosts[8];
+	struct route route;     /* that was told last */
 };
 
 void world_init(struct world *w);

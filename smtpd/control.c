@@ -131,12 +131,14 @@ struct grouping {
 static struct env_group
 group_of(const struct grouping *g, const struct conf_pattern *line)
 {
-	struct env_group own = { g->named, SV("") };
+	struct env_group own = { g->named, SV(""), PRIORITY_DEFAULT };
 
 	if (line != NULL && line->vmta.n > 0 && !g->is_named)
 		own.vmta = line->vmta;
 	if (line != NULL && line->hold)
 		own.hold = line->in;
+	if (line != NULL && line->has_priority)
+		own.priority = line->priority;
 	return own;
 }
 
@@ -158,7 +160,8 @@ group_number(struct grouping *g, const struct conf_pattern *line)
 static bool
 is_same(const struct env_group *a, const struct env_group *b)
 {
-	return sv_ieq(a->vmta, b->vmta) && sv_eq(a->hold, b->hold);
+	return sv_ieq(a->vmta, b->vmta) && sv_eq(a->hold, b->hold) &&
+	    a->priority == b->priority;
 }
 
 /* One group for each line that decided on somebody. */
@@ -191,7 +194,8 @@ groups_apply(struct txn *t, struct grouping *g, struct envelope *e)
 	for (uint16_t i = 1; i < g->n; i++)
 		same = same && is_same(&g->v[0], &g->v[i]);
 	e->vmta = g->v[0].vmta;
-	if (!same || g->v[0].hold.n > 0) {
+	if (!same || g->v[0].hold.n > 0 ||
+	    g->v[0].priority != PRIORITY_DEFAULT) {
 		e->groups = g->v;
 		e->ngroups = g->n;
 	}

@@ -2,9 +2,10 @@
 /*
  * htab: open-addressing table from a 64-bit hash to a pointer. The table does
  * not own what it points to and does not know the keys: for text keys the
- * caller hashes with siphash24() and gives a match function. 8 bytes a slot
- * plus the pointer's own; at most 3/4 full; grows in small steps so that no
- * single insert pays for the whole table.
+ * caller hashes with siphash24() and gives a match function. Entries are
+ * aligned to 8 bytes and at least 8 long. 8 bytes a slot plus the pointer's
+ * own; at most 3/4 full; grows in small steps so that no single insert pays for
+ * the whole table.
  */
 #ifndef COMMON_BASE_HTAB_H
 #define COMMON_BASE_HTAB_H

@@ -324,8 +324,8 @@ typedef void conf_show_fn(void *arg, struct sv scope, struct sv name,
  * with defaults, global directives that are not set come too. */
 void conf_show(const struct conf *c, bool defaults, conf_show_fn *fn,
     void *arg);
-/* Every effective setting of one queue and where it comes from; see
- * conf_rolled_find(). */
+/* Every effective setting of one queue and where it comes from, of a list each
+ * line that counts; see conf_rolled_find(). */
 void conf_domain_show(const struct conf *c, struct sv vmta, struct sv domain,
     struct sv rollup, conf_show_fn *fn, void *arg);
 /* What b has and a has not (added true), and the other way round; places do

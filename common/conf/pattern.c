@@ -4,10 +4,10 @@
 #include <string.h>
 
 #include "common/conf/store.h"
+#include "common/mail/priority.h"
 
 #define NESTED      SV("<pattern-list")
 #define REJECT_MAX  200u /* with "550 5.7.1 " far below RFC 5321's 512 */
-#define PRIORITY_MAX 100u /* PowerMTA's */
 
 /* ---- a line ---- */
 

@@ -158,6 +158,16 @@ bad_value(struct reader *r, const struct conf_row *row, struct sv value,
 	error_at(r, "%s: \"%.*s\" %s", row->name, SV_FMT(shown), why);
 }
 
+/* A switch that is off, as it is by default: it asks for nothing. */
+static bool
+is_off(const struct conf_row *row, struct sv value)
+{
+	bool on;
+
+	return row->type == CONF_T_BOOL && sv_eq(sv_from(row->def),
+	    SV("no")) && conf_parse_bool(value, &on) == NULL && !on;
+}
+
 /* False: it was reported why not. */
 static bool
 add_setting(struct reader *r, const struct conf_row *row, struct sv value,
@@ -171,14 +181,12 @@ add_setting(struct reader *r, const struct conf_row *row, struct sv value,
 		return false;
 	}
 	/* Of a block that has no effect, that was said once for all. */
-	if (row->kind == ROW_NOT_YET &&
+	if (row->kind == ROW_NOT_YET && !is_off(row, value) &&
 	    scope_infos[top(r)->scope].yet == NULL)
 		warn_at(r, "\"%s\" has no effect yet", row->name);
 	if (!clear && row->type == CONF_T_ROLLUPS && scratch.rollup.by_ip)
 		warn_at(r, "rollup-by-ip has no effect: hosts are told by "
 		    "their names");
-	if (row->type == CONF_T_PATTERN && scratch.pattern.has_priority)
-		warn_at(r, "recipient-priority has no effect yet");
 	note_seen(r, row);
 	if (store_setting(r->c, top(r)->id, row, value, clear, here(r)))
 		return true;

@@ -73,25 +73,97 @@ conf_show(const struct conf *c, bool defaults, conf_show_fn *fn, void *arg)
 	}
 }
 
+/* A walk over the settings of row in the nodes. */
+struct cursor {
+	const struct node *const *nodes;
+	size_t n, i;
+	const struct conf_row *row;
+	const struct node_block *nb;
+	const struct setting *s;
+	bool begun;
+};
+
+static void
+block_next(struct cursor *k)
+{
+	k->nb = k->begun && k->nb != NULL ? k->nb->next : NULL;
+	k->begun = true;
+	while (k->nb == NULL && k->i < k->n)
+		k->nb = k->nodes[k->i++]->blocks;
+	k->s = k->nb == NULL ? NULL : k->nb->block->first;
+}
+
+static bool
+cursor_next(struct cursor *k)
+{
+	if (k->s != NULL)
+		k->s = k->s->next;
+	for (;;) {
+		while (k->s != NULL && k->s->row != k->row)
+			k->s = k->s->next;
+		if (k->s != NULL)
+			return true;
+		block_next(k);
+		if (k->nb == NULL)
+			return false;
+	}
+}
+
+static void
+show_setting(const struct conf *c, const struct block *b,
+    const struct setting *s, conf_show_fn *fn, void *arg)
+{
+	char mem[SCOPE_TEXT_MAX];
+	struct str scope;
+
+	STR_ON(&scope, mem);
+	scope_text(c, b, &scope);
+	fn(arg, str_sv(&scope), sv_from(s->row->name),
+	    s->clear ? sv_from(s->row->def) : s->value,
+	    place_file(c, s->at), s->at.line);
+}
+
+/* All lines behind the last one that clears the list, or that one. False: there
+ * is none. */
+static bool
+show_list(const struct conf *c, const struct node *const *nodes, size_t n,
+    const struct conf_row *row, conf_show_fn *fn, void *arg)
+{
+	struct cursor k = { .nodes = nodes, .n = n, .row = row }, first;
+	bool any = false;
+
+	while (cursor_next(&k)) {
+		if (!any || k.s->clear || first.s->clear)
+			first = k;
+		any = true;
+	}
+	if (!any)
+		return false;
+	do {
+		show_setting(c, first.nb->block, first.s, fn, arg);
+	} while (cursor_next(&first));
+	return true;
+}
+
 static void
 show_row(const struct conf *c, const struct node *const *nodes, size_t n,
     const struct conf_row *row, conf_show_fn *fn, void *arg)
 {
-	char mem[SCOPE_TEXT_MAX];
 	const struct block *b = NULL;
-	const struct setting *s = nodes_effective(nodes, n, row, &b);
-	struct str scope;
+	const struct setting *s;
 
-	if (s == NULL) {
+	if (type_repeats((enum conf_type)row->type)) {
+		if (show_list(c, nodes, n, row, fn, arg))
+			return;
+		s = NULL;
+	} else {
+		s = nodes_effective(nodes, n, row, &b);
+	}
+	if (s != NULL)
+		show_setting(c, b, s, fn, arg);
+	else
 		fn(arg, SV(""), sv_from(row->name), sv_from(row->def), SV(""),
 		    0);
-		return;
-	}
-	STR_ON(&scope, mem);
-	scope_text(c, b, &scope);
-	fn(arg, str_sv(&scope), sv_from(row->name),
-	    s->clear ? sv_from(row->def) : s->value, place_file(c, s->at),
-	    s->at.line);
 }
 
 void

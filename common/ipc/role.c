@@ -125,6 +125,14 @@ on_child(struct chan *c, void *arg, const void *msg)
 }
 
 static void
+on_log(struct chan *c, void *arg, const void *msg)
+{
+	(void)arg;
+	(void)msg;
+	log_take_fd(chan_take_fd(c));
+}
+
+static void
 role_stop(struct role *r, uint32_t drain_ms)
 {
 	struct timeval tv = {
@@ -218,6 +226,7 @@ static const struct chan_ops master_ops = {
 		[IPC_STOP] = on_stop,
 		[IPC_MASTER_REPLY] = on_master_reply,
 		[IPC_CHILD] = on_child,
+		[IPC_LOG] = on_log,
 	},
 	.on_close = on_master_close,
 };

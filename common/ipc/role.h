@@ -6,7 +6,7 @@
  *
  * with an empty environment and these descriptors:
  *
- *	2  the log file
+ *	2  the log file; another one with each LOG
  *	3  channel to the master
  *	4  qmgr: the spool directory; acct, bounce, pickup: spool/events,
  *	   read-only

@@ -2,7 +2,8 @@
 #include "common/mail/envelope.h"
 
 #define VERSION_PLAIN  1
-#define VERSION_GROUPS 2 /* each recipient has a group */
+#define VERSION_GROUPS 2 /* each recipient has a group, */
+#define VERSION_PRIO   3 /* and each group a priority */
 
 struct sv
 addr_domain(struct sv addr)
@@ -65,22 +66,46 @@ envelope_hold(const struct envelope *e, uint32_t rcpt)
 	return g == NULL ? SV("") : g->hold;
 }
 
+unsigned
+envelope_priority(const struct envelope *e, uint32_t rcpt)
+{
+	const struct env_group *g = group_of(e, rcpt);
+
+	return g == NULL ? PRIORITY_DEFAULT : g->priority;
+}
+
+/* The oldest version that can say what is to be said. */
+static uint8_t
+version_for(const struct envelope *e)
+{
+	for (uint16_t i = 0; i < e->ngroups; i++) {
+		if (e->groups[i].priority != PRIORITY_DEFAULT)
+			return VERSION_PRIO;
+	}
+	return e->ngroups > 0 ? VERSION_GROUPS : VERSION_PLAIN;
+}
+
 static void
-groups_encode(struct wr *w, const struct envelope *e)
+groups_encode(struct wr *w, const struct envelope *e, uint8_t version)
 {
 	wr_u16(w, e->ngroups);
 	for (uint16_t i = 0; i < e->ngroups; i++) {
 		text_put(w, e->groups[i].vmta, ENV_NAME_MAX);
 		text_put(w, e->groups[i].hold, ENV_NAME_MAX);
+		if (version >= VERSION_PRIO)
+			wr_u8(w, e->groups[i].priority);
+		if (e->groups[i].priority > PRIORITY_MAX)
+			w->failed = true;
 	}
 }
 
 void
 envelope_encode(struct wr *w, const struct envelope *e)
 {
+	uint8_t version = version_for(e);
 	bool grouped = e->ngroups > 0;
 
-	wr_u8(w, grouped ? VERSION_GROUPS : VERSION_PLAIN);
+	wr_u8(w, version);
 	wr_u32(w, e->flags);
 	text_put(w, e->sender, ENV_ADDR_MAX);
 	text_put(w, e->envid, ENV_ENVID_MAX);
@@ -96,7 +121,7 @@ envelope_encode(struct wr *w, const struct envelope *e)
 	for (uint32_t i = 0; i < e->dsn_nrcpts; i++)
 		wr_u32(w, e->dsn_rcpts[i]);
 	if (grouped)
-		groups_encode(w, e);
+		groups_encode(w, e, version);
 	wr_u32(w, e->nrcpts);
 	if (e->nrcpts == 0 || e->nrcpts > ENV_RCPTS_MAX ||
 	    e->dsn_nrcpts > ENV_RCPTS_MAX)
@@ -131,7 +156,8 @@ dsn_rcpts_decode(struct rd *r, struct arena *a, struct envelope *e)
 }
 
 static bool
-groups_decode(struct rd *r, struct arena *a, struct envelope *e)
+groups_decode(struct rd *r, struct arena *a, uint8_t version,
+    struct envelope *e)
 {
 	struct env_group *list;
 
@@ -145,9 +171,14 @@ groups_decode(struct rd *r, struct arena *a, struct envelope *e)
 	for (uint16_t i = 0; i < e->ngroups; i++) {
 		list[i].vmta = text_get(r, ENV_NAME_MAX);
 		list[i].hold = text_get(r, ENV_NAME_MAX);
+		list[i].priority = version >= VERSION_PRIO ? rd_u8(r) :
+		    PRIORITY_DEFAULT;
+		if (list[i].priority > PRIORITY_MAX)
+			return false;
 	}
 	e->groups = list;
-	return !r->failed;
+	/* an envelope has one encoding */
+	return !r->failed && version_for(e) == version;
 }
 
 static bool
@@ -187,7 +218,7 @@ envelope_decode(struct sv bytes, struct arena *a, struct envelope *e_r)
 
 	rd_init(&r, bytes.p, bytes.n);
 	version = rd_u8(&r);
-	if (version != VERSION_PLAIN && version != VERSION_GROUPS)
+	if (version < VERSION_PLAIN || version > VERSION_PRIO)
 		return false;
 	e.flags = rd_u32(&r);
 	e.sender = text_get(&r, ENV_ADDR_MAX);
@@ -201,7 +232,8 @@ envelope_decode(struct sv bytes, struct arena *a, struct envelope *e_r)
 	e.user = text_get(&r, ENV_NAME_MAX);
 	e.dsn_for = rd_u64(&r);
 	if (!dsn_rcpts_decode(&r, a, &e) ||
-	    (version == VERSION_GROUPS && !groups_decode(&r, a, &e)) ||
+	    (version >= VERSION_GROUPS &&
+	    !groups_decode(&r, a, version, &e)) ||
 	    !rcpts_decode(&r, a, &e))
 		return false;
 	if (!rd_done(&r))

@@ -2,8 +2,9 @@
 /*
  * envelope: who a message is from and for, and how it came in. This is what
  * the spool keeps in front of each message and what a COMMIT frame carries.
- * Encoded with a version byte, 1 without groups and 2 with them; decoding
- * refuses NUL, CR and LF in every text and checks every limit again.
+ * Encoded with a version byte, 1 without groups, 2 with them, 3 if one of them
+ * has another priority than the default; decoding refuses NUL, CR and LF in
+ * every text and checks every limit again.
  *
  * All views in a decoded envelope look into the encoded bytes.
  */
@@ -12,6 +13,7 @@
 
 #include "common/base/arena.h"
 #include "common/base/rw.h"
+#include "common/mail/priority.h"
 
 #define ENV_ADDR_MAX  320   /* local part 64, @, domain 255: RFC 5321 4.5.3.1 */
 #define ENV_ENVID_MAX 100   /* RFC 3461 4.4 */
@@ -46,6 +48,7 @@ struct env_group {
 	struct sv vmta;    /* "" is {default} */
 	struct sv hold;    /* why they come on hold: the name of a pattern-list;
 	                    * "": they do not */
+	uint8_t priority;  /* at most PRIORITY_MAX */
 };
 
 struct envelope {
@@ -76,6 +79,7 @@ bool envelope_decode(struct sv bytes, struct arena *a, struct envelope *e_r)
 /* Of a recipient; what is none has what the envelope has. */
 struct sv envelope_vmta(const struct envelope *e, uint32_t rcpt);
 struct sv envelope_hold(const struct envelope *e, uint32_t rcpt);
+unsigned envelope_priority(const struct envelope *e, uint32_t rcpt);
 /* Text behind the last '@'. */
 struct sv addr_domain(struct sv addr);
 

@@ -3,6 +3,7 @@ noinst_LIBRARIES += libmail.a
 libmail_a_SOURCES = \
 	common/mail/envelope.c common/mail/envelope.h \
 	common/mail/outcome.c common/mail/outcome.h \
+	common/mail/priority.h \
 	common/mail/route.c common/mail/route.h
 
 check_PROGRAMS += tests/unit/mail/test_envelope

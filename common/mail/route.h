@@ -51,6 +51,8 @@ enum session_flags {
 	SESSION_NO_8BITMIME = 2,
 	SESSION_NO_DSN = 4,
 	SESSION_421_IS_QUEUE = 8,  /* 421 in a transaction ends the session */
+	SESSION_TRACE = 16,        /* TRACE what is said, */
+	SESSION_TRACE_DATA = 32,   /* and the messages */
 };
 
 void route_encode(struct wr *w, const struct route *r);

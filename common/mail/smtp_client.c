@@ -308,23 +308,37 @@ smtp_client_init(struct smtp_client *c, struct sv helo, unsigned flags,
 	expect_push(c, VERB_GREETING, NULL);
 }
 
+static enum smtp_reply_result
+reply_read(struct smtp_client *c, struct buf *in)
+{
+	struct sv all = buf_sv(in);
+	enum smtp_reply_result res = smtp_reply_read(&c->reply, in);
+
+	/* what was consumed stays where it is until more comes in */
+	if (c->tap != NULL && buf_len(in) < all.n)
+		c->tap->heard(c->arg, sv_head(all, all.n - buf_len(in)));
+	return res;
+}
+
 bool
 smtp_client_run(struct smtp_client *c, struct buf *in, struct buf *out)
 {
 	client_emit_all(c, in, out);
 	while (!c->ended && buf_len(in) > 0) {
 		enum smtp_reply_result res;
+		size_t before = buf_len(out);
 
 		if (c->reply.done)
 			smtp_reply_init(&c->reply);
 		if (c->nexpect > 0 && c->expect[0].verb == VERB_EHLO)
 			c->reply.ehlo = &c->ehlo;
-		res = smtp_reply_read(&c->reply, in);
+		res = reply_read(c, in);
 		if (res == SMTP_REPLY_MORE)
 			break;
 		if (res == SMTP_REPLY_DONE) {
 			reply_handle(c, out);
 			c->handling = SMTP_VERBS;
+			client_said(c, SAID_COMMAND, out, before);
 		} else if (res == SMTP_REPLY_TOO_LONG)
 			client_broken(c, "a reply without end");
 		else

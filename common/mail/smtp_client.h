@@ -85,6 +85,12 @@ struct smtp_txn {
 
 struct smtp_client;
 
+enum smtp_said {
+	SAID_COMMAND,
+	SAID_BODY,              /* a piece of head or body, as it is sent */
+	SAID_DOT,               /* the end of it, with the dot */
+};
+
 struct smtp_client_ops {
 	/* Greeting and EHLO are done; c->ehlo says what the server offers. */
 	void (*on_up)(void *arg);
@@ -104,6 +110,13 @@ struct smtp_client_ops {
 	void (*txn_untried)(void *arg, struct smtp_txn *t);
 };
 
+/* For whoever looks on: whole lines that were taken off the input, and what
+ * was added to the output. */
+struct smtp_tap {
+	void (*heard)(void *arg, struct sv bytes);
+	void (*said)(void *arg, enum smtp_said what, struct sv bytes);
+};
+
 /* What the next reply belongs to. */
 enum smtp_verb {
 	VERB_GREETING, VERB_EHLO, VERB_HELO, VERB_MAIL, VERB_RCPT, VERB_DATA,
@@ -121,6 +134,7 @@ struct smtp_expect {
 struct smtp_client {
 	const struct smtp_client_ops *ops;
 	void *arg;
+	const struct smtp_tap *tap; /* the owner's; NULL: nobody looks on */
 	struct sv helo;         /* the owner's */
 	unsigned flags;         /* enum session_flags */
 	struct smtp_ehlo ehlo;

@@ -377,6 +377,24 @@ client_emit(struct smtp_client *c, struct buf *out)
 }
 
 void
+client_said(const struct smtp_client *c, enum smtp_said what,
+    const struct buf *out, size_t before)
+{
+	if (c->tap != NULL && buf_len(out) > before)
+		c->tap->said(c->arg, what, sv_from_at(buf_sv(out), before));
+}
+
+/* What the next thing said is. */
+static enum smtp_said
+said_next(const struct smtp_client *c)
+{
+	if (c->txn == NULL || c->txn->phase != TXN_BODY)
+		return SAID_COMMAND;
+	return c->txn->lone_dot || c->txn->body_at == txn_size(c->txn) ?
+	    SAID_DOT : SAID_BODY;
+}
+
+void
 client_emit_all(struct smtp_client *c, const struct buf *in, struct buf *out)
 {
 	/* What a server has sent before it was asked answers nothing: it is
@@ -384,6 +402,7 @@ client_emit_all(struct smtp_client *c, const struct buf *in, struct buf *out)
 	if (c->nexpect == 0 && buf_len(in) > 0)
 		return;
 	while (!c->ended && buf_len(out) < SMTP_CLIENT_HIGH_WATER) {
+		enum smtp_said what = said_next(c);
 		size_t before = buf_len(out);
 		bool more;
 
@@ -394,6 +413,7 @@ client_emit_all(struct smtp_client *c, const struct buf *in, struct buf *out)
 		}
 		more = client_emit(c, out);
 		c->emitted += buf_len(out) - before;
+		client_said(c, what, out, before);
 		if (!more)
 			return;
 	}

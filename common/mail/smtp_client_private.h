@@ -31,6 +31,10 @@ bool expects_any(const struct smtp_client *c, const struct smtp_txn *t);
 void client_emit_all(struct smtp_client *c, const struct buf *in,
     struct buf *out);
 
+/* Tells whoever looks on what stands in out behind so many bytes. */
+void client_said(const struct smtp_client *c, enum smtp_said what,
+    const struct buf *out, size_t before);
+
 /* ---- smtp_client_end.c ---- */
 
 /* The first decision stays. The texts live as long as the transaction. */

@@ -311,11 +311,16 @@ groups_add(struct rebuild *b, uint64_t id, const struct envelope *e)
 		struct sv vmta = envelope_vmta(e, i);
 		union ev_any any = { .rebind = { .id = id, .vmta = vmta,
 		    .rcpts = { .array = &i, .n = 1 }, .who = SV("") } };
+		union ev_any priority = { .priority = { .id = id,
+		    .priority = (uint8_t)envelope_priority(e, i),
+		    .rcpts = { .array = &i, .n = 1 }, .who = SV("") } };
 
 		if (!sv_eq(vmta, e->vmta))
 			event_add(b, EV_REBIND, &any);
 		if (envelope_hold(e, i).n > 0)
 			hold_add(b, id, i);
+		if (priority.priority.priority != PRIORITY_DEFAULT)
+			event_add(b, EV_PRIORITY, &priority);
 	}
 }
 

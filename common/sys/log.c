@@ -37,6 +37,15 @@ log_init(const char *name, unsigned index, bool debug)
 	mem_exhausted_tell(no_memory_tell);
 }
 
+void
+log_take_fd(int fd)
+{
+	/* what libc says at an abort() goes there as well */
+	if (dup3(fd, STDERR_FILENO, 0) < 0)
+		log_warn_errno("the new log file cannot be used");
+	close(fd);
+}
+
 static void log_line(const char *level, const char *fmt, va_list ap, int err)
     __attribute__((format(printf, 2, 0)));
 

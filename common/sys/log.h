@@ -15,6 +15,8 @@
 
 /* name and index are shown on each line. */
 void log_init(const char *name, unsigned index, bool debug);
+/* From now on lines go there. The descriptor is taken. */
+void log_take_fd(int fd);
 void log_debug(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_info(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void log_warn(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

@@ -19,7 +19,7 @@ dist_check_SCRIPTS += tests/bench/check-bench
 TESTS += tests/bench/check-bench
 EXTRA_DIST += tests/bench/README.md
 EXTRA_DIST += tests/bench/bench tests/bench/measure.py tests/bench/peers.py
-EXTRA_DIST += tests/bench/scale
+EXTRA_DIST += tests/bench/limits tests/bench/scale
 CLEANFILES += tests/bench/run/result.md tests/bench/run/result.json
 
 # BENCHFLAGS are options of tests/bench/bench, see its --help.

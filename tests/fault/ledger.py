@@ -264,7 +264,8 @@ class Ledger:
         return [("I10 limits", text) for text in bad]
 
     def pause(self, domain):
-        """Pauses a queue; from its answer on, nothing may arrive for it but
+        """Pauses a queue, or that of DOMAIN/VMTA, which need not be there yet;
+        from its answer on, nothing may arrive for the domain but
         what is under way."""
         self.inst.ctl("pause", "queue", domain)
 
@@ -272,6 +273,7 @@ class Ledger:
             rows = self.inst.ctl("show", "queues", domain)["data"]
             return not any(r["inflight"] for r in rows)
         wait_for("what is under way for " + domain, still, 30)
+        domain = domain.split("/")[0]
         self.paused[domain] = self._count(domain)
 
     def is_paused(self, rcpt):
@@ -279,7 +281,7 @@ class Ledger:
 
     def resume(self, domain):
         """Call check() or violations() first: it looks at paused queues."""
-        del self.paused[domain]
+        del self.paused[domain.split("/")[0]]
         self.inst.ctl("resume", "queue", domain)
 
     def _count(self, domain):

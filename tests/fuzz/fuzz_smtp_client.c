@@ -205,6 +205,8 @@ struct owner {
 	struct arena arena;
 	unsigned next;
 	bool abandoned;
+	struct buf said;          /* since the last look */
+	size_t heard;
 };
 
 static void
@@ -268,6 +270,24 @@ on_untried(void *arg, struct smtp_txn *t)
 		must(!t->rcpts[k].decided || o->abandoned);
 }
 
+/* Whoever looks on sees the same as the network. */
+static void
+on_said(void *arg, enum smtp_said what, struct sv bytes)
+{
+	struct owner *o = arg;
+
+	must(what != SAID_COMMAND || sv_find(bytes, '\r') ==
+	    (ptrdiff_t)bytes.n - 2);
+	must(buf_add_sv(&o->said, bytes) == 0);
+}
+
+static void
+on_heard(void *arg, struct sv bytes)
+{
+	must(bytes.n > 0 && bytes.p[bytes.n - 1] == '\n');
+	((struct owner *)arg)->heard += bytes.n;
+}
+
 static const struct smtp_client_ops ops = {
 	.on_up = on_up,
 	.txn_next = on_next,
@@ -277,11 +297,14 @@ static const struct smtp_client_ops ops = {
 	.txn_untried = on_untried,
 };
 
+static const struct smtp_tap tap = { .heard = on_heard, .said = on_said };
+
 static void
 owner_init(struct owner *o, uint8_t how)
 {
 	memset(o, 0, sizeof(*o));
 	arena_init(&o->arena, 1 << 20);
+	buf_init(&o->said, SMTP_CLIENT_OUT_CAP);
 	for (unsigned i = 0; i < MSGS; i++) {
 		struct smtp_txn *t = &o->txns[i];
 
@@ -358,8 +381,10 @@ outcomes_check(const struct model *m, const struct owner *o)
 static void
 dialog_run(struct smtp_client *c, struct model *m, const uint8_t *p, size_t n)
 {
+	struct owner *o = c->arg;
 	struct buf in, out;
 	bool alive = true;
+	size_t given = 0;
 
 	buf_init(&in, SMTP_CLIENT_IN_CAP);
 	buf_init(&out, SMTP_CLIENT_OUT_CAP);
@@ -372,7 +397,11 @@ dialog_run(struct smtp_client *c, struct model *m, const uint8_t *p, size_t n)
 		must(buf_add(&in, p + i, piece) == 0);
 		model_hear(m, p + i, piece);
 		i += piece + 1;
+		given += piece;
 		alive = smtp_client_run(c, &in, &out);
+		must(sv_eq(buf_sv(&o->said), buf_sv(&out)));
+		must(o->heard == given - buf_len(&in));
+		buf_clear(&o->said);
 		if (alive || c->polite)
 			model_say(m, buf_sv(&out));
 		buf_clear(&out);
@@ -396,6 +425,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	buf_init(&m.in, 1u << 20);
 	buf_init(&m.out, 1u << 20);
 	smtp_client_init(&c, SV("h"), data[1] & 0x0f, &ops, &o);
+	c.tap = &tap;
 	dialog_run(&c, &m, data + 2, size - 2);
 	o.abandoned = (data[0] & 0x40) != 0;
 	if (o.abandoned)
@@ -407,6 +437,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	outcomes_check(&m, &o);
 	buf_fini(&m.in);
 	buf_fini(&m.out);
+	buf_fini(&o.said);
 	arena_fini(&o.arena);
 	return 0;
 }

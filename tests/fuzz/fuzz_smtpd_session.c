@@ -31,7 +31,7 @@
 	"<virtual-mta v1>\n</virtual-mta>\n<pattern-list l>\n" \
 	"rcpt-to /^b/ hold\nheader Subject /a b/ <pattern-list>\n" \
 	"rcpt-to /e/ vmta=v1\n</pattern-list>\nbody /x$/ vmta=v1\n" \
-	"header x-job /./ hold\nmail-from /^$/ vmta=v1\n" \
+	"header x-job /./ hold,recipient-priority=70\nmail-from /^$/ vmta=v1\n" \
 	"size >50b hold\n</pattern-list>\n"
 
 /* ---- one run ---- */

@@ -83,8 +83,9 @@ tests_fuzz_fuzz_control_SOURCES = tests/fuzz/fuzz_control.c \
 	qmgr/act.c qmgr/audit.c qmgr/children.c qmgr/control.c \
 	qmgr/diagnose_cmd.c qmgr/explain.c qmgr/holds.c qmgr/ips.c \
 	qmgr/jobs.c qmgr/limits.c qmgr/mismatch.c qmgr/move.c qmgr/orders.c \
-	qmgr/pick.c qmgr/pools.c qmgr/select.c qmgr/show.c \
-	qmgr/simulate_cmd.c qmgr/sources.c qmgr/trash.c \
+	qmgr/pick.c qmgr/pools.c qmgr/priority.c qmgr/resolve.c qmgr/select.c \
+	qmgr/show.c \
+	qmgr/simulate_cmd.c qmgr/sources.c qmgr/trace.c qmgr/trash.c \
 	qmgr/sums.c qmgr/walk.c qmgr/warmup.c \
 	$(FUZZ_MAIN)
 tests_fuzz_fuzz_control_LDADD = libsched.a $(FUZZ_LIBS) $(JANSSON_LIBS)

@@ -243,6 +243,53 @@ START_TEST(test_run_next_day_new_file)
 }
 END_TEST
 
+static void
+rotated(struct writer *w, const char *name, unsigned found, const char *closed)
+{
+	struct writer_rotation r;
+
+	ck_assert_int_eq(writer_rotate(w, sv_from(name), &r), 0);
+	ck_assert_uint_eq(r.found, found);
+	ck_assert_uint_eq(r.n, closed != NULL);
+	if (closed != NULL)
+		ck_assert_str_eq(r.closed[0], closed);
+}
+
+START_TEST(test_rotate_next_record_in_next_file)
+{
+	struct conf *conf = conf_make("");
+	struct writer w;
+	char name[128];
+
+	writer_start(&w, conf);
+	run_all(&w, at_day(0));
+	rotated(&w, "", 1, NULL); /* none has begun */
+	logmake_append(elog, 0, 10);
+	run_all(&w, at_day(0));
+	rotated(&w, "acct", 0, NULL);
+	rotated(&w, "other.csv", 0, NULL);
+	rotated(&w, "/elsewhere/acct.csv", 0, NULL);
+	rotated(&w, "acct-2026-01-31-0001.csv", 0, NULL);
+	rotated(&w, "", 1, "acct-2026-01-31-0000.csv");
+	ck_assert(!writer_is_dirty(&w));
+	rotated(&w, "acct.csv", 1, NULL); /* nothing is open any more */
+	logmake_append(elog, 10, 20);
+	run_all(&w, at_day(0));
+	rotated(&w, "acct-2026-01-31-0001.csv", 1, "acct-2026-01-31-0001.csv");
+	/* a death does not open it again */
+	writer_fini(&w);
+	writer_start(&w, conf);
+	logmake_append(elog, 20, 30);
+	run_all(&w, at_day(0));
+	snprintf(name, sizeof(name), "%s/logs/acct.csv", top);
+	rotated(&w, name, 1, "acct-2026-01-31-0002.csv");
+	ck_assert_uint_eq(files_check(0).next, 30);
+	ck_assert_uint_eq(files_check(0).files, 3);
+	writer_fini(&w);
+	conf_free(&conf);
+}
+END_TEST
+
 START_TEST(test_run_other_columns_new_file)
 {
 	struct conf *conf = conf_make(""), *other;
@@ -480,6 +527,7 @@ main(void)
 	tcase_add_test(t, test_run_limit_not_passed);
 	tcase_add_test(t, test_run_limit_unknown_nothing_read_again);
 	tcase_add_test(t, test_run_next_day_new_file);
+	tcase_add_test(t, test_rotate_next_record_in_next_file);
 	tcase_add_test(t, test_run_other_columns_new_file);
 	tcase_add_test(t, test_run_file_gone_goes_on_in_next);
 	tcase_add_test(t, test_run_write_fails_nothing_lost);

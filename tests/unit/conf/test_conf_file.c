@@ -492,6 +492,32 @@ START_TEST(test_domain_show_names_the_winner)
 }
 END_TEST
 
+START_TEST(test_domain_show_tells_all_lines_of_a_list)
+{
+	struct conf *c = parse("<domain *>\n"
+	    "source-ip-max-smtp-out 10/8 5\n"
+	    "source-ip-max-msg-rate 10/8 5/s\n</domain>\n"
+	    "<domain a.org>\nsource-ip-max-smtp-out 11/8 6\n"
+	    "source-ip-max-msg-rate \"\"\n"
+	    "source-ip-max-msg-rate 12/8 7/s\n"
+	    "source-ip-max-msg-rate 13/8 8/s\n</domain>\n");
+	struct seen s;
+
+	buf_init(&s.b, 1 << 20);
+	conf_domain_show(c, SV(""), SV("a.org"), SV(""), note, &s);
+	ck_assert_int_eq(buf_add(&s.b, "", 1), 0);
+	ck_assert_ptr_nonnull(strstr((const char *)buf_data(&s.b),
+	    "[domain *] source-ip-max-smtp-out=10/8 5 t:2\n"
+	    "[domain a.org] source-ip-max-smtp-out=11/8 6 t:6\n"));
+	ck_assert_ptr_nonnull(strstr((const char *)buf_data(&s.b),
+	    "[domain a.org] source-ip-max-msg-rate=12/8 7/s t:8\n"
+	    "[domain a.org] source-ip-max-msg-rate=13/8 8/s t:9\n"));
+	ck_assert_ptr_null(strstr((const char *)buf_data(&s.b), "10/8 5/s"));
+	buf_fini(&s.b);
+	conf_free(&c);
+}
+END_TEST
+
 START_TEST(test_diff_tells_both_sides)
 {
 	struct conf *a = parse("log-file /a\nrelay-domain x.org\n");
@@ -548,6 +574,7 @@ main(void)
 	tcase_add_test(tc, test_wire_every_changed_byte_is_survived);
 	tcase_add_test(tc, test_show_keeps_places);
 	tcase_add_test(tc, test_domain_show_names_the_winner);
+	tcase_add_test(tc, test_domain_show_tells_all_lines_of_a_list);
 	tcase_add_test(tc, test_diff_tells_both_sides);
 	tcase_add_test(tc, test_manual_names_every_directive);
 	suite_add_tcase(s, tc);

@@ -543,18 +543,36 @@ START_TEST(test_patterns_nested_too_deep)
 }
 END_TEST
 
-START_TEST(test_patterns_priority_is_warned_of)
+/* The warnings of a text, which is good. */
+static uint32_t
+warnings_of(struct sv text)
 {
 	struct conf_report rep;
 	struct conf *c;
+	uint32_t n;
 
 	conf_report_init(&rep);
-	c = conf_parse("t", SV(PATTERNS("* recipient-priority=9")), &rep);
+	c = conf_parse("t", text, &rep);
 	ck_assert_ptr_nonnull(c);
-	ck_assert_str_eq(rep.warnings[rep.nwarnings - 1], "t:2: "
-	    "recipient-priority has no effect yet");
+	n = rep.nwarnings;
 	conf_report_fini(&rep);
 	conf_free(&c);
+	return n;
+}
+
+START_TEST(test_priorities_what_does_nothing_is_warned_of)
+{
+	uint32_t usual = warnings_of(SV(PATTERNS("* hold")));
+
+	ck_assert_uint_eq(warnings_of(SV(PATTERNS("* recipient-priority=9"))),
+	    usual);
+	ck_assert_uint_eq(warnings_of(SV("<domain *>\nqueue-priority 70\n"
+	    "allow-priority-interruption no\n"
+	    "allow-priority-interruption-during-transfer no\n</domain>\n")),
+	    warnings_of(SV("")));
+	ck_assert_uint_eq(warnings_of(SV("<domain *>\n"
+	    "allow-priority-interruption-during-transfer yes\n</domain>\n")),
+	    warnings_of(SV("")) + 1);
 }
 END_TEST
 
@@ -660,7 +678,8 @@ main(void)
 	tcase_add_test(tc, test_patterns_mistakes);
 	tcase_add_test(tc, test_patterns_are_limited);
 	tcase_add_test(tc, test_patterns_nested_too_deep);
-	tcase_add_test(tc, test_patterns_priority_is_warned_of);
+	tcase_add_test(tc,
+	    test_priorities_what_does_nothing_is_warned_of);
 	tcase_add_test(tc, test_regex_in_long_texts);
 	tcase_add_test(tc, test_diff_sees_the_order_of_rules);
 	tcase_add_test(tc, test_rules_survive_the_wire);

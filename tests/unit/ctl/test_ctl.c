@@ -9,10 +9,12 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <netinet/in.h>
 
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -236,6 +238,15 @@ ck_has(const char *file, const char *want)
 }
 
 static void
+ck_is(const char *file, const char *want)
+{
+	char have[16384];
+
+	file_read(file, have, sizeof(have));
+	ck_assert_str_eq(have, want);
+}
+
+static void
 setup(void)
 {
 	memcpy(dir + sizeof(dir) - 7, "XXXXXX", 6);
@@ -274,7 +285,171 @@ config_put(const char *text)
 	fclose(f);
 }
 
+/* ---- a mail host ---- */
+
+static pid_t host_pid;
+
+/* One connection for each time; says the replies, one before and one behind
+ * each line it gets, the last one again and again if it has no end. */
+static void
+host_serve(int listener, const char *const *replies)
+{
+	char line[512];
+	FILE *f;
+	int fd = accept(listener, NULL, NULL);
+
+	if (fd == -1 || (f = fdopen(fd, "r+")) == NULL)
+		_exit(8);
+	setvbuf(f, NULL, _IONBF, 0);
+	for (; *replies != NULL; replies++) {
+		do
+			fputs(*replies, f);
+		while (strncmp(*replies, "220-more", 8) == 0 && !ferror(f));
+		if (fgets(line, sizeof(line), f) == NULL)
+			break;
+	}
+	fclose(f);
+}
+
+/* Its port. */
+static unsigned
+host_start(const char *const *replies, unsigned times)
+{
+	struct sockaddr_in sin = { .sin_family = AF_INET,
+		.sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof(sin);
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&sin, sizeof(sin)), 0);
+	ck_assert_int_eq(listen(fd, 5), 0);
+	ck_assert_int_eq(getsockname(fd, (struct sockaddr *)&sin, &len), 0);
+	host_pid = fork();
+	ck_assert_int_ne(host_pid, -1);
+	if (host_pid == 0) {
+		(void)signal(SIGPIPE, SIG_IGN);
+		while (times-- > 0)
+			host_serve(fd, replies);
+		_exit(0);
+	}
+	close(fd);
+	return ntohs(sin.sin_port);
+}
+
+static const char *
+route_row(char row[1024], unsigned port, const char *addresses)
+{
+	(void)snprintf(row, 1024, "{\"queue\":\"a.org/v\",\"status\":\"ok\","
+	    "\"validity_s\":61,\"site\":\"s.rollup\",\"rollup\":true,"
+	    "\"hosts\":[{\"preference\":5,\"name\":\"old.org\",\"port\":%u,"
+	    "\"addresses\":[\"127.0.0.9\"],\"leftOut\":true},"
+	    "{\"preference\":10,\"name\":\"mx\\u001b.org\",\"port\":%u,"
+	    "\"addresses\":[%s],\"leftOut\":false}],\"sources\":["
+	    "{\"ip\":\"2001:db8::1\",\"helo\":\"six.org\"},"
+	    "{\"ip\":\"127.0.0.1\",\"helo\":\"four.org\"}]}", port, port,
+	    addresses);
+	return row;
+}
+
 /* ---- tests ---- */
+
+START_TEST(test_resolve_shows_the_route)
+{
+	struct answer a = { .text = "" };
+	struct answer no = { .rows = { "{\"queue\":\"a.org/v\","
+	    "\"status\":\"null-mx\",\"code\":\"5.1.10\",\"validity_s\":60,"
+	    "\"text\":\"no \\u001b mail\",\"hosts\":[]}" }, .status = 1,
+		.text = "mail for it is returned with 5.1.10" };
+	char row[1024];
+
+	a.rows[0] = route_row(row, 25, "\"192.0.2.1\",\"2001:db8::1\"");
+	daemon_start(&a);
+	ck_assert_int_eq(command("resolve a.org/v"), 0);
+	ck_words("resolve a.org/v \n");
+	ck_has("out", "a.org/v: ok, rollup s.rollup, valid for 1m01s\n"
+	    "from 2001:db8::1 as six.org, 127.0.0.1 as four.org\n");
+	ck_has("out", "   5 old.org      25 127.0.0.9             left out "
+	    "for now: skip-mx\n");
+	ck_has("out", "  10 mx\\x1b.org   25 192.0.2.1 2001:db8::1 \n");
+	teardown();
+	setup();
+	daemon_start(&no);
+	ck_assert_int_eq(command("resolve --connect a.org/v"), 1);
+	ck_has("out", "a.org/v: null-mx, code 5.1.10, valid for 1m00s\n"
+	    "no \\x1b mail\nmail for it is returned with 5.1.10\n");
+}
+END_TEST
+
+START_TEST(test_resolve_connect_talks_to_the_first_host)
+{
+	static const char *const replies[] = { "220-mx \033[2J\r\n220 hi\r\n",
+		"250-mx\r\n250 SIZE\n", "221 bye\r\n", NULL };
+	struct answer a = { .text = "", .times = 3 };
+	unsigned port = host_start(replies, 3);
+	char row[1024], want[256];
+
+	/* nobody is at the first address */
+	a.rows[0] = route_row(row, port, "\"127.0.0.99\",\"127.0.0.1\"");
+	daemon_start(&a);
+	ck_assert_int_eq(command("resolve --connect a.org/v"), 0);
+	(void)snprintf(want, sizeof(want), "connecting to mx\\x1b.org"
+	    "[127.0.0.99]:%u\nno connection: Connection refused\n\n"
+	    "connecting to mx\\x1b.org[127.0.0.1]:%u\n"
+	    ">>> 220-mx \\x1b[2J\n>>> 220 hi\n<<< EHLO four.org\n"
+	    ">>> 250-mx\n>>> 250 SIZE\n<<< QUIT\n>>> 221 bye\n", port, port);
+	ck_has("out", want);
+	ck_assert_int_eq(command("resolve --connect --json "
+	    "--source=me.org,127.0.0.2 a.org/v"), 0);
+	ck_has("out", "\"error\":\"no connection: Connection refused\"},");
+	ck_has("out", "\"lines\":[\">>> 220-mx \\u001B[2J\",\">>> 220 hi\","
+	    "\"<<< EHLO me.org\",\">>> 250-mx\",\">>> 250 SIZE\","
+	    "\"<<< QUIT\",\">>> 221 bye\"],\"error\":\"\"}]");
+	ck_assert_int_eq(command("resolve --connect "
+	    "--source=192.0.2.254 a.org/v"), 1);
+	ck_has("out", "this source address cannot be used: ");
+	ck_has("err", "no host talks to us");
+	ck_assert_int_eq(command("resolve --source=x a.org"), 2);
+	ck_has("err", "--source wants an address, or NAME,ADDRESS");
+	ck_assert_int_eq(command("resolve --source=,127.0.0.1 a.org"), 2);
+	kill(host_pid, SIGKILL);
+	waitpid(host_pid, NULL, 0);
+}
+END_TEST
+
+START_TEST(test_resolve_connect_bears_odd_hosts)
+{
+	static const char *const refuses[] = { "554 go away\r\n",
+		"221 bye\r\n", NULL };
+	static const char *const web[] = { "HTTP/1.1 400 Bad\r\n", NULL };
+	static const char *const endless[] = { "220-more\r\n", NULL };
+	static const char *const gone[] = { "220 hi\r\n", NULL };
+	static const struct {
+		const char *const *replies;
+		int status;
+		const char *want;
+	} t[] = {
+		{ refuses, 0, ">>> 554 go away\n<<< QUIT\n>>> 221 bye\n" },
+		{ web, 1, ">>> HTTP/1.1 400 Bad\nthat is no SMTP\n" },
+		{ endless, 1, "a reply without end\n" },
+		{ gone, 0, "<<< EHLO four.org\nthe connection was closed" },
+	};
+	char row[1024];
+
+	for (size_t i = 0; i < sizeof(t) / sizeof(t[0]); i++) {
+		struct answer a = { .text = "" };
+
+		a.rows[0] = route_row(row, host_start(t[i].replies, 1),
+		    "\"127.0.0.1\"");
+		daemon_start(&a);
+		ck_assert_int_eq(command("resolve --connect a.org/v"),
+		    t[i].status);
+		ck_has("out", t[i].want);
+		kill(host_pid, SIGKILL);
+		waitpid(host_pid, NULL, 0);
+		teardown();
+		setup();
+	}
+}
+END_TEST
 
 START_TEST(test_no_daemon_exits_111)
 {
@@ -300,8 +475,47 @@ START_TEST(test_help_needs_no_daemon)
 {
 	ck_assert_int_eq(command("help"), 0);
 	ck_has("out", "show queues");
-	ck_assert_int_eq(command("pause q --help"), 0);
-	ck_has("out", "pinnace pause queue domain[/vmta]");
+	ck_assert_int_eq(command("pause q a.org --help"), 0);
+	ck_has("out", "pinnace pause queue\n    domain[/vmta]\n");
+	ck_assert_int_eq(command("help pause"), 0);
+	ck_is("out", "pause queue domain[/vmta]\npause job ID\n");
+	/* not show topqueues */
+	ck_assert_int_eq(command("show top --help"), 0);
+	ck_has("out", "  --interval=            seconds until");
+	ck_assert_int_eq(command("help frob"), 2);
+	ck_has("err", "there is no such command");
+}
+END_TEST
+
+START_TEST(test_unknown_option_is_refused_before_asking)
+{
+	static const char *const bad[] = { "show queues --mxitems=3",
+		"show queues vtma=v", "show status --x", "list -x",
+		"show queues --errors=yes", "show queues --maxitems",
+		"resolve --connect=1 a.org", "pause queue errors=1",
+		"show ips domain=a.org" };
+
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		ck_assert_int_eq(command(bad[i]), 2);
+		ck_has("err", ": unknown option ");
+	}
+	ck_has("err", "show ips: unknown option domain=a.org; it knows vmta=, "
+	    "--maxitems=\n");
+}
+END_TEST
+
+START_TEST(test_options_may_be_spelled_as_the_daemon_takes_them)
+{
+	static const struct answer a = { .text = "", .times = 6 };
+	static const char *const good[] = { "show queues MAXITEMS=3",
+		"show queues --Domain=a.org --vmta=v", "list queue=a.org/v",
+		"pause queue domain=a.org vmta=v", "undo a=b",
+		"res q a.org" };
+
+	daemon_start(&a);
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+		ck_assert_int_eq(command(good[i]), 0);
+	ck_has("words", "resume queue a.org \n");
 }
 END_TEST
 
@@ -339,6 +553,49 @@ START_TEST(test_json_is_one_object)
 }
 END_TEST
 
+START_TEST(test_xml_and_dom_are_the_same_answer)
+{
+	static const struct answer a = {
+		.rows = { "{\"name\":\"a.org/v\",\"why\":\"<\\u001b>\"}" },
+		.text = "1 of 1", .times = 2
+	};
+	static const struct answer no = { .status = 1, .text = "no \"x\"",
+		.times = 2 };
+
+	daemon_start(&a);
+	ck_assert_int_eq(command("--xml show queues"), 0);
+	ck_is("out", "<rsp><data><queue><name>a.org/v</name>"
+	    "<why>&lt;&#xFFFD;&gt;</why></queue></data>"
+	    "<message>1 of 1</message><succ/></rsp>\n");
+	ck_assert_int_eq(command("show queues --dom"), 0);
+	ck_is("out", "queue[0].name=\"a.org/v\"\n"
+	    "queue[0].why=\"<\\u001B>\"\nrsp.status=\"success\"\n"
+	    "rsp.message=\"1 of 1\"\n");
+	teardown();
+	setup();
+	daemon_start(&no);
+	ck_assert_int_eq(command("pause queue x --xml"), 1);
+	ck_is("out", "<rsp><data></data><message>no &quot;x&quot;</message>"
+	    "<failed/></rsp>\n");
+	ck_assert_int_eq(command("pause queue x --dom"), 1);
+	ck_is("out", "rsp.status=\"failed\"\nrsp.message=\"no \\\"x\\\"\"\n");
+	ck_is("err", "");
+}
+END_TEST
+
+START_TEST(test_xml_of_the_status_has_the_names_of_powermta)
+{
+	static const struct answer a = {
+		.rows = { "{\"version\":\"1.0\",\"status\":\"running\"}" },
+		.text = "",
+	};
+
+	daemon_start(&a);
+	ck_assert_int_eq(command("--xml show status"), 0);
+	ck_has("out", "<mta><product><version>1.0</version></product></mta>");
+}
+END_TEST
+
 START_TEST(test_queue_table_shows_and_escapes)
 {
 	static const struct answer a = {
@@ -372,8 +629,12 @@ START_TEST(test_jobs_limits_and_ips_are_tables)
 	    "\"file\":\"/c\",\"line\":7,\"used\":3,\"most\":20,"
 	    "\"next\":null,\"waiting\":2}",
 	    "{\"kind\":\"queue\",\"of\":\"a.org/v\",\"setting\":\"\","
-	    "\"perHour\":600.0,\"next\":null,\"waiting\":0}" },
-		.text = "2 of 2 limits" };
+	    "\"perHour\":600.0,\"next\":null,\"waiting\":0}",
+	    "{\"kind\":\"queue\",\"of\":\"a.org/v\",\"setting\":"
+	    "\"source-ip-max-msg-rate\",\"source\":\"192.0.2.7\","
+	    "\"value\":\"0/0 9/h\",\"scope\":\"domain *\",\"file\":\"/c\","
+	    "\"line\":9,\"perHour\":9.0,\"next\":null,\"waiting\":1}" },
+		.text = "3 of 3 limits" };
 	static const struct answer ips = { .rows = {
 	    "{\"source\":\"192.0.2.1\",\"vmta\":\"v\",\"conn\":3,"
 	    "\"opened\":9,\"connectFailed\":1,\"delivered\":10,"
@@ -394,9 +655,11 @@ START_TEST(test_jobs_limits_and_ips_are_tables)
 	setup();
 	daemon_start(&limits);
 	ck_assert_int_eq(command("show limits --waiting"), 0);
-	ck_has("out", "queue a.org/v max-smtp-out 20     3/20       2      "
-	    "domain * /c:7\n");
-	ck_has("out", "queue a.org/v by a reply         600/h       0");
+	ck_has("out", "queue a.org/v                max-smtp-out           20    "
+	    "   3/20       2      domain * /c:7\n");
+	ck_has("out", "by a reply                     600/h       0");
+	ck_has("out", "queue a.org/v from 192.0.2.7 source-ip-max-msg-rate 0/0 "
+	    "9/h   9/h       1      domain * /c:9\n");
 	ck_words("show limits --waiting \n");
 	teardown();
 	setup();
@@ -429,6 +692,28 @@ START_TEST(test_top_without_a_terminal_is_shown_once)
 }
 END_TEST
 
+START_TEST(test_trace_shows_lines)
+{
+	static const struct answer a = { .rows = {
+	    "{\"what\":\"received\",\"text\":\"220 \\u001b[2J\"}",
+	    "{\"waiting\":true}", "{\"lost\":3}",
+	    "{\"what\":\"sent\",\"text\":\"QUIT\"}" },
+		.text = "over", .times = 2 };
+
+	daemon_start(&a);
+	ck_assert_int_eq(command("trace --log-data a.org/v"), 0);
+	ck_words("trace --log-data a.org/v \n");
+	ck_is("out", ">>> 220 \\x1b[2J\n--- 3 lines left out\n<<< QUIT\n"
+	    "over\n");
+	ck_assert_int_eq(command("trace --dom a.org/v"), 0);
+	ck_is("out", "line[0].what=\"received\"\n"
+	    "line[0].text=\"220 \\u001B[2J\"\nline[1].lost=\"3\"\n"
+	    "line[2].what=\"sent\"\nline[2].text=\"QUIT\"\n"
+	    "rsp.status=\"success\"\nrsp.message=\"over\"\n");
+	ck_assert_int_eq(command("--timeout=1 trace a"), 111);
+}
+END_TEST
+
 START_TEST(test_explain_says_it_in_sentences)
 {
 	static const struct answer a = {
@@ -449,8 +734,11 @@ START_TEST(test_explain_says_it_in_sentences)
 		    "{\"queue\":\"b.org/v\",\"ready\":1,\"why\":"
 		    "\"vmta-connections\",\"limit\":{\"setting\":"
 		    "\"max-smtp-out\",\"value\":\"\",\"file\":\"\","
-		    "\"scope\":\"virtual-mta v\",\"used\":2,\"most\":2,"
-		    "\"waiting\":30,\"others\":[\"c.org/v\",\"d\"]},"
+		    "\"scope\":\"virtual-mta v\",\"host\":\"mx.test\","
+		    "\"source\":\"192.0.2.1\",\"used\":2,\"most\":2,"
+		    "\"waiting\":30,\"ahead\":\"c.org/v\","
+		    "\"aheadPriority\":80,"
+		    "\"others\":[\"c.org/v\",\"d\"]},\"priority\":20,"
 		    "\"lastError\":\"421 \\u001b[2J busy\","
 		    "\"lastErrorTime\":\"2020-01-31T14:05:09Z\","
 		    "\"leavingPerHour\":10.0,\"arrivedPerHour\":0.0,"
@@ -468,11 +756,32 @@ START_TEST(test_explain_says_it_in_sentences)
 	    "goes on at ");
 	ck_has("out", "1m: message-rate 98 %, remote 2 %");
 	ck_has("out", "10 an hour leave, 12 arrive: never drained like this");
-	ck_has("out", "max-smtp-out (virtual-mta v, default) has no room: 2 "
-	    "of 2 connections");
+	ck_has("out", "max-smtp-out (virtual-mta v, default), for the host "
+	    "mx.test, of the source address 192.0.2.1 has no room: 2 of 2 "
+	    "connections");
+	ck_has("out", "c.org/v goes first: its queue-priority is 80, that of "
+	    "this queue 20");
 	ck_has("out", "29 other queues wait for the same: c.org/v, d, ...");
 	ck_has("out", "421 \\x1b[2J busy");
 	ck_has("out", "drained about ");
+}
+END_TEST
+
+START_TEST(test_list_shows_priorities_if_asked)
+{
+	static const struct answer a = {
+		.rows = { "{\"id\":\"0000000000001\",\"rcpt\":\"r@a.org\","
+		    "\"orig\":\"s@b.org\",\"queue\":\"a.org/v\","
+		    "\"state\":\"ready\",\"attempts\":3,"
+		    "\"priority\":77,\"size\":5}" }, .times = 2
+	};
+
+	daemon_start(&a);
+	ck_assert_int_eq(command("list"), 0);
+	ck_has("out", "ready     3 ");
+	ck_assert_int_eq(command("list --priority"), 0);
+	ck_has("out", "priority");
+	ck_has("out", "ready       77     3 ");
 }
 END_TEST
 
@@ -702,15 +1011,25 @@ main(void)
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, 30);
+	tcase_add_test(tc, test_resolve_shows_the_route);
+	tcase_add_test(tc, test_resolve_connect_talks_to_the_first_host);
+	tcase_add_test(tc, test_resolve_connect_bears_odd_hosts);
 	tcase_add_test(tc, test_no_daemon_exits_111);
 	tcase_add_test(tc, test_unknown_and_unclear_commands_exit_2);
 	tcase_add_test(tc, test_help_needs_no_daemon);
+	tcase_add_test(tc, test_unknown_option_is_refused_before_asking);
+	tcase_add_test(tc,
+	    test_options_may_be_spelled_as_the_daemon_takes_them);
 	tcase_add_test(tc, test_short_words_are_spelled_out);
 	tcase_add_test(tc, test_json_is_one_object);
+	tcase_add_test(tc, test_xml_and_dom_are_the_same_answer);
+	tcase_add_test(tc, test_xml_of_the_status_has_the_names_of_powermta);
 	tcase_add_test(tc, test_queue_table_shows_and_escapes);
 	tcase_add_test(tc, test_jobs_limits_and_ips_are_tables);
 	tcase_add_test(tc, test_top_without_a_terminal_is_shown_once);
+	tcase_add_test(tc, test_trace_shows_lines);
 	tcase_add_test(tc, test_explain_says_it_in_sentences);
+	tcase_add_test(tc, test_list_shows_priorities_if_asked);
 	tcase_add_test(tc, test_warmup_is_a_table_for_each_plan);
 	tcase_add_test(tc, test_refusal_exits_1_and_misuse_2);
 	tcase_add_test(tc, test_silent_daemon_exits_111);

@@ -49,6 +49,14 @@ on_up(struct chan *c, void *arg, const void *msg)
 }
 
 static void
+on_quit(struct chan *c, void *arg, const void *msg)
+{
+	(void)c;
+	(void)msg;
+	((struct fx *)arg)->nquit++;
+}
+
+static void
 on_end(struct chan *c, void *arg, const void *msg)
 {
 	const struct ipc_session_end *m = msg;
@@ -109,6 +117,21 @@ on_resync_end(struct chan *c, void *arg, const void *msg)
 	((struct fx *)arg)->nresync_end++;
 }
 
+static void
+on_trace(struct chan *c, void *arg, const void *msg)
+{
+	const struct ipc_trace *m = msg;
+	struct fx *f = arg;
+
+	(void)c;
+	ck_assert_uint_eq(m->session, 1);
+	ck_assert_uint_eq(f->ntrace_end, 0);
+	ck_assert_int_eq(buf_add_sv(&f->trace, m->text), 0);
+	f->ntrace++;
+	f->ntrace_end += m->end;
+	f->ntrace_lost += m->lost;
+}
+
 static const struct chan_ops master_ops = {
 	.on = { [IPC_READY] = on_ready },
 	.on_close = on_chan_close,
@@ -117,10 +140,12 @@ static const struct chan_ops master_ops = {
 static const struct chan_ops qmgr_ops = {
 	.on = {
 		[IPC_SESSION_UP] = on_up,
+		[IPC_SESSION_QUIT] = on_quit,
 		[IPC_SESSION_END] = on_end,
 		[IPC_RESULT] = on_result,
 		[IPC_RESYNC] = on_resync,
 		[IPC_RESYNC_END] = on_resync_end,
+		[IPC_TRACE] = on_trace,
 	},
 	.on_close = on_chan_close,
 };
@@ -188,6 +213,7 @@ fx_start(struct fx *f)
 
 	signal(SIGPIPE, SIG_IGN);
 	memset(f, 0, sizeof(*f));
+	buf_init(&f->trace, 16u << 20);
 	f->results = calloc(MAX_RESULTS, sizeof(*f->results));
 	f->base = event_base_new();
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0,
@@ -232,6 +258,7 @@ fx_stop(struct fx *f)
 	close(f->seg_fd);
 	close(f->intent_fd);
 	free(f->results);
+	buf_fini(&f->trace);
 }
 
 /* ---- records and orders ---- */
@@ -313,6 +340,7 @@ open_session_to(struct fx *f, uint64_t id, const struct sink *const *sinks,
 		.session = id, .queue = SV("sink.test/v"),
 		.helo = SV("here.test"), .route = sv_make(mem, w.n),
 		.window = 4, .max_msgs = max_msgs, .final_ms = final_ms,
+		.flags = f->flags,
 		.idle_ms = f->idle_ms != 0 ? f->idle_ms : 60000 });
 }
 

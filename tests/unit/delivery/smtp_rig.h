@@ -35,13 +35,17 @@ struct fx {
 	uint32_t idle_ms;
 	unsigned char *intents;
 	bool ready, closed;
-	unsigned nup, nend, nresync, nresync_end;
+	unsigned nup, nquit, nend, nresync, nresync_end;
 	struct ipc_session_end end;
 	char end_text[256];
 	uint64_t resync_id;
 	uint32_t resync_n;
 	unsigned nresults;
 	struct seen_result *results;
+	uint32_t flags;             /* of the sessions that are opened */
+	struct buf trace;           /* of all TRACEs */
+	unsigned ntrace, ntrace_end;
+	uint64_t ntrace_lost;
 };
 
 struct where {

@@ -13,6 +13,7 @@
 
 #include "common/ipc/chan.h"
 #include "common/mail/outcome.h"
+#include "common/mail/route.h"
 #include "common/spool/intent.h"
 #include "common/spool/segment.h"
 #include "tests/unit/delivery/sink.h"
@@ -337,6 +338,7 @@ START_TEST(test_session_without_work_ends_idle)
 	open_session_to(&f, 1, &to, 1, 0, 0);
 	fx_wait(&f, &f.nend, 1);
 	ck_assert_uint_eq(f.nup, 1);
+	ck_assert_uint_eq(f.nquit, 1);
 	ck_assert_uint_eq(f.end.why, END_IDLE);
 	fx_stop(&f);
 	sink_stop(&sink);
@@ -453,6 +455,150 @@ START_TEST(test_qmgr_restart_waiting_and_unacknowledged_come_again)
 }
 END_TEST
 
+/* One message to the sink, and the end of the session; what was traced. */
+static const char *
+traced(struct fx *f, struct sink *sink, uint32_t flags, struct sv body)
+{
+	struct where at;
+	size_t n;
+
+	fx_start(f);
+	f->flags = flags;
+	at = record_put(f, 1, body, false);
+	open_session(f, 1, sink);
+	deliver(f, 1, &at, 1);
+	chan_flush(f->qmgr);
+	free(sink_message(sink, &n));
+	ck_assert_uint_ge(n, body.n);
+	fx_wait(f, &f->nresults, 1);
+	ck_assert_uint_eq(f->results[0].outcome[0], OUT_DELIVERED);
+	ipc_send_session_close(f->qmgr,
+	    &(struct ipc_session_close){ .session = 1 });
+	fx_wait(f, &f->nend, 1);
+	if (flags != 0)
+		fx_wait(f, &f->ntrace_end, 1);
+	ck_assert_int_eq(buf_add(&f->trace, "", 1), 0);
+	return (const char *)buf_data(&f->trace);
+}
+
+START_TEST(test_trace_mirrors_the_dialogue)
+{
+	struct sink sink;
+	char want[1024];
+	struct fx f;
+
+	sink_start(&sink, SINK_GOOD);
+	snprintf(want, sizeof(want),
+	    "--- connecting to sink.test[127.0.0.1]:%d\n"
+	    "--- connected from 127.0.0.1\n"
+	    ">>> 220 sink.test\n<<< EHLO here.test\n"
+	    ">>> 250-sink.test hello\n>>> 250-PIPELINING\n>>> 250-DSN\n"
+	    ">>> 250 SIZE 1000000\n"
+	    "<<< MAIL FROM:<from@here.test> SIZE=35\n"
+	    "<<< RCPT TO:<a@sink.test>\n<<< DATA\n"
+	    ">>> 250 2.0.0 ok\n>>> 250 2.0.0 ok\n>>> 354 go on\n"
+	    "--- 41 bytes of the message, its last line is the dot\n"
+	    ">>> 250 2.0.0 taken\n<<< QUIT\n"
+	    ">>> 221 bye\n--- the session is over: idle\n", sink.port);
+	ck_assert_str_eq(traced(&f, &sink, SESSION_TRACE,
+	    SV("Subject: x\r\n\r\n.x")), want);
+	ck_assert_uint_eq(f.ntrace_lost, 0);
+	fx_stop(&f);
+	/* and nothing without it */
+	ck_assert_str_eq(traced(&f, &sink, 0, SV("Subject: x\r\n\r\nx")),
+	    "");
+	ck_assert_uint_eq(f.ntrace, 0);
+	fx_stop(&f);
+	sink_stop(&sink);
+}
+END_TEST
+
+START_TEST(test_trace_has_the_message_if_that_is_wanted)
+{
+	struct sink sink;
+	const char *text;
+	struct fx f;
+
+	sink_start(&sink, SINK_GOOD);
+	text = traced(&f, &sink, SESSION_TRACE | SESSION_TRACE_DATA,
+	    SV("Subject: \xff\r\n\r\n.dot\r\nend"));
+	ck_assert_msg(strstr(text, ">>> 354 go on\n<<< Received: by test\n"
+	    "<<< Subject: \xff\n<<< \n<<< ..dot\n<<< end\n<<< .\n"
+	    ">>> 250 2.0.0 taken\n") != NULL, "%s", text);
+	fx_stop(&f);
+	sink_stop(&sink);
+}
+END_TEST
+
+/* What is more than can be shown is left out; the message is not. */
+START_TEST(test_trace_of_much_loses_lines)
+{
+	size_t size = 960000; /* the sink takes a million */
+	char *body = malloc(size);
+	struct sink sink;
+	struct fx f;
+
+	for (size_t i = 0; i < size; i++)
+		body[i] = i % 64 == 62 ? '\r' : i % 64 == 63 ? '\n' : 'x';
+	/* one line that has no end for long */
+	memset(body, 'y', 200000);
+	sink_start(&sink, SINK_GOOD);
+	(void)traced(&f, &sink, SESSION_TRACE | SESSION_TRACE_DATA,
+	    sv_make(body, size));
+	ck_assert_uint_gt(f.ntrace_lost, 1000);
+	ck_assert_uint_gt(buf_len(&f.trace), 100000);
+	ck_assert_uint_lt(buf_len(&f.trace), 700000);
+	free(body);
+	fx_stop(&f);
+	sink_stop(&sink);
+}
+END_TEST
+
+START_TEST(test_trace_ends_when_nobody_looks_on)
+{
+	struct sink sink;
+	struct where at;
+	struct fx f;
+
+	sink_start(&sink, SINK_GOOD);
+	fx_start(&f);
+	f.flags = SESSION_TRACE;
+	at = record_put(&f, 1, SV("x\r\n"), false);
+	open_session(&f, 1, &sink);
+	fx_wait(&f, &f.nup, 1);
+	ck_assert_uint_gt(f.ntrace, 0);
+	ipc_send_trace_stop(f.qmgr, &(struct ipc_trace_stop){ .session = 9 });
+	ipc_send_trace_stop(f.qmgr, &(struct ipc_trace_stop){ .session = 1 });
+	ipc_send_trace_stop(f.qmgr, &(struct ipc_trace_stop){ .session = 1 });
+	f.ntrace = 0;
+	deliver(&f, 1, &at, 1);
+	fx_wait(&f, &f.nresults, 1);
+	ck_assert_uint_eq(f.ntrace, 0);
+	fx_stop(&f);
+	sink_stop(&sink);
+}
+END_TEST
+
+START_TEST(test_trace_says_why_there_is_no_session)
+{
+	struct sink sink = { .port = 1 };
+	struct fx f;
+	const char *text;
+
+	fx_start(&f);
+	f.flags = SESSION_TRACE;
+	open_session(&f, 1, &sink);
+	fx_wait(&f, &f.ntrace_end, 1);
+	ck_assert_int_eq(buf_add(&f.trace, "", 1), 0);
+	text = (const char *)buf_data(&f.trace);
+	ck_assert_str_eq(text, "--- connecting to sink.test[127.0.0.1]:1\n"
+	    "--- connect to sink.test[127.0.0.1]: Connection refused\n"
+	    "--- the session is over: connect: connect to "
+	    "sink.test[127.0.0.1]: Connection refused\n");
+	fx_stop(&f);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -466,6 +612,11 @@ main(void)
 	tcase_add_test(t, test_deliver_many_pipelined_all_arrive_in_order);
 	tcase_add_test(t, test_deliver_one_recipient_refused_each_own_outcome);
 	tcase_add_test(t, test_deliver_large_body_streams_whole);
+	tcase_add_test(t, test_trace_mirrors_the_dialogue);
+	tcase_add_test(t, test_trace_has_the_message_if_that_is_wanted);
+	tcase_add_test(t, test_trace_of_much_loses_lines);
+	tcase_add_test(t, test_trace_ends_when_nobody_looks_on);
+	tcase_add_test(t, test_trace_says_why_there_is_no_session);
 	tcase_add_test(t, test_deliver_corrupt_records_unreadable);
 	tcase_add_test(t, test_deliver_lost_after_dot_in_doubt);
 	tcase_add_test(t,

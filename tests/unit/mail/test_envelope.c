@@ -34,7 +34,8 @@ encode(const struct envelope *e)
 }
 
 static const struct env_group groups[] = {
-	{ SV("v2"), SV("") }, { SV(""), SV("gate") },
+	{ SV("v2"), SV(""), PRIORITY_DEFAULT },
+	{ SV(""), SV("gate"), PRIORITY_DEFAULT },
 };
 
 static const struct env_rcpt rcpts[] = {
@@ -89,8 +90,49 @@ START_TEST(test_envelope_groups_come_back)
 	ck_assert(sv_eq(envelope_vmta(&e, 2), SV("v2")));
 	ck_assert_uint_eq(envelope_hold(&e, 2).n, 0);
 	ck_assert(sv_eq(e.rcpts[1].orcpt, SV("rfc822;b@y")));
+	ck_assert_uint_eq(envelope_priority(&e, 0), PRIORITY_DEFAULT);
+	ck_assert_uint_eq(envelope_priority(&e, 1), PRIORITY_DEFAULT);
 	/* a recipient that is none */
 	ck_assert(sv_eq(envelope_vmta(&e, 3), SV("v1")));
+}
+END_TEST
+
+/* The third version; what is no priority is refused on both sides. */
+START_TEST(test_envelope_priorities_come_back)
+{
+	struct env_group own[] = { groups[0], { SV(""), SV(""), 0 } };
+	struct envelope e = grouped, got;
+	unsigned char mem[512];
+	size_t n, at;
+
+	own[0].priority = PRIORITY_MAX;
+	e.groups = own;
+	ck_assert(encode(&e));
+	ck_assert_uint_eq(buf_data(&bytes)[0], 3);
+	ck_assert(envelope_decode(buf_sv(&bytes), &arena, &got));
+	ck_assert_uint_eq(got.ngroups, 2);
+	ck_assert_uint_eq(envelope_priority(&got, 0), PRIORITY_DEFAULT);
+	ck_assert_uint_eq(envelope_priority(&got, 1), 0);
+	ck_assert_uint_eq(envelope_priority(&got, 2), PRIORITY_MAX);
+	ck_assert(sv_eq(envelope_vmta(&got, 2), SV("v2")));
+	n = buf_len(&bytes);
+	memcpy(mem, buf_data(&bytes), n);
+	for (size_t i = 0; i < n; i++)
+		ck_assert(!envelope_decode(sv_make(mem, i), &arena, &got));
+	for (at = 0; mem[at] != PRIORITY_MAX; at++)
+		ck_assert_uint_lt(at, n);
+	mem[at] = PRIORITY_MAX + 1;
+	ck_assert(!envelope_decode(sv_make(mem, n), &arena, &got));
+	/* the second version says that as well, so this is none */
+	own[1].priority = PRIORITY_DEFAULT;
+	ck_assert(encode(&e));
+	ck_assert_uint_eq(buf_len(&bytes), n);
+	memcpy(mem, buf_data(&bytes), n);
+	ck_assert(envelope_decode(sv_make(mem, n), &arena, &got));
+	mem[at] = PRIORITY_DEFAULT;
+	ck_assert(!envelope_decode(sv_make(mem, n), &arena, &got));
+	own[0].priority = PRIORITY_MAX + 1;
+	ck_assert(!encode(&e));
 }
 END_TEST
 
@@ -116,7 +158,7 @@ START_TEST(test_envelope_groups_cut_or_wrong_refused)
 	ck_assert(!envelope_decode(sv_make(mem, n), &arena, &got));
 	mem[n - 2] = 1;
 	ck_assert(envelope_decode(sv_make(mem, n), &arena, &got));
-	mem[0] = 3; /* a version that is not there yet */
+	mem[0] = 4; /* a version that is not there yet */
 	ck_assert(!envelope_decode(sv_make(mem, n), &arena, &got));
 }
 END_TEST
@@ -132,6 +174,7 @@ main(void)
 	tcase_add_checked_fixture(t, setup, teardown);
 	tcase_add_test(t, test_envelope_without_groups_is_as_ever);
 	tcase_add_test(t, test_envelope_groups_come_back);
+	tcase_add_test(t, test_envelope_priorities_come_back);
 	tcase_add_test(t, test_envelope_groups_cut_or_wrong_refused);
 	suite_add_tcase(s, t);
 	r = srunner_create(s);

@@ -170,7 +170,7 @@ settle(struct bench *b)
 			    NULL);
 		while (b->nopened > 0)
 			sched_session_up(b->s, now(),
-			    b->opened[--b->nopened]);
+			    b->opened[--b->nopened], SV(""), SV(""));
 		for (unsigned i = 0; i < b->nout; i++) {
 			sched_result(b->s, now(), b->out[i].session,
 			    sched_msg_find(b->s, b->out[i].id), 0, &res, &d);

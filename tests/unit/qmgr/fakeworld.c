@@ -29,6 +29,10 @@ on_session_open(void *arg, const struct sched_session *se)
 	w->se[w->nse].id = se->id;
 	w->se[w->nse].up = w->se[w->nse].closing = false;
 	w->se[w->nse].source = se->source;
+	w->se[w->nse].may = se->targets == NULL ? ~0u : 0;
+	for (uint32_t i = 0; i < se->ntargets; i++)
+		w->se[w->nse].may |= 1u << (se->targets[i].host * 4 +
+		    se->targets[i].addr);
 	w->se[w->nse++].q = (struct squeue *)(uintptr_t)se->queue;
 }
 
@@ -102,8 +106,19 @@ on_msg_done(void *arg, const struct smsg *m)
 	((struct world *)arg)->done++;
 }
 
+/* a.test goes by smtp-hosts */
+static const struct route *
+on_route(void *arg, const struct squeue *q, bool *relay_r)
+{
+	struct world *w = arg;
+
+	*relay_r = sv_eq(squeue_domain(q), SV("a.test"));
+	return w->route.nhosts == 0 ? NULL : &w->route;
+}
+
 static const struct sched_ops ops = {
-	.resolve = on_resolve, .session_open = on_session_open,
+	.resolve = on_resolve, .route = on_route,
+	.session_open = on_session_open,
 	.deliver = on_deliver, .session_close = on_session_close,
 	.give_up = on_give_up, .queue_deferred = on_queue_deferred,
 	.msg_done = on_msg_done,
@@ -181,14 +196,36 @@ answer_routes(struct world *w)
 	run(w);
 }
 
+/* With one of the addresses that it may connect to. */
+void
+session_up(struct world *w, uint32_t i, uint32_t first)
+{
+	struct sv host = SV(""), ip = SV("");
+	char mem[46];
+
+	w->se[i].up = true;
+	for (uint32_t k = 0; w->route.nhosts > 0 && k < 32; k++) {
+		uint32_t bit = (first + k) % 32;
+		const struct route_host *h = &w->route.hosts[bit / 4];
+
+		if ((w->se[i].may & 1u << bit) == 0 ||
+		    bit / 4 >= w->route.nhosts || bit % 4 >= h->naddrs)
+			continue;
+		w->se[i].may = 1u << bit;
+		host = h->name;
+		ip = sv_from(route_addr_format(&h->addrs[bit % 4], mem));
+		break;
+	}
+	sched_session_up(w->s, w->now, w->se[i].id, host, ip);
+}
+
 /* Brings everything up that connects. */
 void
 sessions_up(struct world *w)
 {
 	for (uint32_t i = 0; i < w->nse; i++) {
 		if (!w->se[i].up) {
-			w->se[i].up = true;
-			sched_session_up(w->s, w->now, w->se[i].id);
+			session_up(w, i, 0);
 		}
 	}
 	run(w);
@@ -202,17 +239,32 @@ run_up(struct world *w)
 	sessions_up(w);
 }
 
+/* What it has is given back. */
+static void
+delivers_drop(struct world *w, uint64_t session)
+{
+	for (uint32_t j = 0; j < w->nd; ) {
+		if (w->d[j].session == session)
+			w->d[j] = w->d[--w->nd];
+		else
+			j++;
+	}
+}
+
+void
+session_quits(struct world *w, uint32_t i)
+{
+	delivers_drop(w, w->se[i].id);
+	w->se[i].up = w->se[i].closing = true;
+	sched_session_quits(w->s, w->now, w->se[i].id);
+}
+
 void
 session_drop(struct world *w, uint32_t i, enum session_end end)
 {
 	uint64_t id = w->se[i].id;
 
-	for (uint32_t j = 0; j < w->nd; ) {
-		if (w->d[j].session == id)
-			w->d[j] = w->d[--w->nd];
-		else
-			j++;
-	}
+	delivers_drop(w, id);
 	w->se[i] = w->se[--w->nse];
 	sched_session_end(w->s, w->now, id, end, 0, NULL);
 }

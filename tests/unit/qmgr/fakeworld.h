@@ -25,8 +25,14 @@ struct world {
 	struct sched *s;
 	struct conf *conf;
 	struct sched_now now;
-	struct { uint64_t id; struct squeue *q; uint32_t source; bool up, closing; }
-	    se[WORLD_SESSIONS];
+	struct {
+		uint64_t id;
+		struct squeue *q;
+		uint32_t source;
+		bool up, closing;
+		uint32_t may;   /* connect to these addresses, bits; up: is
+		                 * there */
+	} se[WORLD_SESSIONS];
 	uint32_t nse;
 	struct wdeliver d[WORLD_DELIVERS];
 	uint32_t nd;
@@ -37,6 +43,7 @@ struct world {
 	char last_diag[512];
 	bool keep_give_up;          /* give_up() does nothing */
 	bool random;                /* few deliveries, checked closely */
+	struct route route;         /* of all; without hosts: not told */
 	uint64_t rng;
 };
 
@@ -55,8 +62,11 @@ struct smsg *add(struct world *w, uint64_t id, const char *domain,
 void answer_routes(struct world *w);
 /* Brings everything up that connects. */
 void sessions_up(struct world *w);
+void session_up(struct world *w, uint32_t i, uint32_t first);
 /* All three. */
 void run_up(struct world *w);
+/* It has sent QUIT; its end comes. */
+void session_quits(struct world *w, uint32_t i);
 /* The end of session i. */
 void session_drop(struct world *w, uint32_t i, enum session_end end);
 /* The outcome for all recipients of delivery i. */

@@ -591,6 +591,18 @@ qrig_go(struct qrig *r, uint32_t workers)
 }
 
 void
+qrig_again(struct qrig *r, enum again how, const char *conf)
+{
+	if (how == KILLED)
+		qrig_kill(r);
+	else
+		ck_assert_int_eq(qrig_stop(r), 0);
+	qrig_start(r, conf);
+	qrig_peers(r);
+	qrig_go(r, 1);
+}
+
+void
 qrig_turn(struct qrig *r)
 {
 	event_base_loop(r->base, EVLOOP_ONCE);

@@ -72,6 +72,7 @@ struct qpeer {
 	struct {
 		uint64_t session;
 		char queue[128], helo[128], source_ip[64];
+		uint32_t flags;
 		size_t route_n;
 	} opens[QRIG_LISTS];
 	struct {
@@ -79,6 +80,7 @@ struct qpeer {
 		uint32_t idx[8], n;
 	} delivers[QRIG_LISTS];
 	uint64_t seq, acked;
+	const char *from; /* the source address in results; NULL: none */
 	/* the resolver */
 	unsigned nresolves;
 	struct {
@@ -89,6 +91,10 @@ struct qpeer {
 	/* readers of the log */
 	unsigned log_ats;
 	struct evlog_pos log_at;
+	unsigned trace_stops;
+	unsigned rotates;
+	char rotate_file[128];
+	uint64_t rotate_token;
 	unsigned goes;
 	uint64_t go_id;
 	uint32_t go_n;
@@ -133,6 +139,9 @@ void qrig_hurry(int factor);
 /* START: workers is the number of those whose RESYNC_END it waits for. */
 void qrig_go(struct qrig *r, uint32_t workers);
 void qrig_conf(struct qrig *r, const char *conf);
+/* The next life of a process that runs, all three of them and all peers. */
+enum again { FIRST, KILLED, STOPPED };
+void qrig_again(struct qrig *r, enum again how, const char *conf);
 /* SIGKILL; channels are freed, the spool stays. */
 void qrig_kill(struct qrig *r);
 /* An orderly stop, peers first; the exit status, -1 for a signal. */
@@ -258,6 +267,8 @@ void qmgr_tests_recover(Suite *s);
 void qmgr_tests_skipped(Suite *s);
 void qmgr_tests_warmup(Suite *s);
 void qmgr_tests_move(Suite *s);
+void qmgr_tests_ask(Suite *s);
+void qmgr_tests_priority(Suite *s);
 void qmgr_tests_delays(Suite *s);
 
 #endif

@@ -191,6 +191,7 @@ on_session_open(struct chan *c, void *arg, const void *msg)
 	ck_assert_uint_lt(i, QRIG_LISTS);
 	p->opens[i].session = m->session;
 	p->opens[i].route_n = m->route.n;
+	p->opens[i].flags = m->flags;
 	text_copy(p->opens[i].queue, sizeof(p->opens[i].queue), m->queue);
 	text_copy(p->opens[i].helo, sizeof(p->opens[i].helo), m->helo);
 	text_copy(
@@ -314,6 +315,26 @@ on_close(struct chan *c, void *arg, const char *why)
 	chan_free(&p->chan);
 }
 
+static void
+on_rotate(struct chan *c, void *arg, const void *msg)
+{
+	const struct ipc_rotate *m = msg;
+	struct qpeer *p = arg;
+
+	(void)c;
+	p->rotates++;
+	p->rotate_token = m->token;
+	text_copy(p->rotate_file, sizeof(p->rotate_file), m->file);
+}
+
+static void
+on_trace_stop(struct chan *c, void *arg, const void *msg)
+{
+	(void)c;
+	(void)msg;
+	((struct qpeer *)arg)->trace_stops++;
+}
+
 static const struct chan_ops ops = {
     .on =
 	{
@@ -329,6 +350,8 @@ static const struct chan_ops ops = {
 	    [IPC_SESSION_CLOSE] = on_session_close,
 	    [IPC_RESULT_ACK] = on_result_ack,
 	    [IPC_RESOLVE] = on_resolve,
+	    [IPC_ROTATE] = on_rotate,
+	    [IPC_TRACE_STOP] = on_trace_stop,
 	    [IPC_LOG_AT] = on_log_at,
 	    [IPC_BOUNCE_GO] = on_bounce_go,
 	},
@@ -408,7 +431,7 @@ qrig_result(struct qrig *r, unsigned n, enum outcome o, uint16_t code,
 	    .src_mta = SV(""),
 	    .host = SV("mx.test"),
 	    .host_ip = SV("127.0.0.1"),
-	    .source_ip = SV(""),
+	    .source_ip = sv_from(r->smtp.from == NULL ? "" : r->smtp.from),
 	    .esmtp = SV(""),
 	};
 	struct buf b;

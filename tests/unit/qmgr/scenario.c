@@ -9,6 +9,7 @@
  *   rules <<END ... END      receiver rules for the next conf
  *   seed N                   before conf
  *   add N to=D[,D...] [vmta=V] [rcpts=N] [every=T] [age=T] [together]
+ *       [priority=N]
  *                            D may be d{1..9}.test; messages go to the
  *                            domains by turns, or each to all (together)
  *   remote D [latency=T] [connect-latency=T] [dns-latency=T] [ttl=T]
@@ -17,16 +18,21 @@
  *       [unread=N: the records of messages 1 to N]
  *       [hosts=N bad-hosts=N: the first ones do so, the others take all]
  *       [site=NAME: of its hosts; a rollup if it ends in .rollup]
+ *       [mx=HOST@IP+IP:PREF,...: best first; HOST! is down] [relay]
  *       [connect=ok|fail|4xx|5xx|421|lost|route]
  *       [dns=ok|temp|nodomain|nullmx|unusable|self|again]
  *   backoff|normal|pause|resume|schedule|retry-now|hold|release|delete queue D/V
  *   rebind queue D/V to=V2
+ *   prioritize queue D/V to=N
  *   worker add|kill N        there is worker 0
  *   restart [keep]           keep: the workers live on
  *   clock TIME | clock -TIME the wall clock jumps
  *   forget routes
  *   disable|enable source IP D/V [for=T]    D, V may be *
- *   expect WHAT [X] OP N     X: D, D/V, /V, * ; OP: = <= >= < >
+ *   expect WHAT [X] OP N     X: D, D/V, /V, * ; OP: = <= >= < >, or ? without
+ *                            N: prints the number
+ *                            of what happened also X:N, to messages that were
+ *                            added with that priority
  *   expect between T1 T2 WHAT X OP N
  *   expect first|last WHAT X OP TIME
  *   expect try N X between T1 T2    the Nth try of the oldest message of X,
@@ -35,6 +41,7 @@
  *   expect wait D/V = NAME
  *   expect mode D/V = normal|backoff
  *   expect rule D/V = DIRECTIVE|reply|none  what it is parked on
+ *   expect ahead D/V = D/V|none     parked with it, of a higher priority
  *   expect share D/V 1m|10m|1h NAME OP PERCENT
  *   expect rivals|arrive|leave D/V OP N     the latter two: in an hour
  *   expect kept NAME/V N1 N2 PERCENT   days N1 to N2 of the plan (from 1) have
@@ -42,6 +49,10 @@
  *   expect plan|actual NAME/V N OP COUNT    of the Nth day since the first
  *   expect behind NAME/V OP DAYS
  *   expect source IP opened|now|max OP N  connections from it
+ *   expect peers IP|* HOST|NETWORK|* OP N   the most connections at a time,
+ *                            tried or up
+ *   expect rate IP X WINDOW OP N   the most recipients dispatched from it (*:
+ *                            from any) within any such time
  *   expect disabled OP N     source addresses, each with its queues
  *   expect status|diag = TEXT       of the last one given up (diag: begins)
  *
@@ -269,7 +280,7 @@ do_add(struct script *sc)
 	struct spec *sp = calloc(1, sizeof(*sp));
 	const char *vmta = option(sc, "vmta"), *rcpts = option(sc, "rcpts");
 	const char *every = option(sc, "every"), *age = option(sc, "age");
-	const char *to = option(sc, "to");
+	const char *to = option(sc, "to"), *priority = option(sc, "priority");
 	uint32_t n = number_of(sc, word(sc, 1));
 
 	if (sp == NULL || sc->nspecs == SPECS_MAX || to == NULL)
@@ -277,6 +288,7 @@ do_add(struct script *sc)
 	sc->specs[sc->nspecs++] = sp;
 	snprintf(sp->vmta, sizeof(sp->vmta), "%s", vmta ? vmta : "{default}");
 	sp->rcpts = rcpts ? number_of(sc, rcpts) : 1;
+	sp->priority = priority ? number_of(sc, priority) : PRIORITY_DEFAULT;
 	sp->together = has_word(sc, "together");
 	spec_domains(sc, sp, to);
 	for (uint32_t i = 0; i < n; i++) {
@@ -317,6 +329,40 @@ say_set(struct remote *r, const char *words)
 			*p = ' ';
 }
 
+/* "mx1.test@192.0.2.1+192.0.2.2:10,mx2.test!@192.0.2.3:20" */
+static void
+mx_set(struct script *sc, struct remote *r, const char *list)
+{
+	struct sv rest = sv_from(list);
+
+	r->nmx = 0;
+	while (rest.p != NULL) {
+		struct sv pref = sv_cut(&rest, ','), addrs = sv_cut(&pref, ':');
+		struct sv name = sv_cut(&addrs, '@');
+		struct whost *h = &r->mx[r->nmx++];
+
+		if (r->nmx > 8 || addrs.p == NULL)
+			syntax(sc, "want mx=HOST@IP:PREF");
+		*h = (struct whost){ .preference = 10 };
+		if (pref.p != NULL) {
+			uint64_t n = 0;
+
+			(void)sv_to_u64(pref, 65535, &n);
+			h->preference = (uint16_t)n;
+		}
+		h->down = sv_iends(name, SV("!"));
+		(void)sv_to_cstr(sv_head(name, name.n - h->down), h->name,
+		    sizeof(h->name));
+		while (addrs.p != NULL) {
+			struct sv ip = sv_cut(&addrs, '+');
+
+			if (h->naddrs == WORLD_HOST_ADDRS ||
+			    !route_addr_parse(ip, &h->addrs[h->naddrs++]))
+				syntax(sc, "want addresses");
+		}
+	}
+}
+
 static void
 do_remote(struct script *sc)
 {
@@ -349,6 +395,9 @@ do_remote(struct script *sc)
 		r->connect = connect_of(sc, v);
 	if ((v = option(sc, "site")) != NULL)
 		snprintf(r->site, sizeof(r->site), "%s", v);
+	if ((v = option(sc, "mx")) != NULL)
+		mx_set(sc, r, v);
+	r->relay = has_word(sc, "relay");
 	if ((v = option(sc, "say")) != NULL)
 		say_set(r, v);
 	if ((v = option(sc, "dns")) != NULL)
@@ -368,7 +417,7 @@ queue_named(struct script *sc, const char *name, struct sv *domain,
 	return sched_queue_find(sc->w.s, *domain, *vmta);
 }
 
-/* hold, release, delete, rebind: all recipients of the queue. */
+/* hold, release, delete, rebind, prioritize: all recipients of the queue. */
 static void
 queue_rcpts(struct script *sc, struct squeue *q, const char *what)
 {
@@ -394,6 +443,9 @@ queue_rcpts(struct script *sc, struct squeue *q, const char *what)
 		else if (strcmp(what, "rebind") == 0)
 			(void)sched_rcpt_move(sc->w.s, world_now(&sc->w), sm,
 			    all[i].idx, sv_from(option(sc, "to")));
+		else if (strcmp(what, "prioritize") == 0)
+			sched_rcpt_prioritize(sc->w.s, world_now(&sc->w), sm,
+			    all[i].idx, number_of(sc, option(sc, "to")));
 		else
 			sched_rcpt_hold(sc->w.s, world_now(&sc->w), sm,
 			    all[i].idx, strcmp(what, "hold") == 0, 0);

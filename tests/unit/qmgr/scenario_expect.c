@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: ISC */
 /* The expectations of a scenario. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "tests/unit/qmgr/scenario.h"
@@ -38,7 +39,17 @@ static bool
 happening_is(const struct script *sc, const struct happening *h, int what,
     const char *x)
 {
-	return h->what == what && queue_is(sc->w.names[h->queue], x);
+	char queue[WORLD_NAME];
+	const char *priority = strchr(x, ':');
+
+	if (h->what != what)
+		return false;
+	if (priority == NULL)
+		return queue_is(sc->w.names[h->queue], x);
+	snprintf(queue, sizeof(queue), "%.*s", (int)(priority - x), x);
+	return queue_is(sc->w.names[h->queue], queue) && h->id != 0 &&
+	    sc->w.msgs[h->id - 1].spec->priority ==
+	    (unsigned)atoi(priority + 1);
 }
 
 static bool
@@ -58,8 +69,15 @@ compare(int64_t got, const char *op, int64_t want)
 static void
 check_number(struct script *sc, int64_t got, int op)
 {
-	int64_t want = number_of(sc, word(sc, op + 1));
+	int64_t want;
 
+	if (strcmp(word(sc, op), "?") == 0) {
+		for (int i = 1; i < op; i++)
+			printf("%s ", word(sc, i));
+		printf("%lld\n", (long long)got);
+		return;
+	}
+	want = number_of(sc, word(sc, op + 1));
 	if (!compare(got, word(sc, op), want))
 		wrong(sc, "got %lld, want %s %lld", (long long)got,
 		    word(sc, op), (long long)want);
@@ -317,6 +335,21 @@ expect_rule(struct script *sc)
 		wrong(sc, "got %s, want %s", got, word(sc, 4));
 }
 
+/* expect ahead D/V = D/V|none */
+static void
+expect_ahead(struct script *sc)
+{
+	struct sched_queue_why why;
+	struct squeue *q;
+
+	if (!why_get(sc, &q, &why))
+		return;
+	if (why.ahead.n == 0)
+		why.ahead = SV("none");
+	if (!sv_eq(why.ahead, sv_from(word(sc, 4))))
+		wrong(sc, "got %.*s, want %s", SV_FMT(why.ahead), word(sc, 4));
+}
+
 static void
 expect_why_number(struct script *sc, const char *what)
 {
@@ -419,6 +452,68 @@ expect_source(struct script *sc)
 		check_number(sc, so->max, 4);
 }
 
+static bool
+is_from(const struct script *sc, const struct happening *h, const char *ip,
+    const char *x)
+{
+	return happening_is(sc, h, W_DISPATCHED, x) && (strcmp(ip, "*") == 0 ||
+	    strcmp(sc->w.sources[h->source].ip, ip) == 0);
+}
+
+/* expect rate IP X WINDOW OP N */
+static void
+expect_rate(struct script *sc)
+{
+	int64_t window = time_of(sc, word(sc, 4)), sum = 0, most = 0;
+	const struct happening *log = sc->w.log;
+	size_t from = 0;
+
+	for (size_t i = 0; i < sc->w.nlog; i++) {
+		if (!is_from(sc, &log[i], word(sc, 2), word(sc, 3)))
+			continue;
+		sum += log[i].n;
+		for (; log[from].t <= log[i].t - window; from++)
+			if (is_from(sc, &log[from], word(sc, 2), word(sc, 3)))
+				sum -= log[from].n;
+		most = sum > most ? sum : most;
+	}
+	check_number(sc, most, 5);
+}
+
+static bool
+is_peer(struct script *sc, const struct wpeer *p)
+{
+	struct sv from = sv_from(word(sc, 2));
+	struct sv to = sv_from(word(sc, 3));
+	struct conf_cidr net;
+
+	if (!sv_eq(from, SV("*")) &&
+	    !sv_eq(from, sv_from(sc->w.sources[p->source].ip)))
+		return false;
+	if (sv_find(to, '/') >= 0)
+		return conf_parse_cidr(to, &net) == NULL &&
+		    conf_cidr_has(&net, &p->ip);
+	return sv_eq(to, SV("*")) || sv_eq(to, sv_from(p->host));
+}
+
+/* expect peers IP|* HOST|NETWORK|* OP N */
+static void
+expect_peers(struct script *sc)
+{
+	int64_t now = 0, most = 0;
+
+	for (size_t i = 0; i < sc->w.nlog; i++) {
+		const struct happening *h = &sc->w.log[i];
+
+		if ((h->what != W_REACHED && h->what != W_LEFT) ||
+		    !is_peer(sc, &sc->w.peers[h->source]))
+			continue;
+		now += h->what == W_REACHED ? 1 : -1;
+		most = now > most ? now : most;
+	}
+	check_number(sc, most, 4);
+}
+
 static int64_t
 count_disabled(const struct script *sc)
 {
@@ -452,6 +547,8 @@ do_expect(struct script *sc)
 		expect_share(sc);
 	else if (strcmp(w, "rule") == 0)
 		expect_rule(sc);
+	else if (strcmp(w, "ahead") == 0)
+		expect_ahead(sc);
 	else if (strcmp(w, "rivals") == 0 || strcmp(w, "arrive") == 0 ||
 	    strcmp(w, "leave") == 0)
 		expect_why_number(sc, w);
@@ -464,6 +561,10 @@ do_expect(struct script *sc)
 		expect_mode(sc);
 	else if (strcmp(w, "source") == 0)
 		expect_source(sc);
+	else if (strcmp(w, "peers") == 0)
+		expect_peers(sc);
+	else if (strcmp(w, "rate") == 0)
+		expect_rate(sc);
 	else if (strcmp(w, "disabled") == 0)
 		check_number(sc, count_disabled(sc), 2);
 	else if (strcmp(w, "status") == 0)

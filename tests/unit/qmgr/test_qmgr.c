@@ -674,6 +674,8 @@ qmgr_suite(void)
 	qmgr_tests_skipped(s);
 	qmgr_tests_warmup(s);
 	qmgr_tests_move(s);
+	qmgr_tests_ask(s);
+	qmgr_tests_priority(s);
 	qmgr_tests_delays(s);
 	return s;
 }

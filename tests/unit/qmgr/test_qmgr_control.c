@@ -975,20 +975,27 @@ START_TEST(test_ctl_mode_survives_beside_pause)
 }
 END_TEST
 
+static void
+life_with(const char *conf)
+{
+	ck_assert_int_eq(qrig_stop(&rig), 0);
+	qrig_start(&rig, conf);
+	qrig_peers(&rig);
+	qrig_go(&rig, 1);
+}
+
 #define REPLY_CONF \
 	QRIG_CONF "<smtp-pattern-list p>\n" \
 	"reply /slow down/ mode=backoff,for=1h\n" \
 	"reply /no mailbox/ bounce-rcpt\n" \
-	"</smtp-pattern-list>\n<domain *>\nsmtp-pattern-list p\n</domain>\n"
+	"</smtp-pattern-list>\n<domain *>\nsmtp-pattern-list p\n" \
+	"retry-recipients-after 1h\n</domain>\n"
 
 START_TEST(test_ctl_replies_act_and_are_remembered)
 {
 	unsigned n;
 
-	ck_assert_int_eq(qrig_stop(&rig), 0);
-	qrig_start(&rig, REPLY_CONF);
-	qrig_peers(&rig);
-	qrig_go(&rig, 1);
+	life_with(REPLY_CONF);
 	n = qrig_deliver(&rig, "s@here.test", "r1@there.test", NULL);
 	qrig_result(&rig, n, OUT_TEMPORARY, 450, "4.7.0", "450 slow down");
 	QWAIT(&rig, rig.smtp.acked == 1);
@@ -1126,10 +1133,7 @@ START_TEST(test_ctl_limits_are_all_shown)
 	const char *rows;
 	unsigned n;
 
-	ck_assert_int_eq(qrig_stop(&rig), 0);
-	qrig_start(&rig, LIMITS_CONF);
-	qrig_peers(&rig);
-	qrig_go(&rig, 1);
+	life_with(LIMITS_CONF);
 	n = qrig_deliver(&rig, "s@here.test", "r1@there.test", NULL);
 	qrig_result(&rig, n, OUT_DELIVERED, 250, "2.0.0", "250 ok");
 	QWAIT(&rig, rig.smtp.acked == 1);
@@ -1176,6 +1180,85 @@ START_TEST(test_ctl_limits_are_all_shown)
 	rows = strstr(qrig_ctl(&rig, "show limits"), "\"kind\":\"site\"");
 	ck_assert_ptr_nonnull(rows);
 	hasnt(rows + 1, "\"kind\":\"site\"");
+}
+END_TEST
+
+#define SOURCE_CONF \
+	"host-name q.test\n" \
+	"smtp-source-host 127.0.0.1 a.test\n" \
+	"smtp-source-host 127.0.0.2 b.test\n" \
+	"<domain *>\nsource-ip-max-msg-rate 10/8 1/h\n" \
+	"source-ip-max-msg-rate 127.0.0.0/8 2/h\n" \
+	"source-ip-max-msg-rate 127.0.0.2 3/h\n" \
+	"source-ip-max-msg-rate 127.0.0.3 4/h\n</domain>\n"
+
+/* What explain says of it then. */
+static const char *
+waits_for(const char *domain, const char *why)
+{
+	char command[100], text[100];
+
+	snprintf(command, sizeof(command), "explain queue %s", domain);
+	snprintf(text, sizeof(text), "\"why\":\"%s\"", why);
+	QWAIT(&rig, strstr(qrig_ctl(&rig, command), text) != NULL);
+	return qrig_ctl(&rig, command);
+}
+
+/* The line is the one of the address's network. */
+START_TEST(test_ctl_limits_of_source_addresses)
+{
+	unsigned n;
+
+	life_with(SOURCE_CONF);
+	for (int i = 1; i <= 2; i++) {
+		n = qrig_deliver(&rig, "s@here.test", "r@there.test", NULL);
+		qrig_result(&rig, n, OUT_DELIVERED, 250, "2.0.0", "250 ok");
+		QWAIT(&rig, rig.smtp.acked == (unsigned)i);
+	}
+	(void)qrig_submit(&rig, "s@here.test", "r2@there.test");
+	has(waits_for("there.test", "source-message-rate"), "\"limit\":{"
+	    "\"setting\":\"source-ip-max-msg-rate\","
+	    "\"source\":\"127.0.0.2\",\"value\":\"127.0.0.2 3/h\","
+	    "\"scope\":\"domain *\",");
+	has(qrig_ctl(&rig, "show limits"), "{\"kind\":\"queue\",\"of\":"
+	    "\"there.test/{default}\",\"setting\":"
+	    "\"source-ip-max-msg-rate\",\"source\":\"127.0.0.1\","
+	    "\"value\":\"127.0.0.0/8 2/h\",");
+	has(qrig_ctl(&rig, "show limits --waiting"),
+	    "\"source\":\"127.0.0.2\"");
+}
+END_TEST
+
+#define HOST_CONF \
+	"host-name q.test\nmx-connection-limit *.test 5\n" \
+	"mx-connection-limit mx.test 1\nip-connection-limit 127/8 7\n" \
+	"<domain *>\ndisable-mx-rollup yes\n</domain>\n"
+
+START_TEST(test_ctl_limits_of_hosts_and_networks)
+{
+	const char *rows;
+
+	life_with(HOST_CONF);
+	(void)qrig_deliver(&rig, "s@here.test", "r@there.test", NULL);
+	(void)qrig_submit(&rig, "s@here.test", "r2@also.test");
+	has(waits_for("also.test", "host-connections"), "\"limit\":{"
+	    "\"setting\":\"mx-connection-limit\",\"host\":\"mx.test\","
+	    "\"source\":\"system\",\"value\":\"mx.test 1\","
+	    "\"scope\":\"\",");
+	rows = qrig_ctl(&rig, "show limits");
+	has(rows, "{\"kind\":\"host\",\"of\":\"mx.test\",\"setting\":"
+	    "\"mx-connection-limit\",");
+	has(rows, "{\"kind\":\"network\",\"of\":\"127.0.0.0/8\",\"setting\":"
+	    "\"ip-connection-limit\",\"network\":\"127.0.0.0/8\","
+	    "\"source\":\"system\",\"value\":\"127/8 7\",");
+	has(rows, "\"used\":1,\"most\":7,");
+	has(qrig_ctl(&rig, "show limits --waiting"),
+	    "\"used\":1,\"most\":1,");
+	ck_assert_str_eq(rig.ctl_text, "1 of 1 limits");
+	/* its place goes to the other */
+	qrig_result(&rig, 0, OUT_DELIVERED, 250, "2.0.0", "250 ok");
+	QWAIT(&rig, rig.smtp.nopens == 2);
+	ck_assert_str_eq(rig.smtp.opens[1].queue, "also.test/{default}");
 }
 END_TEST
 
@@ -1294,6 +1377,8 @@ qmgr_tests_control(Suite *s)
 	tcase_add_test(tc, test_ctl_replies_act_and_are_remembered);
 	tcase_add_test(tc, test_ctl_explain_names_the_rule);
 	tcase_add_test(tc, test_ctl_limits_are_all_shown);
+	tcase_add_test(tc, test_ctl_limits_of_source_addresses);
+	tcase_add_test(tc, test_ctl_limits_of_hosts_and_networks);
 	tcase_add_test(tc, test_ctl_schedule_ends_the_wait);
 	tcase_add_test(tc, test_ctl_config_and_version_are_shown);
 	tcase_add_test(tc, test_ctl_reload_is_the_masters);

@@ -528,7 +528,7 @@ two_log(uint64_t i)
 			       .tell = (uint8_t)(1 + i)}});
 }
 
-/* Messages: 0 has a recipient in another VMTA; 1 one that is done; 2 is on
+/* Messages: 0 has a recipient in another VMTA, and two priorities; 1 one that is done; 2 is on
  * hold; 3, 4 and 5 are in the trash and were fresh, on hold, to be tried again.
  * All begin in one queue, so that their order is the same in each life. */
 static void
@@ -543,6 +543,12 @@ messages_log(uint64_t later)
 					      .vmta = SV("v2"),
 					      .rcpts = {.array = &one, .n = 1},
 					      .who = SV("")}});
+	for (uint32_t i = 0; i < 2; i++)
+		qlog_add(EV_PRIORITY,
+		    (union ev_any){.priority = {.id = ID(0),
+				       .priority = (uint8_t)(i + 79),
+				       .rcpts = {.array = &i, .n = 1},
+				       .who = SV("")}});
 	qlog_add(EV_DELETE, (union ev_any){.delete = {.id = ID(1),
 					      .rcpts = first,
 					      .who = SV("")}});
@@ -641,6 +647,8 @@ every_check(void)
 	ck_assert_ptr_nonnull(strstr(rows, "a.test/{default}"));
 	ck_assert_ptr_nonnull(strstr(rows, "a.test/v2"));
 	ck_assert_ptr_nonnull(strstr(rows, "\"reason\":\"why\""));
+	ck_assert_ptr_nonnull(strstr(rows, "\"priority\":79,"));
+	ck_assert_ptr_nonnull(strstr(rows, "\"priority\":80,"));
 	qrig_ctl(&rig, "show trash");
 	ck_assert_int_eq(qrig_number(&rig, "rcp"), 3);
 	qrig_ctl(&rig, "show orders");
@@ -664,6 +672,7 @@ saved_check(const struct saved *v)
 	ck_assert_uint_eq(v->of[EV_ACCEPT], 6);
 	ck_assert_uint_eq(v->tells, 1 + 2);
 	ck_assert_uint_eq(v->of[EV_REBIND], 1);
+	ck_assert_uint_eq(v->of[EV_PRIORITY], 2);
 	ck_assert_uint_eq(v->of[EV_TRASH], 3);
 	ck_assert_uint_eq(v->of[EV_HOLD], 2);
 	ck_assert_uint_eq(v->of[EV_COLD], 2); /* the VMTA's and the domain's */

@@ -22,23 +22,16 @@
 	"reply /blocked/ disable-source-ip,reenable-after=1h\n"                \
 	"</smtp-pattern-list>\n<domain *>\nsmtp-pattern-list p\n"               \
 	"disable-mx-rollup yes\n</domain>\n"                                   \
+	"<domain pace.test>\nsource-ip-max-msg-rate 0/0 1/h\n</domain>\n"     \
 	"<virtual-mta v1>\nsmtp-source-host 127.0.0.1 one.test\n"              \
 	"smtp-source-host 127.0.0.2 two.test\n</virtual-mta>\n"                \
 	"<virtual-mta v2>\nsmtp-source-host 127.0.0.1 one.test\n"              \
 	"</virtual-mta>\n"
 
-enum again { FIRST, KILLED, STOPPED };
-
 static void
 life(enum again how)
 {
-	if (how == KILLED)
-		qrig_kill(&rig);
-	else
-		ck_assert_int_eq(qrig_stop(&rig), 0);
-	qrig_start(&rig, MOVE_CONF);
-	qrig_peers(&rig);
-	qrig_go(&rig, 1);
+	qrig_again(&rig, how, MOVE_CONF);
 }
 
 /* ---- sources ---- */
@@ -112,6 +105,36 @@ START_TEST(test_source_disabled_survives)
 	ck_assert_str_eq(rig.smtp.opens[0].source_ip, "127.0.0.1");
 	life(KILLED);
 	says("show disabled sources", "0 of 0 disabled sources");
+}
+END_TEST
+
+/* A message goes, from this address. */
+static void
+goes_from(const char *ip, const char *rcpt)
+{
+	unsigned n;
+
+	rig.vmta = "v1";
+	n = qrig_deliver(&rig, "s@here.test", rcpt, NULL);
+	ck_assert_str_eq(rig.smtp.opens[0].source_ip, ip);
+	rig.smtp.from = ip;
+	qrig_result(&rig, n, OUT_DELIVERED, 250, "2.0.0", "250 ok");
+	QWAIT(&rig, rig.smtp.acked == 1);
+}
+
+/* By the attempt in the log, then by what is written at a stop. */
+START_TEST(test_source_rate_survives)
+{
+	life(FIRST);
+	goes_from("127.0.0.1", "r1@pace.test");
+	life(KILLED);
+	goes_from("127.0.0.2", "r2@pace.test");
+	life(STOPPED);
+	rig.vmta = "v1";
+	(void)qrig_submit(&rig, "s@here.test", "r3@pace.test");
+	QWAIT(&rig, strstr(qrig_ctl(&rig, "show queues pace.test"),
+	    "\"why\":\"source-message-rate\"") != NULL);
+	ck_assert_uint_eq(rig.smtp.nopens, 0);
 }
 END_TEST
 
@@ -223,7 +246,8 @@ START_TEST(test_rebind_words_that_are_wrong)
 	says("rebind a.test", "to which VMTA? --vmta=NAME");
 	says("rebind a.test --vmta=nope", "there is no such VMTA");
 	ck_assert_uint_eq(rig.ctl_status, 2);
-	says("rebind --vmta=v1", "rebind wants --queue, --jobId or --id");
+	says("rebind --vmta=v1", "rebind wants --queue, --jobId, "
+				 "--envId or --id");
 	says("rebind --queue= --vmta=v1",
 	    "--queue=: an empty word selects nothing; * is any");
 }
@@ -278,9 +302,9 @@ END_TEST
 /* ---- recipients that come apart ---- */
 
 static const struct env_group apart[] = {
-    {.vmta = SV("v2")},
-    {.vmta = SV("v1"), .hold = SV("gate")},
-    {.vmta = SV("v2"), .hold = SV("gate")},
+    {.vmta = SV("v2"), .priority = 80},
+    {.vmta = SV("v1"), .hold = SV("gate"), .priority = PRIORITY_DEFAULT},
+    {.vmta = SV("v2"), .hold = SV("gate"), .priority = 0},
 };
 
 static const struct env_rcpt asked[] = {
@@ -313,12 +337,19 @@ ck_apart(void)
 	rows = qrig_ctl(&rig, "show queues b.test/v2");
 	has(rows, "\"rcp\":1");
 	has(rows, "\"hold\":1");
+	rows = qrig_ctl(&rig, "list a.test/v2");
+	has(rows, "\"priority\":80,");
+	ck_assert_ptr_null(strstr(rows, "\"priority\":50,"));
+	rows = qrig_ctl(&rig, "list a.test/v1");
+	has(rows, "\"priority\":50,");
+	ck_assert_ptr_null(strstr(rows, "\"priority\":80,"));
 	rows = qrig_ctl(&rig, "list b.test");
+	has(rows, "\"priority\":0,");
 	has(rows, "\"reason\":\"pattern-list gate\"");
 	has(rows, "\"heldBy\":\"pattern-list\"");
 }
 
-/* Each to its VMTA or on hold; by the log, then by the checkpoint. */
+/* Each to its VMTA or on hold, with its priority; by the log, then by the checkpoint. */
 START_TEST(test_groups_go_apart_and_survive)
 {
 	struct ipc_commit m;
@@ -333,6 +364,7 @@ START_TEST(test_groups_go_apart_and_survive)
 	ck_assert_uint_eq(qrig_events(&rig, EV_REBIND, NULL), 2);
 	ck_assert_uint_eq(qrig_events(&rig, EV_HOLD, NULL), 2);
 	ck_assert_uint_eq(qrig_events(&rig, EV_HOLD_ORDER, NULL), 1);
+	ck_assert_uint_eq(qrig_events(&rig, EV_PRIORITY, NULL), 2);
 	ck_apart();
 	for (int i = 1; i < 3; i++) {
 		life(i == 1 ? KILLED : STOPPED);
@@ -370,6 +402,9 @@ START_TEST(test_groups_before_their_accept_are_nothing)
 	    .who = SV("") } });
 	qlog_add(EV_HOLD, (union ev_any){ .hold = { .id = m.id, .held = 1,
 	    .rcpts = { .array = all, .n = 5 } } });
+	qlog_add(EV_PRIORITY, (union ev_any){ .priority = { .id = m.id,
+	    .priority = 20, .rcpts = { .array = all, .n = 5 },
+	    .who = SV("") } });
 	/* another one's */
 	qlog_add(EV_HOLD, (union ev_any){ .hold = { .id = m.id + 8,
 	    .held = 1, .rcpts = { .array = &r1, .n = 1 } } });
@@ -449,6 +484,7 @@ qmgr_tests_move(Suite *s)
 
 	tcase_add_test(tc, test_source_words_that_are_wrong);
 	tcase_add_test(tc, test_source_disabled_survives);
+	tcase_add_test(tc, test_source_rate_survives);
 	tcase_add_test(tc, test_source_disabled_by_reply_survives);
 	tcase_add_test(tc, test_sources_are_counted);
 	tcase_add_test(tc, test_rebind_words_that_are_wrong);

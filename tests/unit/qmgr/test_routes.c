@@ -28,6 +28,23 @@ qmgr_stop_check(struct qmgr *q)
 	(void)q;
 }
 
+void
+control_route(struct qmgr *q, uint64_t token, enum route_status status,
+    const struct ipc_route *m)
+{
+	(void)q;
+	(void)token;
+	(void)status;
+	(void)m;
+}
+
+void
+control_peer_gone(struct qmgr *q, enum control_asks who)
+{
+	(void)q;
+	(void)who;
+}
+
 static void
 on_msg_done(void *arg, const struct smsg *m)
 {
@@ -284,7 +301,17 @@ START_TEST(test_host_is_left_out_until_the_next_answer)
 	answer_hosts(1, "10 mx1.a.test 10 mx2.a.test 20 mx3.a.test");
 	q = sched_queue_find(qm.sched, SV("a.test"), SV("v"));
 	ck_assert(!routes_skip(&qm, q, SV("mx9.a.test"), &rule, SV("no")));
+	ck_assert(!routes_leaves_out(&qm, SV("a.test"), SV("v"),
+	    SV("mx2.a.test")));
 	ck_assert(routes_skip(&qm, q, SV("MX2.a.test"), &rule, SV("no")));
+	ck_assert(routes_leaves_out(&qm, SV("a.test"), SV("v"),
+	    SV("mx2.a.test")));
+	ck_assert(!routes_leaves_out(&qm, SV("a.test"), SV("v"),
+	    SV("mx3.a.test")));
+	ck_assert(!routes_leaves_out(&qm, SV("a.test"), SV("v"),
+	    SV("mx9.a.test")));
+	ck_assert(!routes_leaves_out(&qm, SV("b.test"), SV("v"),
+	    SV("mx2.a.test")));
 	ck_assert_str_eq(hosts_of("a.test"), "mx1.a.test mx3.a.test ");
 	/* another session that was still with it; one that never was there */
 	ck_assert(routes_skip(&qm, q, SV("mx2.a.test"), &rule, SV("no")));
@@ -303,6 +330,46 @@ START_TEST(test_host_is_left_out_until_the_next_answer)
 }
 END_TEST
 
+/* What limits of hosts leave of it. */
+START_TEST(test_route_of_some_targets)
+{
+	static const struct sched_target some[] = { { 0, 0 }, { 2, 0 },
+		{ 3, 0 } };
+	struct sched_session se = { .targets = some, .ntargets = 2 };
+	struct arena a;
+	struct route r;
+	struct buf b;
+	bool relay;
+
+	add(1, "a.test");
+	answer_hosts(1, "10 mx1.a.test 10 mx2.a.test 20 mx3.a.test");
+	se.queue = sched_queue_find(qm.sched, SV("a.test"), SV("v"));
+	buf_init(&b, IPC_ROUTE_MAX);
+	arena_init(&a, 1 << 20);
+	ck_assert(route_decode(routes_left(&qm, &se, &b), &a, &r));
+	ck_assert_uint_eq(r.nhosts, 2);
+	ck_assert(sv_eq(r.hosts[0].name, SV("mx1.a.test")));
+	ck_assert(sv_eq(r.hosts[1].name, SV("mx3.a.test")));
+	ck_assert_uint_eq(r.hosts[1].preference, 20);
+	ck_assert_uint_eq(r.hosts[1].naddrs, 1);
+	ck_assert_uint_eq(r.hosts[1].addrs[0].ip[0], 192);
+	/* one that is not there any more */
+	se.ntargets = 3;
+	buf_clear(&b);
+	ck_assert(route_decode(routes_left(&qm, &se, &b), &a, &r));
+	ck_assert_uint_eq(r.nhosts, 2);
+	buf_fini(&b);
+	arena_fini(&a);
+	(void)routes_of(&qm, se.queue, &relay);
+	ck_assert(!relay);
+	add(2, "fixed.test");
+	answer_hosts(2, "10 mx1.same.test");
+	ck_assert_ptr_nonnull(routes_of(&qm, sched_queue_find(qm.sched,
+	    SV("fixed.test"), SV("v")), &relay));
+	ck_assert(relay);
+}
+END_TEST
+
 int
 main(void)
 {
@@ -318,6 +385,7 @@ main(void)
 	tcase_add_test(tc, test_many_hosts_have_a_short_name);
 	tcase_add_test(tc, test_rollup_list);
 	tcase_add_test(tc, test_host_is_left_out_until_the_next_answer);
+	tcase_add_test(tc, test_route_of_some_targets);
 	suite_add_tcase(s, tc);
 	r = srunner_create(s);
 	srunner_run_all(r, CK_ENV);

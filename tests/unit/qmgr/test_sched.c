@@ -223,6 +223,77 @@ START_TEST(test_session_end_gives_back_in_order)
 }
 END_TEST
 
+/* The IDs of the deliveries that are under way. */
+static void
+ck_handed(const struct world *w, const char *want)
+{
+	char got[256] = "";
+
+	for (uint32_t i = 0; i < w->nd; i++)
+		snprintf(got + strlen(got), sizeof(got) - strlen(got),
+		    "%llu/%u ", (unsigned long long)w->d[i].id, w->d[i].n);
+	ck_assert_str_eq(got, want);
+}
+
+/* Equals go in order, and together if they are of one message; what comes back
+ * untried is the first of its priority again. */
+START_TEST(test_priority_order_is_kept)
+{
+	struct world *w = world_new("<domain *>\nmax-smtp-out 1\n</domain>\n",
+	    1);
+	struct smsg *m = add(w, 1, "a.test", 5);
+
+	sched_rcpt_prioritize(w->s, w->now, m, 1, 80);
+	sched_rcpt_prioritize(w->s, w->now, m, 3, 80);
+	add(w, 2, "a.test", 1);
+	m = add(w, 3, "a.test", 2);
+	sched_rcpt_prioritize(w->s, w->now, m, 0, 80);
+	sched_rcpt_prioritize(w->s, w->now, m, 1, 101);
+	ck_assert_uint_eq(smsg_rcpt_priority(m, 0), 80);
+	ck_assert_uint_eq(smsg_rcpt_priority(m, 1), PRIORITY_MAX);
+	run_up(w);
+	ck_handed(w, "3/1 1/2 3/1 1/3 ");
+	session_drop(w, 0, END_LOST);
+	run(w);
+	sessions_up(w);
+	ck_handed(w, "3/1 1/2 3/1 1/3 ");
+	sched_rcpt_prioritize(w->s, w->now, m, 0, 60);
+	sched_rcpt_prioritize(w->s, w->now, m, 7, 60); /* there is none */
+	session_drop(w, 0, END_LOST);
+	m = add(w, 4, "a.test", 1);
+	sched_rcpt_prioritize(w->s, w->now, m, 0, 60);
+	run(w);
+	sessions_up(w);
+	ck_handed(w, "3/1 1/2 3/1 4/1 ");
+	world_free(w);
+}
+END_TEST
+
+/* A host still sees it. */
+START_TEST(test_session_that_quits_counts_until_its_end)
+{
+	struct world *w = world_new("<domain *>\nmax-smtp-out 1\n</domain>\n",
+	    1);
+
+	add(w, 1, "a.test", 2);
+	run_up(w);
+	ck_assert_uint_eq(w->nd, 1);
+	session_quits(w, 0);
+	run(w);
+	ck_assert_int_eq(smsg_rcpt_state(sched_msg_find(w->s, 1), 0),
+	    SR_READY);
+	ck_assert_uint_eq(w->nse, 1);
+	session_quits(w, 0);
+	run(w);
+	session_drop(w, 0, END_IDLE);
+	run(w);
+	ck_assert_uint_eq(w->nse, 1);
+	sessions_up(w);
+	ck_assert_uint_eq(w->nd, 1);
+	world_free(w);
+}
+END_TEST
+
 START_TEST(test_session_lost_thrice_without_delivery_queue_waits)
 {
 	struct world *w = world_new("", 1);
@@ -342,11 +413,50 @@ START_TEST(test_rate_ten_a_second_evenly_spread)
 	rate_set(&r, &(struct conf_rate){ 10, 1000 }, now);
 	ck_assert_int_eq(rate_tokens(&r, now), 1);
 	rate_set(&r, &(struct conf_rate){ 1000, 1000 }, now);
-	ck_assert_int_eq(rate_tokens(&r, now), 100);
+	ck_assert_int_eq(rate_tokens(&r, now), 11);
 	rate_set(&r, &(struct conf_rate){ 100000, 86400000 }, now);
 	ck_assert_int_eq(rate_tokens(&r, now), 1);
 	rate_set(&r, &(struct conf_rate){ 0, 0 }, now);
 	ck_assert_uint_eq(rate_tokens(&r, now), UINT32_MAX);
+}
+END_TEST
+
+static const struct conf_rate window_rates[] = { { 1, 1000 }, { 7, 1000 },
+	{ 199, 1000 }, { 200, 1000 }, { 1000, 1000 }, { 54321, 1000 },
+	{ 1000, 60000 }, { 100000, 3600000 }, { 1, 3600000 } };
+
+/* Whoever takes all that he gets, as much as he may at once: in no period more
+ * than N, and 98 % of that. After a pause as well. */
+START_TEST(test_rate_no_window_sees_more_than_n)
+{
+	const struct conf_rate *c = &window_rates[_i];
+	int64_t period = c->period_ms * US_PER_MS, now = US_PER_SEC;
+	struct { int64_t at; uint64_t n; } *taken;
+	uint64_t sum = 0, all = 0;
+	size_t n = 0, from = 0;
+	struct srate r = { 0 };
+
+	taken = calloc(8 * c->n + 8, sizeof(*taken));
+	ck_assert_ptr_nonnull(taken);
+	rate_set(&r, c, now);
+	while (now < US_PER_SEC + 8 * period) {
+		uint64_t lump = n % 3 == 0 ? 1 : r.most;
+
+		if (!rate_ok(&r, now))
+			now = rate_next(&r);
+		if (n == 2 * c->n)
+			now += period / 3;
+		rate_take(&r, now, (uint32_t)lump);
+		taken[n].at = now;
+		taken[n++].n = lump;
+		for (sum += lump; taken[from].at <= now - period; from++)
+			sum -= taken[from].n;
+		all += lump;
+		ck_assert_uint_le(sum, c->n);
+		ck_assert_uint_lt(n, 8 * c->n + 8);
+	}
+	ck_assert_uint_ge(all, (uint64_t)(0.98 * 7.6 * (double)c->n));
+	free(taken);
 }
 END_TEST
 
@@ -562,6 +672,7 @@ sched_suite(void)
 	tcase_set_timeout(tc, 60);
 	tcase_add_test(tc, test_dispatch_three_messages_one_session);
 	tcase_add_test(tc, test_dispatch_long_line_sessions_double);
+	tcase_add_test(tc, test_session_that_quits_counts_until_its_end);
 	tcase_add_test(tc, test_walk_sees_what_stays_once);
 	tcase_add_test(tc, test_msg_add_known_id_refused);
 	tcase_add_test(tc, test_msg_info_is_what_was_added);
@@ -577,12 +688,15 @@ sched_suite(void)
 	tcase_add_test(tc, test_clock_year_forward_expires_nothing_at_once);
 	tcase_add_test(tc, test_clock_year_forward_expires_nothing_on_its_way);
 	tcase_add_test(tc, test_rate_ten_a_second_evenly_spread);
+	tcase_add_loop_test(tc, test_rate_no_window_sees_more_than_n, 0,
+	    (int)(sizeof(window_rates) / sizeof(window_rates[0])));
 	tcase_add_test(tc, test_rate_what_is_owed_stays_owed);
 	tcase_add_test(tc, test_retries_due_together_take_many_runs);
 	tcase_add_test(tc, test_reply_hint_table);
 	tcase_add_test(tc, test_queue_empty_freed_after_a_while);
 	tcase_add_test(tc, test_list_restored_out_of_order_sorted);
 	tcase_add_test(tc, test_took_looks_connections_answers);
+	tcase_add_test(tc, test_priority_order_is_kept);
 	tcase_add_test(tc, test_memory_million_messages_below_160_bytes);
 	sched_tests_random(tc);
 	sched_tests_delay(tc);

@@ -191,8 +191,24 @@ on_msg_done(void *arg, const struct smsg *m)
 	(void)m;
 }
 
+/* The hosts of all. */
+static const struct route *
+on_route(void *arg, const struct squeue *q, bool *relay_r)
+{
+	static const struct route_addr addr = { 4, { 192, 0, 2, 1 } };
+	static const struct route_host hosts[] = {
+		{ 10, 25, { "mx1.test", 8 }, &addr, 1 },
+		{ 10, 25, { "mx2.test", 8 }, &addr, 1 } };
+	static const struct route r = { hosts, 2 };
+
+	(void)arg;
+	(void)q;
+	*relay_r = false;
+	return &r;
+}
+
 static const struct sched_ops ops = {
-	.resolve = on_resolve, .session_open = on_session_open,
+	.resolve = on_resolve, .route = on_route, .session_open = on_session_open,
 	.deliver = on_deliver, .session_close = on_session_close,
 	.give_up = on_give_up, .queue_deferred = on_queue_deferred,
 	.msg_done = on_msg_done,
@@ -257,6 +273,10 @@ add(struct world *w, uint64_t id, const char *a, const char *b,
 
 	CALL_UNTIL(w, add_try(w, id, domains, b == NULL ? 1 : 3, vmta));
 	verify(w);
+	for (uint32_t i = 0; id % 3 == 1 && i < w->nrcpts[id]; i++)
+		CALL(w, sched_rcpt_prioritize(w->s, w->now,
+		    sched_msg_find(w->s, id), i,
+		    (unsigned)(40 + id % 30)));
 }
 
 static void
@@ -368,7 +388,8 @@ sessions_go_on(struct world *w)
 			    END_CONNECT);
 		else if (!w->se[i].up) {
 			w->se[i].up = true;
-			CALL(w, sched_session_up(w->s, w->now, w->se[i].id));
+			CALL(w, sched_session_up(w->s, w->now, w->se[i].id,
+			    SV("mx1.test"), SV("192.0.2.1")));
 		}
 	}
 }
@@ -398,11 +419,13 @@ messages_left(const struct world *w)
 static struct conf *conf;
 
 static const char conf_text[] =
-    "total-max-smtp-out 20\n"
+    "total-max-smtp-out 20\nmx-connection-limit mx1.test 12\n"
+    "mx-connection-limit mx2.test 9\n"
     "<domain *>\nretry-after 1s\nretry-recipients-after 2s\n"
     "retry-after-dns-error 1s\nconnection-idle-timeout 1s\n</domain>\n"
     "<domain a.test>\nmax-smtp-out 2\n</domain>\n"
-    "<domain b.test>\nmax-msg-rate 5/s\n</domain>\n"
+    "<domain b.test>\nmax-msg-rate 5/s\nsource-ip-max-msg-rate 0/0 5/s\n"
+    "queue-priority 80\n</domain>\n"
     "<domain c.test>\nmax-connect-rate 30/m\nmax-msg-per-connection 3\n"
     "</domain>\n"
     "<virtual-mta v2>\nmax-smtp-msg-rate 60/m\n</virtual-mta>\n";

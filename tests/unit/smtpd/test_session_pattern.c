@@ -20,8 +20,9 @@ struct row {
 	const char *message;
 	const char *rcpt_replies;     /* "2", "5": one for each */
 	const char *reply;            /* to the end of data */
-	const char *groups;           /* of each recipient: "vmta" or
-	                               * "vmta:hold", with blanks between */
+	const char *groups;           /* of each recipient: "vmta",
+	                               * "vmta:hold", "+priority" behind it if
+	                               * it is not 50; with blanks between */
 	const char *head;             /* stands in it; with "!": does not */
 };
 
@@ -58,7 +59,19 @@ static const struct row rows[] = {
 	{ "", "header A /b/ vmta=v1\nrcpt-to /y/ vmta=v2\n", "s@x", "a@y",
 	    "A: b\r\n" BODY, "2", "250", "v1", NULL },
 	{ "", "rcpt-to /y/ recipient-priority=80\n* vmta=v1\n", "s@x",
-	    "a@y b@z", BODY, "22", "250", " v1", NULL },
+	    "a@y b@z", BODY, "22", "250", "+80 v1", NULL },
+	/* priorities: a message with one alone has a group as well */
+	{ "", "mail-from /^s/ vmta=v1,recipient-priority=0\n", "s@x",
+	    "a@y b@y", BODY, "22", "250", "v1+0 v1+0", NULL },
+	{ "", "mail-from /^s/ recipient-priority=50\n", "s@x", "a@y", BODY,
+	    "2", "250", "", NULL },
+	{ "", "rcpt-to /^a/ recipient-priority=100,hold\n"
+	    "rcpt-to /^b/ recipient-priority=50\nrcpt-to /^c/ vmta=v1\n",
+	    "s@x", "a@y b@y c@y d@y", BODY, "2222", "250", ":l+100  v1 ",
+	    NULL },
+	{ "process-x-virtual-mta yes\n", "* vmta=v1,recipient-priority=90\n",
+	    "s@x", "a@y", "x-virtual-mta: v2\r\n" BODY, "2", "250", "v2+90",
+	    NULL },
 	/* the client, then the list, then the source */
 	{ "process-x-virtual-mta yes\ndefault-virtual-mta v3\n",
 	    "mail-from /^s/ vmta=v1\n", "s@x", "a@y",
@@ -156,6 +169,10 @@ groups_text(const struct envelope *e, char *out, size_t size)
 		n += (size_t)snprintf(out + n, size - n, "%s%.*s%s%.*s",
 		    i > 0 ? " " : "", SV_FMT(envelope_vmta(e, i)),
 		    hold.n > 0 ? ":" : "", SV_FMT(hold));
+		ck_assert_uint_lt(n, size);
+		if (envelope_priority(e, i) != PRIORITY_DEFAULT)
+			n += (size_t)snprintf(out + n, size - n, "+%u",
+			    envelope_priority(e, i));
 		ck_assert_uint_lt(n, size);
 	}
 }

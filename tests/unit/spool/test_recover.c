@@ -73,8 +73,8 @@ env_bytes(unsigned char mem[512])
 {
 	struct env_rcpt rcpts[2] = { { .addr = SV("a@x.test") },
 		{ .addr = SV("b@y.test") } };
-	struct env_group groups[2] = { { .hold = SV("l") },
-		{ SV("v1"), SV("l") } };
+	struct env_group groups[2] = { { .hold = SV("l"),
+		.priority = PRIORITY_DEFAULT }, { SV("v1"), SV("l"), 70 } };
 	struct envelope e = { .sender = SV("s@z.test"), .rcpts = rcpts,
 		.nrcpts = 2, .src_type = SV("smtp") };
 	struct wr w;
@@ -727,6 +727,7 @@ START_TEST(test_rebuild_without_log_keeps_every_message)
 	ck_assert_uint_eq(r.seen[EV_REBIND], 1);
 	ck_assert_uint_eq(r.seen[EV_HOLD], 2);
 	ck_assert_uint_eq(r.seen[EV_HOLD_ORDER], 1);
+	ck_assert_uint_eq(r.seen[EV_PRIORITY], 1);
 	ck_assert_uint_eq(r.nfound, 0);
 	live_free(&r.live);
 }

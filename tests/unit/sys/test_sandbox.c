@@ -239,6 +239,25 @@ try_link(void)
 	return result(syscall(SYS_symlinkat, "a", AT_FDCWD, "b"));
 }
 
+/* A new log file, and what could be made of that call. */
+static int
+try_log(void)
+{
+	return result(dup3(1, STDERR_FILENO, 0));
+}
+
+static int
+try_dup(void)
+{
+	return result(dup3(2, 3, 0));
+}
+
+static int
+try_dup_away(void)
+{
+	return result(dup3(1, STDERR_FILENO, O_CLOEXEC));
+}
+
 /* What any program may do at any time, as far as a libc is concerned. */
 static int
 try_usual(void)
@@ -275,6 +294,9 @@ static const struct attempt {
 } attempts[] = {
 	/* ... all others die */
 	{ "usual", try_usual, ALL, 0, 0 },
+	{ "new log", try_log, ALL, 0, 0 },
+	{ "other descriptor", try_dup, 0, 0, 0 },
+	{ "log until exec", try_dup_away, 0, 0, 0 },
 	{ "open", try_open, 0, FILES, EACCES },
 	{ "exec", try_exec, 0, 0, 0 },
 	{ "ptrace", try_ptrace, 0, 0, 0 },
@@ -431,7 +453,7 @@ START_TEST(test_no_role_has_a_call_that_leads_out)
 		SYS_bpf, SYS_keyctl, SYS_perf_event_open, SYS_io_uring_setup,
 		SYS_userfaultfd, SYS_seccomp, SYS_pidfd_getfd, SYS_fchmod,
 		SYS_fchown, SYS_linkat, SYS_symlinkat, SYS_mknodat, SYS_clone3,
-		SYS_ioctl, SYS_dup3, SYS_memfd_create };
+		SYS_ioctl, SYS_dup2, SYS_memfd_create };
 
 	for (size_t r = 0; r < NROLES; r++) {
 		for (size_t i = 0; i < sizeof(never) / sizeof(never[0]); i++)
