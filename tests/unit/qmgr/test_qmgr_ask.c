@@ -134,7 +134,7 @@ resolve_answer(enum route_status status, const char *text)
 	wr_init(&w, mem, sizeof(mem));
 	route_encode(&w, &r);
 	ipc_send_route(rig.resolver.chan, &(struct ipc_route){
-	    .token = rig.resolver.resolves[last].token, .status = status,
+	    .token = rig.resolver.resolves[last].token, .status = (uint8_t)status,
 	    .ttl_s = 300, .text = sv_from(text),
 	    .route = status == ROUTE_OK ? sv_make(mem, w.n) : SV("") });
 }
