@@ -58,7 +58,10 @@ TESTS += tests/unit/qmgr/test_qmgr
 tests_unit_qmgr_test_qmgr_SOURCES = tests/unit/qmgr/qrig.c \
 	tests/unit/qmgr/qrig.h tests/unit/qmgr/qrig_log.c \
 	tests/unit/qmgr/qrig_peers.c \
-	tests/unit/qmgr/test_qmgr.c tests/unit/qmgr/test_qmgr_control.c \
+	tests/unit/qmgr/qrig_ctl.c tests/unit/qmgr/qrig_ctl.h \
+	tests/unit/qmgr/test_qmgr.c tests/unit/qmgr/test_qmgr_act.c \
+	tests/unit/qmgr/test_qmgr_control.c \
+	tests/unit/qmgr/test_qmgr_shown.c \
 	tests/unit/qmgr/test_qmgr_delays.c \
 	tests/unit/qmgr/test_qmgr_intake.c \
 	tests/unit/qmgr/test_qmgr_journal.c \

@@ -259,7 +259,9 @@ void qrig_teardown(void);
 /* A test case with these two around each test. */
 TCase *qrig_tcase(Suite *s, const char *name);
 void qmgr_tests_spool(Suite *s);
+void qmgr_tests_act(Suite *s);
 void qmgr_tests_control(Suite *s);
+void qmgr_tests_shown(Suite *s);
 void qmgr_tests_intake(Suite *s);
 void qmgr_tests_journal(Suite *s);
 void qmgr_tests_outcome(Suite *s);

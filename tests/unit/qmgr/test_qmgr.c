@@ -670,6 +670,8 @@ qmgr_suite(void)
 	qmgr_tests_journal(s);
 	qmgr_tests_outcome(s);
 	qmgr_tests_control(s);
+	qmgr_tests_act(s);
+	qmgr_tests_shown(s);
 	qmgr_tests_recover(s);
 	qmgr_tests_skipped(s);
 	qmgr_tests_warmup(s);
