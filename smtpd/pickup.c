@@ -16,7 +16,6 @@
 #define LOOK_MS     500      /* between two looks into an empty directory */
 #define HOLD_MS     10000    /* after a temporary failure */
 #define SAVE_MS     5000     /* a restart reads at most so much again */
-#define BAD_NAMES   100u     /* of one name, in the directory for bad ones */
 
 static void
 look_in(struct pickup *p, int64_t ms)
@@ -137,18 +136,9 @@ is_stuck(const struct pickup *p, const char *name)
 static void
 bad_move(struct pickup *p, const struct taker *t, struct sv why)
 {
-	char to[NAME_MAX + 1], text[1024];
-	int rc = -1;
+	int rc = name_give(p->dir, t->now, p->bad, t->name);
+	char text[1024];
 
-	for (unsigned i = 0; i < BAD_NAMES && rc != 0; i++) {
-		if (i == 0)
-			(void)snprintf(to, sizeof(to), "%s", t->name);
-		else
-			(void)snprintf(to, sizeof(to), "%s.%u", t->name, i);
-		rc = renameat2(p->dir, t->now, p->bad, to, RENAME_NOREPLACE);
-		if (rc != 0 && errno != EEXIST)
-			break;
-	}
 	log_safe(why, text, sizeof(text));
 	if (rc == 0) {
 		log_warn("pickup: %s is bad and was put aside: %s", t->name,
@@ -166,7 +156,7 @@ later(struct pickup *p, struct taker *t, struct sv why)
 	char text[1024];
 
 	if (strcmp(t->now, t->name) != 0 &&
-	    renameat(p->dir, t->now, p->dir, t->name) != 0)
+	    name_give(p->dir, t->now, p->dir, t->name) != 0)
 		log_warn_errno("pickup: %s cannot have its name back",
 		    t->name);
 	log_info("pickup: %s waits: %s", t->name,

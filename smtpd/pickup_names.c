@@ -12,6 +12,8 @@
 #include "common/sys/log.h"
 #include "smtpd/pickup_private.h"
 
+#define NAMES_MAX 100u /* like one that is taken */
+
 bool
 taken_name(char *out, size_t size, uint64_t id, int64_t arrival_us,
     const char *name)
@@ -50,6 +52,23 @@ taken_parse(const char *now, uint64_t *id_r, int64_t *arrival_r)
 		return NULL;
 	*arrival_r = (int64_t)arrival;
 	return at;
+}
+
+/* There may be a file of that name by now: whoever puts them there sees that
+ * the old one is gone. */
+int
+name_give(int from_dir, const char *from, int to_dir, const char *name)
+{
+	char to[NAME_MAX + 1];
+	int rc = renameat2(from_dir, from, to_dir, name, RENAME_NOREPLACE);
+
+	for (unsigned i = 1; i < NAMES_MAX && rc != 0 && errno == EEXIST;
+	    i++) {
+		(void)snprintf(to, sizeof(to), "%.*s.%u", NAME_KEEP_MAX - 4,
+		    name, i);
+		rc = renameat2(from_dir, from, to_dir, to, RENAME_NOREPLACE);
+	}
+	return rc;
 }
 
 static void
@@ -148,9 +167,11 @@ doubt_end(struct pickup *p, const struct doubt *d)
 	const char *name = taken_parse(d->now, &id, &arrival);
 
 	if (d->accepted ? unlinkat(p->dir, d->now, 0) != 0 :
-	    renameat(p->dir, d->now, p->dir, name) != 0) {
-		log_warn_errno("pickup: %s", name);
+	    name_give(p->dir, d->now, p->dir, name) != 0) {
+		log_warn_errno("pickup: %s stays until the next start",
+		    d->now);
 		p->left += d->accepted;
+		return;
 	}
 	log_info("pickup: %s was under way and is %s", name,
 	    d->accepted ? "in the spool: removed" :

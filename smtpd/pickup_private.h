@@ -101,6 +101,9 @@ bool taken_name(char *out, size_t size, uint64_t id, int64_t arrival_us,
     const char *name);
 /* Where the name behind it begins, NULL if it is no such name. */
 const char *taken_parse(const char *now, uint64_t *id_r, int64_t *arrival_r);
+/* Renames to that name, or to NAME.1, NAME.2 and so on: no file is replaced. 0, or
+ * -1 with errno. */
+int name_give(int from_dir, const char *from, int to_dir, const char *name);
 /* Notes the names of files that were under way. False: not now. */
 bool doubts_find(struct pickup *p);
 /* Looks them up in the log and removes those that were accepted; the others

@@ -259,6 +259,22 @@ START_TEST(test_pickup_died_before_the_commit_taken_again)
 }
 END_TEST
 
+/* The name is another file's by now. */
+START_TEST(test_pickup_name_back_replaces_no_file)
+{
+	char name[NAME_MAX + 1];
+	int64_t arrival;
+	uint64_t id;
+
+	taken(name, &id, &arrival);
+	put("f", FILE_TEXT);
+	end();
+	begin_with_log();
+	ck_assert_uint_eq(h.committer.submitted, 2);
+	ck_assert_uint_eq(count(fds[0], "", NULL), 0);
+}
+END_TEST
+
 /* The place is stored behind the files that are through, not behind one that
  * is under way; a next life reads on there. */
 START_TEST(test_pickup_place_is_that_of_what_is_under_way)
@@ -340,6 +356,7 @@ main(void)
 	tcase_add_test(t,
 	    test_pickup_died_behind_the_commit_removed_not_taken_again);
 	tcase_add_test(t, test_pickup_died_before_the_commit_taken_again);
+	tcase_add_test(t, test_pickup_name_back_replaces_no_file);
 	tcase_add_test(t, test_pickup_place_is_that_of_what_is_under_way);
 	tcase_add_test(t, test_pickup_refused_waits_or_is_bad);
 	tcase_add_test(t, test_pickup_names);
