@@ -64,8 +64,8 @@ name_give(int from_dir, const char *from, int to_dir, const char *name)
 
 	for (unsigned i = 1; i < NAMES_MAX && rc != 0 && errno == EEXIST;
 	    i++) {
-		(void)snprintf(to, sizeof(to), "%.*s.%u", NAME_KEEP_MAX - 4,
-		    name, i);
+		(void)snprintf(to, sizeof(to), "%.*s.%u",
+		    (int)NAME_KEEP_MAX - 4, name, i);
 		rc = renameat2(from_dir, from, to_dir, to, RENAME_NOREPLACE);
 	}
 	return rc;
